@@ -1,0 +1,43 @@
+# make demo   set up, then train, evaluate and report on embedded data
+# make test   set up, then run every test
+# make check  set up, then lint, formatting and types
+# make lock   resolve pyproject.toml anew into requirements.lock
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+SETUP := .venv/.ready
+
+.PHONY: setup demo test check format lock clean
+
+setup: $(SETUP)
+
+# The stamp holds the set-up back until the lock or the package's metadata changes.
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mscon needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(SETUP)
+	$(BIN)/mscon demo
+
+test: $(SETUP)
+	$(BIN)/pytest --numprocesses 2
+
+check: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(SETUP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(SETUP)
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate --all-extras --group dev --python-version 3.11 --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv
