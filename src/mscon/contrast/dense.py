@@ -1,0 +1,22 @@
+"""The equation as written, with N×N tensors: the oracle for the other engines."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def dense_loss(z: Float[Tensor, "n d"], q: Float[Tensor, "n n"], *, temperature: float) -> Float[Tensor, " n"]:
+    """loss_i = −Σ_j q_ij log p_ij with p_ij = exp(z_i·z_j/τ) / Σ_{k≠i} exp(z_i·z_k/τ).
+
+    **Arguments:**
+
+    - `z`: N ≥ 2 unit rows.
+    - `q`: target distributions with q_ii = 0; a row of zeros gives a loss of 0.
+    - `temperature`: τ > 0.
+
+    **Returns:** one value per row, in z's dtype. O(N²) memory.
+    """
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    scores = z @ z.mT / temperature
+    log_p = scores.masked_fill(itself, float("-inf")).log_softmax(dim=1)
+    return -(q * log_p.masked_fill(itself, 0.0)).sum(dim=1)

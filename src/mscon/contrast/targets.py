@@ -1,0 +1,90 @@
+"""Target distributions: what each anchor is pulled toward."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@runtime_checkable
+class Targets(Protocol):
+    """One distribution q_i over the other items for each labelled row of a batch.
+
+    A batch has N rows; M ≤ N of them are labelled, and q is M×M over those alone: a row without a label is no anchor,
+    no positive and no negative. A row of q sums to 1, or to 0 where the anchor has no positive, and q_ii = 0.
+    """
+
+    @property
+    def rows(self) -> Int[Tensor, " m"]:
+        """The labelled rows' positions in the batch, ascending."""
+        ...
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Which labelled rows have at least one positive."""
+        ...
+
+    @property
+    def floor(self) -> Float[Tensor, " m"]:
+        """Entropy H(q_i) in nats, float64: the least loss that anchor i can have; 0 where it has no positive."""
+        ...
+
+    def mean_target(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """Σ_j q_ij z_j, the point that anchor i is pulled toward; differentiable in z, in O(M·d) memory."""
+        ...
+
+    def matrix(self) -> Float[Tensor, "m m"]:
+        """The distributions q themselves, float64: M×M, for the dense engine and for tests."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelTargets:
+    """q_i uniform over the other rows with the same label: q_ij = 1/|P(i)| for j in P(i), so H(q_i) = log |P(i)|."""
+
+    rows: Int[Tensor, " m"]
+    classes: Int[Tensor, " m"]
+    positives: Int[Tensor, " m"]
+
+    @classmethod
+    def of(cls, codes: Int[Tensor, " n"]) -> "LabelTargets":
+        """The targets of integer labels; any negative code is a missing label.
+
+        **Arguments:**
+
+        - `codes`: one integer per row, of any range; equal codes are positives of each other.
+
+        **Returns:** targets over the rows with a code ≥ 0; none of them when no row has one.
+        """
+        rows = (codes >= 0).nonzero().squeeze(1)
+        classes, sizes = _numbered(codes[rows])
+        return cls(rows=rows, classes=classes, positives=sizes[classes] - 1)
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Rows whose label another row shares."""
+        return self.positives > 0
+
+    @property
+    def floor(self) -> Float[Tensor, " m"]:
+        """log |P(i)|."""
+        return self.positives.clamp(min=1).double().log()
+
+    def mean_target(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """The mean of the positives, by one sum per class: (S_class(i) − z_i) / |P(i)|."""
+        sums = z.new_zeros(len(z), z.shape[1]).index_add(0, self.classes, z)
+        return (sums[self.classes] - z) / self.positives.clamp(min=1).to(z.dtype).unsqueeze(1)
+
+    def matrix(self) -> Float[Tensor, "m m"]:
+        """Same label and not itself, divided by |P(i)|."""
+        same = (self.classes.unsqueeze(0) == self.classes.unsqueeze(1)).double().fill_diagonal_(0.0)
+        return same / self.positives.clamp(min=1).double().unsqueeze(1)
+
+
+def _numbered(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes renumbered 0, 1, … without gaps, and the size of each class: codes may be large and sparse."""
+    values: Tensor = codes.unique()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    classes = torch.searchsorted(values, codes)
+    return classes, torch.bincount(classes, minlength=len(values))

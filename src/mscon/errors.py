@@ -1,0 +1,16 @@
+"""The one exception for mistakes that a user can mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """What is wrong, where (file, row, column), and what to do; the command line prints it without a traceback and
+    exits with 2.
+    """
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """A sentence naming the option most like `name`, such as " Did you mean 'colour'?"; empty if none is near."""
+    match = get_close_matches(name, list(options), n=1, cutoff=0.5)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,177 @@
+"""MSConLoss: one projection per similarity and its labels in, one number and its parts out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mscon.contrast import AnchorLosses, Engine, contrastive_loss
+from mscon.similarity import Similarity
+from mscon.weighting import BatchTerms, Excess, Fixed, Uncertainty, Weighting
+
+WeightingChoice = Literal["equal", "uncertainty", "excess"] | Mapping[str, float] | Weighting
+"""A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last three.
+
+    - `loss`: mean over the anchors; 0 when the batch has none.
+    - `floor`: the least value that loss can take: the mean entropy of the targets.
+    - `chance`: the loss of an anchor that ranks all others alike.
+    - `excess`: loss − floor, the mean KL(q ‖ p) ≥ 0.
+    - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN where chance equals the
+      floor.
+    - `weight`: what the loss was multiplied by.
+    - `anchors`: how many rows had a label and a positive.
+    """
+
+    loss: Float[Tensor, ""]
+    floor: Float[Tensor, ""]
+    chance: Float[Tensor, ""]
+    excess: Float[Tensor, ""]
+    relative_excess: Float[Tensor, ""]
+    weight: Float[Tensor, ""]
+    anchors: Int[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class MSConOutput:
+    """`total` is the number to call `backward` on; `terms` holds one part per similarity."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Term]
+
+
+class MSConLoss(nn.Module):
+    """The multi-similarity contrastive objective (Mu, Guttag and Makar 2023, arXiv 2307.02712).
+
+        total = Σ_c weight_c · mean_i loss_c,i
+
+    with one contrastive loss per similarity c over its own projections (`mscon.contrast.contrastive_loss`) and
+    weights that a weighting learns or fixes (`mscon.weighting`).
+
+        loss_fn = MSConLoss({"category": Categorical(), "closure": Categorical()}, temperature=0.1, weighting="excess")
+        out = loss_fn(projections, labels)
+        out.total.backward()
+
+    **Arguments:**
+
+    - `similarities`: name → similarity.
+    - `temperature`: τ for all, or name → τ.
+    - `weighting`: `"excess"`, `"equal"`, `"uncertainty"`, name → fixed weight, or a module of `mscon.weighting`.
+    - `engine`: how the quadratic part is computed, see `contrastive_loss`.
+
+    **Raises:** `ValueError` for no similarity, names that do not match, or an unknown weighting.
+    """
+
+    def __init__(
+        self,
+        similarities: Mapping[str, Similarity],
+        *,
+        temperature: float | Mapping[str, float] = 0.1,
+        weighting: WeightingChoice = "excess",
+        engine: Engine = "auto",
+    ):
+        super().__init__()
+        if not similarities:
+            raise ValueError("MSConLoss needs at least one similarity")
+        self.similarities = dict(similarities)
+        names = list(self.similarities)
+        if isinstance(temperature, Mapping):
+            _same_names("temperature", temperature, names)
+            self.temperature = {name: float(temperature[name]) for name in names}
+        else:
+            self.temperature = dict.fromkeys(names, float(temperature))
+        self.weighting = _weighting(weighting, names)
+        self.engine: Engine = engine
+
+    def forward(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> MSConOutput:
+        """The objective over one batch, all views of all items as rows.
+
+        **Arguments:**
+
+        - `projections`: name → (N, d) floats, d free to differ; rows are normalised inside.
+        - `labels`: name → (N,) values for that similarity, for categories integer codes with −1 = missing; repeat
+          them per view.
+
+        **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
+        `anchors`.
+
+        **Raises:** `ValueError` for names or lengths that do not match.
+        """
+        names = list(self.similarities)
+        _same_names("projections", projections, names)
+        _same_names("labels", labels, names)
+        losses = {name: self._similarity_loss(name, projections[name], labels[name]) for name in names}
+        batch = BatchTerms(
+            loss=torch.stack([each.mean for each in losses.values()]),
+            floor=torch.stack([each.mean_floor for each in losses.values()]),
+            chance=torch.stack([each.chance for each in losses.values()]),
+            anchors=torch.stack([each.count for each in losses.values()]),
+        )
+        weights = self.weighting(batch)
+        total = (weights.weight * batch.loss).sum() + weights.penalty
+        return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
+
+    def parameter_groups(self, *, lr: float = 0.01) -> list[dict[str, Any]]:
+        """Optimiser groups for what the weighting learns: an own learning rate, no weight decay; empty when it learns
+        nothing.
+
+        The paper's joint form (`Uncertainty(…, paper=True)`) belongs into the encoder's own group instead.
+        """
+        parameters = list(self.parameters())
+        return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
+
+    def _similarity_loss(self, name: str, z: Tensor, values: Tensor) -> AnchorLosses:
+        if z.ndim != 2 or not z.is_floating_point() or len(z) != len(values):
+            raise ValueError(
+                f"projections[{name!r}] must be (N, d) floats with N = len(labels[{name!r}]):"
+                f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
+            )
+        targets = self.similarities[name].targets(values)
+        return contrastive_loss(z, targets, temperature=self.temperature[name], engine=self.engine)
+
+
+def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
+    if isinstance(choice, Mapping):
+        _same_names("weighting", choice, names)
+        return Fixed([float(choice[name]) for name in names])
+    if isinstance(choice, str):
+        match choice:
+            case "equal":
+                return Fixed([1.0] * len(names))
+            case "uncertainty":
+                return Uncertainty(len(names))
+            case "excess":
+                return Excess(len(names))
+            case _:
+                raise ValueError(f"weighting must be equal, uncertainty, excess, a mapping or a module, not {choice!r}")
+    return choice
+
+
+def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Term]:
+    excess = batch.loss.detach() - batch.floor
+    span = batch.chance - batch.floor
+    relative = excess / span.where((span > 0) & (batch.anchors > 0), float("nan"))
+    return {
+        name: Term(
+            loss=batch.loss[c],
+            floor=batch.floor[c],
+            chance=batch.chance[c],
+            excess=excess[c],
+            relative_excess=relative[c],
+            weight=weight[c],
+            anchors=batch.anchors[c],
+        )
+        for c, name in enumerate(names)
+    }
+
+
+def _same_names(what: str, given: Mapping[str, object], names: list[str]) -> None:
+    if set(given) != set(names):
+        raise ValueError(f"{what} names {sorted(given)}, the similarities are {sorted(names)}")

@@ -1,0 +1,36 @@
+"""Shape and type checks on the whole package in every test, and the real catalogs' addresses."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("mscon", "beartype.beartype")
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("MSCON_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def footwear() -> Path:
+    """The footwear catalog's Parquet file; the test is skipped where it is absent."""
+    return _real(DATA / "footwear" / "footwear.parquet")
+
+
+@pytest.fixture(scope="session")
+def clothing() -> Path:
+    """The clothing catalog's Parquet file; the test is skipped where it is absent."""
+    return _real(DATA / "clothing" / "clothing.parquet")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests share one cache of their own and never touch the user's."""
+    monkeypatch.setenv("MSCON_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def _real(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.parent.name} is not here: set MSCON_DATA to the folder that holds it")
+    return path

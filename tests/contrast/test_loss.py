@@ -1,0 +1,223 @@
+"""The loss of one similarity: the textbook formula, engines that agree, and laws that hold for any batch."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mscon.contrast import LabelTargets, contrastive_loss, simclr_loss, supcon_loss
+from mscon.contrast.tiled import tiled_push
+
+ENGINES = ["dense", "tiled"]
+
+
+def textbook(z: Tensor, labels: list[int], temperature: float) -> float:
+    """SupCon's L_out in plain Python: one anchor, one positive, one sum at a time."""
+    z = torch.nn.functional.normalize(z.double(), dim=1)
+    seen = [i for i, label in enumerate(labels) if label >= 0]
+    score = {(i, j): float(z[i] @ z[j]) / temperature for i in seen for j in seen}
+    losses = []
+    for i in seen:
+        positives = [j for j in seen if j != i and labels[j] == labels[i]]
+        if positives:
+            log_sum = math.log(sum(math.exp(score[i, j]) for j in seen if j != i))
+            losses.append(-sum(score[i, p] - log_sum for p in positives) / len(positives))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def batch(n: int, classes: int, *, missing: float = 0.2, d: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, d, dtype=torch.float64, generator=generator)
+    labels = torch.randint(classes, (n,), generator=generator)
+    return z, labels.where(torch.rand(n, generator=generator) >= missing, -1)
+
+
+def value_and_gradient(z: Tensor, labels: Tensor, **settings: object) -> tuple[Tensor, Tensor]:
+    leaf = z.clone().requires_grad_()
+    losses = contrastive_loss(leaf, LabelTargets.of(labels), **settings)  # pyright: ignore[reportArgumentType]
+    # A mean with uneven shares, so that every anchor's own upstream gradient is seen.
+    (losses.loss * torch.linspace(0.5, 1.5, len(z), dtype=z.dtype)).mean().backward()
+    assert leaf.grad is not None
+    return losses.loss.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("n", "classes"), [(2, 1), (3, 2), (9, 3), (24, 1), (24, 24), (40, 5)])
+@pytest.mark.parametrize("temperature", [0.01, 0.07, 1.0])
+def test_mean_loss_is_the_textbook_formula(engine: str, n: int, classes: int, temperature: float) -> None:
+    z, labels = batch(n, classes)
+    ours = contrastive_loss(z, LabelTargets.of(labels), temperature=temperature, engine=engine).mean  # pyright: ignore
+    assert float(ours) == pytest.approx(textbook(z, labels.tolist(), temperature), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 63, 64, 65, 200, 511, 512, 513, 1200, 2000])
+@pytest.mark.parametrize("temperature", [0.005, 0.02, 0.025, 0.1, 2.0])
+def test_tiled_equals_dense_in_float64(n: int, temperature: float) -> None:
+    z, labels = batch(n, 7, d=16)
+    dense, dense_gradient = value_and_gradient(z, labels, temperature=temperature, engine="dense")
+    tiled, tiled_gradient = value_and_gradient(z, labels, temperature=temperature, engine="tiled")
+    torch.testing.assert_close(tiled, dense, rtol=0, atol=1e-10)
+    torch.testing.assert_close(tiled_gradient, dense_gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 65, 513, 2000])
+@pytest.mark.parametrize("temperature", [0.005, 0.025, 0.1, 1.0])
+@pytest.mark.parametrize("kind", ["random", "one class", "duplicates", "clustered"])
+def test_tiled_equals_dense_in_float32(n: int, temperature: float, kind: str) -> None:
+    z, labels = batch(n, 1 if kind == "one class" else 9, d=32)
+    if kind == "duplicates":
+        z = z[:1].expand(n, -1)
+    if kind == "clustered":
+        z = torch.eye(9, 32, dtype=z.dtype)[labels] + 1e-3 * z
+    _, exact = value_and_gradient(z, labels, temperature=temperature, engine="dense")
+    values, gradient = value_and_gradient(z.float(), labels, temperature=temperature, engine="tiled")
+    expected, _ = value_and_gradient(z.float(), labels, temperature=temperature, engine="dense")
+    torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-5 / temperature)
+    assert (gradient - exact).norm() <= 1e-5 * max(float(exact.norm()), 1.0 / temperature)
+
+
+@pytest.mark.parametrize("tile", [1, 3, 7, 16, 20, 64])
+@pytest.mark.parametrize("temperature", [0.01, 0.2])
+def test_tile_size_changes_nothing(tile: int, temperature: float) -> None:
+    z = torch.nn.functional.normalize(batch(20, 2)[0], dim=1)
+    torch.testing.assert_close(
+        tiled_push(z, temperature=temperature, tile=tile), tiled_push(z, temperature=temperature, tile=512)
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("temperature", [0.01, 0.5])
+def test_gradient_equals_finite_differences(engine: str, temperature: float) -> None:
+    z, labels = batch(9, 3, d=4)
+
+    def losses(z: Tensor) -> Tensor:
+        return contrastive_loss(z, LabelTargets.of(labels), temperature=temperature, engine=engine).loss  # pyright: ignore
+
+    assert torch.autograd.gradcheck(losses, z.requires_grad_(), atol=1e-4)
+
+
+def test_second_derivative_of_the_tiled_engine_is_refused() -> None:
+    z, labels = batch(6, 2, missing=0.0)
+    loss = contrastive_loss(z.requires_grad_(), LabelTargets.of(labels), engine="tiled").mean
+    with pytest.raises(RuntimeError, match="take engine='dense' for second derivatives"):
+        torch.autograd.grad(loss, z, create_graph=True)
+
+
+@given(
+    labels=st.lists(st.integers(-1, 3), min_size=1, max_size=24),
+    seed=st.integers(0, 99),
+    engine=st.sampled_from(ENGINES),
+)
+@settings(deadline=None, max_examples=60)
+def test_permuting_the_batch_permutes_the_losses(labels: list[int], seed: int, engine: str) -> None:
+    z, _ = batch(len(labels), 1, seed=seed)
+    codes = torch.tensor(labels)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    loss, gradient = value_and_gradient_sum(z, codes, engine)
+    shuffled, shuffled_gradient = value_and_gradient_sum(z[order], codes[order], engine)
+    torch.testing.assert_close(shuffled, loss[order])
+    torch.testing.assert_close(shuffled_gradient, gradient[order])
+
+
+@given(
+    labels=st.lists(st.integers(-1, 3), min_size=1, max_size=24),
+    extra=st.integers(1, 9),
+    engine=st.sampled_from(ENGINES),
+)
+@settings(deadline=None, max_examples=60)
+def test_adding_unlabelled_rows_changes_nothing(labels: list[int], extra: int, engine: str) -> None:
+    z, _ = batch(len(labels) + extra, 1)
+    codes = torch.tensor(labels + [-1] * extra)
+    n = len(labels)
+    loss, gradient = value_and_gradient_sum(z[:n], codes[:n], engine)
+    more, more_gradient = value_and_gradient_sum(z, codes, engine)
+    torch.testing.assert_close(more[:n], loss)
+    torch.testing.assert_close(more_gradient[:n], gradient)
+    assert not more[n:].any()
+    assert not more_gradient[n:].any()
+
+
+def value_and_gradient_sum(z: Tensor, labels: Tensor, engine: str) -> tuple[Tensor, Tensor]:
+    leaf = z.clone().requires_grad_()
+    losses = contrastive_loss(leaf, LabelTargets.of(labels), engine=engine)  # pyright: ignore[reportArgumentType]
+    losses.loss.sum().backward()
+    assert leaf.grad is not None
+    return losses.loss.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("labels", [[-1, -1, -1], [0, -1, -1], [0, 1, 2], [-1]], ids=str)
+def test_batch_without_anchors_gives_zero_with_a_zero_gradient(engine: str, labels: list[int]) -> None:
+    z = torch.randn(len(labels), 4, requires_grad=True)
+    losses = contrastive_loss(z, LabelTargets.of(torch.tensor(labels)), engine=engine)  # pyright: ignore
+    losses.mean.backward()
+    assert losses.mean.item() == 0.0
+    assert losses.count.item() == 0
+    assert z.grad is not None
+    assert not z.grad.any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_zero_rows_and_a_huge_row_stay_finite(engine: str) -> None:
+    z = torch.randn(6, 4)
+    z[0] = 0.0
+    z[1] *= 1e18
+    _, gradient = value_and_gradient(z, torch.tensor([0, 0, 0, 1, 1, -1]), temperature=0.005, engine=engine)
+    assert gradient.isfinite().all()
+
+
+def test_half_precision_and_autocast_are_computed_in_float32() -> None:
+    z, labels = batch(600, 5, d=32)
+    half = z.to(torch.bfloat16)
+    expected = contrastive_loss(half.float(), LabelTargets.of(labels), engine="tiled").mean
+    with torch.autocast("cpu", torch.bfloat16):
+        for engine in ENGINES:
+            mean = contrastive_loss(half, LabelTargets.of(labels), engine=engine).mean  # pyright: ignore
+            torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
+
+
+def test_floor_is_the_entropy_of_the_targets_and_the_loss_never_falls_below_it() -> None:
+    z, labels = batch(50, 4)
+    targets = LabelTargets.of(labels)
+    q = targets.matrix()
+    torch.testing.assert_close(targets.floor, -(q * q.clamp(min=1e-300).log()).sum(dim=1))
+    losses = contrastive_loss(z, targets, temperature=0.1)
+    assert (losses.loss >= losses.floor).all()
+    assert float(losses.chance) == pytest.approx(math.log(int((labels >= 0).sum()) - 1))
+
+
+def test_mean_target_is_the_matrix_times_the_projections() -> None:
+    z, labels = batch(50, 4)
+    targets = LabelTargets.of(labels)
+    torch.testing.assert_close(targets.mean_target(z[targets.rows]), targets.matrix() @ z[targets.rows])
+
+
+def test_codes_may_be_large_sparse_and_of_any_negative() -> None:
+    z, _ = batch(6, 1)
+    sparse = torch.tensor([10**15, 3, 10**15, 3, -7, -1])
+    torch.testing.assert_close(supcon_loss(z, sparse), supcon_loss(z, torch.tensor([1, 0, 1, 0, -1, -1])))
+
+
+def test_simclr_is_supcon_with_the_item_as_label() -> None:
+    z, _ = batch(12, 1)
+    torch.testing.assert_close(simclr_loss(z, views=3), supcon_loss(z, torch.tensor([0, 1, 2, 3] * 3)))
+    with pytest.raises(ValueError, match="12 rows are not 5 views"):
+        simclr_loss(z, views=5)
+
+
+def test_supcon_equals_pytorch_metric_learning_when_every_anchor_has_a_positive() -> None:
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    z, _ = batch(40, 1)
+    labels = torch.arange(40) % 5
+    torch.testing.assert_close(supcon_loss(z, labels, temperature=0.07), losses.SupConLoss(temperature=0.07)(z, labels))
+
+
+def test_bad_settings_are_refused() -> None:
+    z, labels = batch(4, 2)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        supcon_loss(z, labels, temperature=0.0)
+    with pytest.raises((ValueError, TypeError), match="engine"):
+        contrastive_loss(z, LabelTargets.of(labels), engine="fast")  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,164 @@
+"""MSConLoss as its users call it, and what the relative excess says of clean and of noisy similarities."""
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mscon import Categorical, Instance, MSConLoss, contrastive_loss, supcon_loss
+from mscon.contrast import LabelTargets
+from mscon.weighting import Uncertainty
+
+
+def simplex(classes: int) -> Tensor:
+    """Unit vectors with pairwise cosine −1/(K−1): as far apart as K points can be."""
+    centred = torch.eye(classes) - 1.0 / classes
+    return torch.nn.functional.normalize(centred, dim=1)
+
+
+def test_total_is_the_weighted_sum_of_the_similarities_losses() -> None:
+    projections = {
+        "category": torch.randn(12, 8, requires_grad=True),
+        "closure": torch.randn(12, 5, requires_grad=True),
+    }
+    labels = {"category": torch.arange(12) % 3, "closure": torch.arange(12) % 4 - 1}
+    loss_fn = MSConLoss(
+        {"category": Categorical(), "closure": Categorical()},
+        temperature={"category": 0.1, "closure": 0.3},
+        weighting={"category": 3.0, "closure": 1.0},
+    )
+    out = loss_fn(projections, labels)
+    category = supcon_loss(projections["category"], labels["category"], temperature=0.1)
+    closure = supcon_loss(projections["closure"], labels["closure"], temperature=0.3)
+    torch.testing.assert_close(out.total, 1.5 * category + 0.5 * closure)
+    out.total.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in projections.values())
+    term = out.terms["closure"]
+    assert term.anchors == 9
+    torch.testing.assert_close(term.floor, torch.tensor(math.log(2.0)))
+    torch.testing.assert_close(term.chance, torch.tensor(math.log(8.0)))
+    torch.testing.assert_close(term.excess, term.loss - term.floor)
+    torch.testing.assert_close(term.relative_excess, term.excess / (term.chance - term.floor))
+
+
+def test_instance_pulls_the_views_of_an_item_together() -> None:
+    z = torch.randn(8, 4)
+    out = MSConLoss({"instance": Instance()}, weighting="equal")(
+        {"instance": z}, {"instance": torch.arange(4).repeat(2)}
+    )
+    torch.testing.assert_close(out.total, supcon_loss(z, torch.arange(4).repeat(2)))
+
+
+def test_similarity_without_labels_adds_nothing_and_says_so() -> None:
+    z = {name: torch.randn(6, 4, requires_grad=True) for name in ("a", "b")}
+    loss_fn = MSConLoss({"a": Categorical(), "b": Categorical()})
+    out = loss_fn(z, {"a": torch.tensor([0, 0, 1, 1, 0, 1]), "b": torch.full((6,), -1)})
+    out.total.backward()
+    assert out.total.isfinite()
+    assert out.terms["b"].anchors == 0
+    assert out.terms["b"].relative_excess.isnan()
+    assert z["b"].grad is not None
+    assert not z["b"].grad.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"similarities": {}}, "at least one similarity"),
+        ({"similarities": {"a": Categorical()}, "weighting": "excss"}, "equal, uncertainty, excess"),
+        ({"similarities": {"a": Categorical()}, "weighting": {"b": 1.0}}, r"weighting names \['b'\]"),
+        ({"similarities": {"a": Categorical()}, "temperature": {"b": 1.0}}, r"temperature names \['b'\]"),
+        ({"similarities": {"a": Categorical()}, "weighting": {"a": 0.0}}, "not all 0"),
+    ],
+)
+def test_bad_settings_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message if "excss" not in str(arguments) else None):
+        MSConLoss(**arguments)
+
+
+def test_bad_batches_are_refused() -> None:
+    loss_fn = MSConLoss({"a": Categorical()})
+    with pytest.raises(ValueError, match=r"projections names \['b'\], the similarities are \['a'\]"):
+        loss_fn({"b": torch.randn(4, 2)}, {"a": torch.zeros(4, dtype=torch.int64)})
+    with pytest.raises(ValueError, match="labels"):
+        loss_fn({"a": torch.randn(4, 2)}, {"a": torch.zeros(3, dtype=torch.int64)})
+
+
+@pytest.mark.parametrize("classes", [2, 200])
+@pytest.mark.parametrize("temperature", [0.05, 0.1])
+def test_relative_excess_of_a_perfect_batch_is_near_zero(classes: int, temperature: float) -> None:
+    codes = torch.arange(classes).repeat_interleave(1000 // classes)
+    losses = contrastive_loss(simplex(classes)[codes], LabelTargets.of(codes), temperature=temperature)
+    relative = (losses.mean - losses.mean_floor) / (losses.chance - losses.mean_floor)
+    assert -1e-4 < float(relative) < 0.02
+
+
+@pytest.mark.parametrize("classes", [2, 200])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_relative_excess_of_random_projections_is_one(classes: int, temperature: float) -> None:
+    codes = torch.arange(classes).repeat_interleave(1000 // classes)
+    z = torch.randn(1000, 128, generator=torch.Generator().manual_seed(0))
+    losses = contrastive_loss(z, LabelTargets.of(codes), temperature=temperature)
+    relative = (losses.mean - losses.mean_floor) / (losses.chance - losses.mean_floor)
+    assert float(relative) == pytest.approx(1.0, abs=0.05)
+
+
+SIMILARITIES = {"clean": Categorical(), "coarse": Categorical(), "fine": Categorical()}
+
+
+def weights_beside_noise(weighting: Literal["excess", "uncertainty"]) -> dict[str, float]:
+    """Heads trained on a clean similarity of 10 classes and two of shuffled labels, of 2 and of 200 classes: mean
+    late weights.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 32, generator=generator)
+    labels = {
+        "clean": x[:, :10].argmax(dim=1),
+        "coarse": torch.randint(2, (2000,), generator=generator),
+        "fine": torch.randint(200, (2000,), generator=generator),
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        heads = {name: nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32)) for name in labels}
+    loss_fn = MSConLoss(SIMILARITIES, temperature=0.1, weighting=weighting)
+    own = [{"params": [p for head in heads.values() for p in head.parameters()], "lr": 1e-2}]
+    optimiser = torch.optim.Adam(own + loss_fn.parameter_groups(lr=0.02))
+    late = []
+    for step in range(260):
+        rows = torch.randint(2000, (192,), generator=generator)
+        out = loss_fn({name: heads[name](x[rows]) for name in labels}, {name: labels[name][rows] for name in labels})
+        optimiser.zero_grad()
+        out.total.backward()
+        optimiser.step()
+        if step >= 220:
+            late.append([float(out.terms[name].weight) for name in labels])
+    return dict(zip(labels, torch.tensor(late).mean(dim=0).tolist(), strict=True))
+
+
+def test_excess_trusts_the_clean_similarity_and_both_noise_ones_alike() -> None:
+    weights = weights_beside_noise("excess")
+    assert sum(weights.values()) == pytest.approx(3.0)
+    assert weights["coarse"] == pytest.approx(weights["fine"], rel=0.2)
+    assert weights["clean"] >= 3.0 * max(weights["coarse"], weights["fine"])
+
+
+def test_uncertainty_ranks_the_noise_by_its_number_of_classes_and_keeps_trusting_it() -> None:
+    weights = weights_beside_noise("uncertainty")
+    assert sum(weights.values()) == pytest.approx(3.0)
+    assert weights["fine"] > 1.02 * weights["coarse"]
+    assert weights["clean"] < 2.0 * weights["coarse"]
+
+
+def test_joint_uncertainty_is_the_published_sum() -> None:
+    weighting = Uncertainty(3, paper=True)
+    loss_fn = MSConLoss(SIMILARITIES, weighting=weighting)
+    z = {name: torch.randn(30, 6) for name in SIMILARITIES}
+    labels = {name: torch.arange(30) % 3 for name in SIMILARITIES}
+    out = loss_fn(z, labels)
+    expected = sum(supcon_loss(z[name], labels[name]) / math.e + 1.0 for name in SIMILARITIES)
+    torch.testing.assert_close(out.total, torch.as_tensor(expected))
+    out.total.backward()
+    gradient = torch.stack([1.0 - out.terms[name].loss.detach() / math.e for name in SIMILARITIES])
+    torch.testing.assert_close(weighting.log_variance.grad, gradient)
