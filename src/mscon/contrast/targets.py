@@ -1,7 +1,7 @@
 """Target distributions: what each anchor is pulled toward."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -85,6 +85,6 @@ class LabelTargets:
 
 def _numbered(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Codes renumbered 0, 1, … without gaps, and the size of each class: codes may be large and sparse."""
-    values: Tensor = codes.unique()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    values = cast(Tensor, codes.unique())  # pyright: ignore[reportUnknownMemberType]
     classes = torch.searchsorted(values, codes)
     return classes, torch.bincount(classes, minlength=len(values))

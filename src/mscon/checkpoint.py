@@ -1,0 +1,85 @@
+"""Checkpoints: everything that training goes on from, in one safetensors file each; no pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mscon.errors import UserError
+from mscon.files import save_tensors, write_whole
+
+KEPT = 2
+"""How many of the newest checkpoints stay: the last, and the one before it."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands: `batch` batches into `epoch`, `step` optimiser steps in all, and the best so far."""
+
+    epoch: int
+    batch: int
+    step: int
+    best: float | None = None
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    folder: Path, position: Position, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> Path:
+    """Write modules, optimiser state and the generator's state; remove all but the newest `KEPT` checkpoints.
+
+    **Raises:** `UserError` when the disk refuses; older checkpoints are then untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {
+            f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
+        }
+    tensors["rng"] = torch.get_rng_state()
+    whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    path = folder / f"step-{position.step:08d}.safetensors"
+    write_whole(path, lambda aside: save_tensors(whole, aside, {"position": json.dumps(vars(position))}))
+    for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, or None."""
+    return max(folder.glob("step-*.safetensors"), default=None)
+
+
+def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
+    """Put everything back as it was saved.
+
+    **Raises:** `UserError` for a file that cannot be read or belongs to another recipe.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            position = Position(**json.loads(file.metadata()["position"]))
+        for name, module in modules.items():
+            module.load_state_dict(_below(tensors, f"{name}/"))
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
+        torch.set_rng_state(tensors["rng"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: not a checkpoint that this run can go on from: {error}") from error
+    return position
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _optimizer_state(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in _below(tensors, "optimizer/").items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = value
+    return state

@@ -1,0 +1,259 @@
+"""Every image of a catalog decoded once, and from then on read from one memory-mapped file."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from jaxtyping import Int64, UInt8
+
+from mscon.data.catalog import Catalog
+from mscon.data.decode import DecodeError, Fit, decode
+from mscon.errors import UserError
+
+# Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
+VERSION = 1
+PIXELS, INDEX = "pixels.bin", "index.json"
+# A build that has not written for so long is dead, and what it left is removed.
+ABANDONED_SECONDS = 24 * 3600
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row whose image can't be used, with its id and the reason."""
+
+    row: int
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """A catalog's images as one array.
+
+    - `array`: uint8, RGB, as (image, row, column, channel); a read-only memory map of the cached file.
+    - `rows`: the catalog row of each image, ascending.
+    - `skipped`: the rows that have no usable image.
+    """
+
+    array: UInt8[np.ndarray, "n size size 3"]
+    rows: Int64[np.ndarray, " n"]
+    skipped: tuple[Skipped, ...]
+
+
+def load_pixels(
+    catalog: Catalog,
+    *,
+    size: int,
+    fit: Fit = "letterbox",
+    folder: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    tolerance: float = 0.1,
+) -> Pixels:
+    """Decodes a catalog's images into a cache, or opens the cache that an earlier call has made.
+
+    A cache belongs to its images and settings: to the bytes of images in the table, to path, size and time of change
+    of files, and to the address alone of images behind one. It is written aside and put in place whole: a build that
+    is killed leaves nothing that is read, and of two builds at once the first to end counts. Memory holds a few
+    images at a time.
+
+    **Arguments:**
+
+    - `size`, `fit`: side in pixels, and `"letterbox"` or `"crop"`; see `decode`.
+    - `folder`: where caches are kept; left out, `pixels` in the folder that the environment variable `MSCON_CACHE`
+      names, or else in the user's cache folder. What lies there may be removed whenever nothing reads it.
+    - `workers`: threads that read and decode; left out, four more than there are cores, at most 32.
+    - `progress`: called with the numbers of images done and in all, after each image and only while there is no cache
+      yet.
+    - `tolerance`: the share of images that may be unusable. They are skipped and listed.
+
+    **Raises:**
+
+    - `UserError`: more images than that are unusable, or all (the first few are named with row, id and reason); the
+      catalog has no rows; the folder can't be written, or has no room.
+    """
+    if len(catalog) == 0:
+        raise UserError(f"{catalog.source} has no rows left: there is no image to decode.")
+    home = (Path(folder) if folder is not None else _cache_folder()) / _key(catalog, size, fit)
+    found = _open(home, size)
+    if found is None:
+        _build(catalog, size, fit, home, workers or min(32, (os.cpu_count() or 1) + 4), progress, tolerance)
+        found = _open(home, size)
+    if found is None:
+        raise UserError(f"The cache {home} was removed as soon as it was made: is something cleaning its folder?")
+    array, broken = found
+    _check_broken(catalog, broken, tolerance, seen=len(catalog))
+    rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
+    ids = catalog.ids() if broken else []
+    return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()))
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("MSCON_CACHE") or platformdirs.user_cache_dir("mscon")) / "pixels"
+
+
+def _key(catalog: Catalog, size: int, fit: Fit) -> str:
+    digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
+    for row in range(len(catalog)):
+        source = catalog.image_source(row)
+        if isinstance(source, bytes):
+            kind, content = b"bytes", source
+        else:
+            kind, content = b"place", os.fsencode(_trace(source))
+        # The length parts each image from the next: moving a byte over the border makes another key.
+        digest.update(kind + len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _trace(place: str | None) -> str:
+    """What changes when the image at a place does, found without reading it."""
+    if place is None or "://" in place:
+        return place or ""
+    try:
+        about = Path(place).stat()
+    except (OSError, ValueError):
+        return place
+    return f"{place}\0{about.st_size}\0{about.st_mtime_ns}"
+
+
+def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str]] | None:
+    """The images and the reasons by row, or None where the cache is missing or has lost a file."""
+    try:
+        index = json.loads((home / INDEX).read_text(encoding="utf-8"))
+        if (home / PIXELS).stat().st_size != index["images"] * size * size * 3:
+            return None
+        array = np.memmap(home / PIXELS, np.uint8, "r", shape=(index["images"], size, size, 3))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return array, dict(index["skipped"])
+
+
+def _build(
+    catalog: Catalog,
+    size: int,
+    fit: Fit,
+    home: Path,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    tolerance: float,
+) -> None:
+    total = len(catalog)
+    needed = total * size * size * 3
+    draft = home.with_name(f".{uuid.uuid4().hex}")
+    broken: dict[int, str] = {}
+    try:
+        with _storing(home.parent, needed):
+            draft.mkdir(parents=True)
+            _remove_abandoned(home.parent)
+            if shutil.disk_usage(draft).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # Unbuffered: a buffer that a full disk has refused would be refused once more when the file closes.
+            file = (draft / PIXELS).open("wb", buffering=0)
+        # Pillow warns of odd metadata. A filter is the whole process's, so it is set once, here, and not by each
+        # thread.
+        with file, warnings.catch_warnings(), closing(_decoded(catalog, size, fit, workers)) as images:
+            warnings.simplefilter("ignore")
+            for row, image in enumerate(images):
+                if isinstance(image, str):
+                    broken[row] = image
+                    _check_broken(catalog, broken, tolerance, seen=row + 1)
+                else:
+                    with _storing(home.parent, needed):
+                        _write(file, image)
+                if progress is not None:
+                    progress(row + 1, total)
+            with _storing(home.parent, needed):
+                os.fsync(file.fileno())
+        with _storing(home.parent, needed):
+            index = {"images": total - len(broken), "skipped": list(broken.items())}
+            (draft / INDEX).write_text(json.dumps(index), encoding="utf-8")
+            _put(draft, home, size)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _storing(folder: Path, needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The decoded images can't be kept in {folder}: {error.strerror}. They need {needed:,} bytes: make room, "
+            "or let MSCON_CACHE name a folder that has it."
+        ) from error
+
+
+def _write(file: FileIO, image: np.ndarray) -> None:
+    rest = image.reshape(-1).data
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _remove_abandoned(base: Path) -> None:
+    for draft in base.glob(".*"):
+        file = draft / PIXELS
+        if file.exists() and time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put(draft: Path, home: Path, size: int) -> None:
+    try:
+        draft.rename(home)
+    except OSError:
+        if not home.exists():
+            raise
+        # The name is taken: by another build that was faster, or by a cache that lost a file and gives way.
+        if _open(home, size) is None:
+            shutil.rmtree(home)
+            draft.rename(home)
+
+
+def _decoded(catalog: Catalog, size: int, fit: Fit, workers: int) -> Generator[np.ndarray | str, None, None]:
+    """Each row's image, or the reason why there is none, in order.
+
+    Threads, because Pillow works outside Python's lock, and because processes cost a start and a copy of every image.
+    """
+
+    def image(row: int) -> np.ndarray | str:
+        try:
+            return decode(catalog.image_bytes(row), size=size, fit=fit)
+        except DecodeError as error:
+            return str(error)
+
+    ahead: deque[Future[np.ndarray | str]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for row in range(len(catalog)):
+            ahead.append(pool.submit(image, row))
+            # Only a few images are ahead of the one being written, however large the catalog.
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _check_broken(catalog: Catalog, broken: dict[int, str], tolerance: float, *, seen: int) -> None:
+    total = len(catalog)
+    if len(broken) < total and len(broken) <= tolerance * total:
+        return
+    ids = catalog.ids()
+    listed = "".join(f"\n  row {row} ({ids[row]}): {reason}" for row, reason in list(broken.items())[:LISTED])
+    raise UserError(
+        f"{catalog.source}: {len(broken)} of {seen} images read can't be used; {tolerance:.0%} of all {total} may be "
+        f"skipped. The first:{listed}\nMend these images, or take their rows out of the table."
+    )

@@ -1,0 +1,230 @@
+"""The user's table: one row an item, one column its image, the others labels, groups, splits or nothing of interest."""
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from mscon.data.decode import DecodeError
+from mscon.data.sources import read_source
+from mscon.errors import UserError, nearest
+
+IMAGE_NAMES = (
+    *("image", "img", "picture", "photo", "file_name", "filename", "file", "image_path", "img_path", "image_file"),
+    *("file_path", "filepath", "path", "image_url", "img_url", "url"),
+)
+ID_NAMES = ("id", "image_id", "item_id")
+IMAGE_FIELDS = {"bytes", "path"}
+IMAGE_SUFFIX = r"(?i)\.(jpe?g|png|webp|gif)(\?.*)?$"
+# So many paths of a text column are looked up to tell a column of images from one of words.
+LOOKED_UP = 100
+# A file larger than this is no photograph: 100 megapixels of 16-bit RGB, uncompressed, are 600 MB.
+MAX_BYTES = 600_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """A table with one image column, and where its relative paths start.
+
+    - `table`: every column of the user's table; nulls are as they were.
+    - `image`: name of the image column. A cell is a path, an address that fsspec opens, bytes, or a struct of `bytes`
+      and `path`.
+    - `root`: folder or fsspec address that relative paths start from.
+    - `source`: what the user gave, for messages and recipes.
+    """
+
+    table: pl.DataFrame
+    image: str
+    root: str
+    source: str
+
+    @classmethod
+    def read(cls, source: object, *, image: str | None = None) -> "Catalog":
+        """Reads a table and finds its image column.
+
+        **Arguments:**
+
+        - `source`: one of
+            - a `.csv`, `.tsv` or `.parquet` file: a path, or an address that fsspec opens (`https://`, `s3://`, …).
+              Types in a CSV file are guessed over all its rows and an empty cell is null; a column of whole numbers
+              of which one begins with 0, such as `007`, stays text;
+            - a folder of `.parquet` files, or a glob: they must agree in their columns and are stacked in order of
+              name;
+            - a folder with `metadata.csv`;
+            - a Hugging Face `Dataset` or `DatasetDict`, or the folder that its `save_to_disk` wrote. Class numbers
+              become class names, and a dictionary's keys become the column `split`, in place of one that is there;
+            - the word `"glyphs"`: the embedded catalog (a folder of that name is `"./glyphs"`).
+        - `image`: the image column. Left out, it is the one with a usual name (`image`, `file_name`, `path`, `url`,
+          …) and a fitting type, else the only one that holds bytes or paths of images.
+
+        Relative paths start from the folder read, from the file's folder, from the folder before a glob's first
+        wildcard, or, for a Hugging Face object, from the working folder.
+
+        **Raises:**
+
+        - `UserError`: nothing is there, it cannot be read, it has no rows, or no column holds images.
+        """
+        read = read_source(source)
+        if image is None:
+            image = _find_image(read.table, read.name)
+        catalog = cls(table=read.table, image=image, root=read.root, source=read.name)
+        _check_images(catalog)
+        return catalog
+
+    def __len__(self) -> int:
+        """The number of items."""
+        return self.table.height
+
+    def column(self, name: str) -> pl.Series:
+        """One column as it stands in the table.
+
+        **Raises:**
+
+        - `UserError`: there is none of that name; the nearest one is named.
+        """
+        if name not in self.table.columns:
+            raise UserError(
+                f"{self.source} has no column {name!r}.{nearest(name, self.table.columns)} "
+                f"Its columns: {', '.join(self.table.columns)}."
+            )
+        return self.table[name]
+
+    def ids(self, column: str | None = None) -> list[str]:
+        """A name per item: from `column`, else `id`, `image_id` or `item_id`, else the image's path, or the row number.
+
+        A null gives the row number. Names are not made unique.
+
+        **Raises:**
+
+        - `UserError`: there is no such column, or it holds lists or structs.
+        """
+        usual = next((name for name in ID_NAMES if name in self.table.columns), self.image)
+        name = usual if column is None else column
+        values = self.column(name)
+        if name == self.image and isinstance(values.dtype, pl.Struct):
+            values = values.struct.field("path") if "path" in values.struct.fields else values.struct.field("bytes")
+        if values.dtype == pl.Binary:
+            return [str(row) for row in range(len(self))]
+        if values.dtype.is_nested():
+            raise UserError(f"Column {name!r} of {self.source} holds {values.dtype}: an id is a text or a number.")
+        return [str(row) if value is None else value for row, value in enumerate(values.cast(pl.String).to_list())]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Catalog":
+        """The catalog of these rows alone, in this order."""
+        return replace(self, table=self.table[np.asarray(rows, dtype=np.int64)])
+
+    def image_source(self, row: int) -> bytes | str | None:
+        """What stands for the image of a row: its bytes, its absolute path or address, or None for an empty cell."""
+        value = self.table[self.image][row]
+        if isinstance(value, dict):
+            value = value.get("path") if value.get("bytes") is None else value["bytes"]
+        if isinstance(value, str):
+            return _locate(self.root, value) if value.strip() else None
+        return value
+
+    def image_bytes(self, row: int) -> bytes:
+        """The image file of a row, as it is stored.
+
+        **Raises:**
+
+        - `DecodeError`: the cell is empty, or its file or address cannot be read.
+        """
+        source = self.image_source(row)
+        if source is None:
+            raise DecodeError("the image cell is empty")
+        return source if isinstance(source, bytes) else _fetch(source)
+
+
+def _find_image(table: pl.DataFrame, source: str) -> str:
+    fitting = [values for values in table if _may_hold_images(values)]
+    for wanted in IMAGE_NAMES:
+        for values in fitting:
+            if values.name.lower() == wanted:
+                return values.name
+    found = [values.name for values in fitting if values.dtype != pl.String or _looks_like_paths(values)]
+    if len(found) == 1:
+        return found[0]
+    several = f"columns {', '.join(found)} could all hold images" if found else "no column looks like images"
+    raise UserError(
+        f"{source}: {several}. Name the one to use with image='…'. Its columns: {', '.join(table.columns)}."
+    )
+
+
+def _may_hold_images(values: pl.Series) -> bool:
+    if isinstance(values.dtype, pl.Struct):
+        return bool(values.struct.fields) and set(values.struct.fields) <= IMAGE_FIELDS
+    return values.dtype in (pl.String, pl.Binary)
+
+
+def _looks_like_paths(values: pl.Series) -> bool:
+    known = values.drop_nulls().head(LOOKED_UP)
+    return len(known) > 0 and known.str.contains(IMAGE_SUFFIX).all()
+
+
+def _check_images(catalog: Catalog) -> None:
+    values = catalog.column(catalog.image)
+    where = f"Column {catalog.image!r} of {catalog.source}"
+    if values.null_count() == len(values):
+        raise UserError(f"{where} is empty in every row: it should hold the images.")
+    if not _may_hold_images(values):
+        raise UserError(
+            f"{where} holds {values.dtype}, not images: name a column of paths, addresses or bytes with image='…'."
+        )
+    if values.dtype != pl.String:
+        return
+    first = None
+    for value in values.drop_nulls().head(LOOKED_UP):
+        place = _locate(catalog.root, value)
+        if "://" in place or _exists(place):
+            return
+        first = first or (value, place)
+    if first is not None:
+        raise UserError(
+            f"{where} holds no images: {first[0]!r} is no file (looked for {first[1]}), nor are the next. "
+            "Is it the right column (image='…'), and do its relative paths start from the table's folder?"
+        )
+
+
+def _locate(root: str, value: str) -> str:
+    if "://" in value or Path(value).is_absolute():
+        return value
+    return f"{root.rstrip('/')}/{value}" if "://" in root else str(Path(root) / value)
+
+
+def _exists(place: str) -> bool:
+    try:
+        return Path(place).is_file()
+    except (OSError, ValueError):  # A sentence can be too long for a file name, or hold a NUL.
+        return False
+
+
+def _fetch(place: str) -> bytes:
+    if "://" not in place:
+        return _read_file(place)
+    try:
+        files, path = fsspec.core.url_to_fs(place)
+        return _read_file(path) if isinstance(files, LocalFileSystem) else files.cat_file(path)
+    except DecodeError:
+        raise
+    # Each file system has errors of its own: of the network, of a login, of a package that is missing.
+    except Exception as error:
+        raise DecodeError(f"{place} can't be read: {error!r}") from error
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        about = Path(path).stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise DecodeError(f"{path} is no file")
+        if about.st_size > MAX_BYTES:
+            raise DecodeError(f"{path} has {about.st_size} bytes: more than {MAX_BYTES} are not read")
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise DecodeError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:  # A NUL in a path is a ValueError.
+        raise DecodeError(f"{path} can't be read: {error}") from error

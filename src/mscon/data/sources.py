@@ -1,0 +1,188 @@
+"""Whatever a user's table is kept in, read into one polars frame."""
+
+import glob
+import io
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from mscon.errors import UserError, nearest
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+KINDS = (
+    "a catalog is a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
+    "a Hugging Face dataset, or the word 'glyphs'"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A table, the place that its relative paths start from, and the words that name it in messages."""
+
+    table: pl.DataFrame
+    root: str
+    name: str
+
+
+def read_source(source: object) -> Source:
+    """The table behind what `Catalog.read` takes.
+
+    **Raises:**
+
+    - `UserError`: nothing is there, it cannot be read, its files disagree in their columns, or it has no rows.
+    """
+    if isinstance(source, str) and source == "glyphs":
+        from mscon.data.glyphs import glyphs_table
+
+        read = Source(glyphs_table(), str(Path.cwd()), "glyphs")
+    elif _is_hugging_face(source):
+        read = Source(_hugging_face(source), str(Path.cwd()), f"Hugging Face {type(source).__name__}")
+    elif isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        if not isinstance(name, str):
+            raise UserError(f"{name!r} is a path in bytes: give it as text.")
+        try:
+            table, root = _read_address(name)
+        except OSError as error:
+            raise UserError(f"{name} can't be read: {error}") from error
+        read = Source(table, root, name)
+    else:
+        raise UserError(f"An object of type {type(source).__name__} is no catalog: {KINDS}.")
+    if read.table.height == 0:
+        raise UserError(f"{read.name} has no rows.")
+    return read
+
+
+def _read_address(address: str) -> tuple[pl.DataFrame, str]:
+    files: Any
+    try:
+        files, path = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{address} can't be opened: {error}") from error
+    if files.isfile(path):
+        return _read_file(files, path), _address(files, _folder(path))
+    if files.isdir(path):
+        return _read_folder(files, path, address), _address(files, path)
+    if glob.has_magic(path) and (found := sorted(files.glob(path))):
+        fixed = path[: min(path.index(mark) for mark in "*?[" if mark in path)]
+        return _stack([(name, _read_file(files, name)) for name in found]), _address(files, _folder(fixed))
+    if not isinstance(files, LocalFileSystem):
+        raise UserError(f"{address} does not exist or can't be reached. Know that {KINDS}.")
+    folder = _folder(path)
+    siblings = [_name(str(item)) for item in files.ls(folder, detail=False)] if files.isdir(folder) else []
+    raise UserError(f"{address} does not exist.{nearest(_name(path), siblings)} Know that {KINDS}.")
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _folder(path: str) -> str:
+    return _without_query(path).rpartition("/")[0] or "/"
+
+
+def _without_query(path: str) -> str:
+    """A web address without what follows its question mark: signed addresses end in long ones."""
+    return path.partition("?")[0] if "://" in path else path
+
+
+def _address(files: Any, path: str) -> str:
+    """A path inside a file system as something that can be opened again: with its protocol, unless it is local."""
+    return path if isinstance(files, LocalFileSystem) else files.unstrip_protocol(path)
+
+
+def _read_folder(files: Any, path: str, address: str) -> pl.DataFrame:
+    names = {_name(str(item)): str(item) for item in files.ls(path, detail=False)}
+    if "dataset_dict.json" in names or "state.json" in names:
+        return _hugging_face_folder(address)
+    if "metadata.csv" in names:
+        return _read_file(files, names["metadata.csv"])
+    # Writers leave marks such as _SUCCESS and ._part.parquet beside their files.
+    parts = [names[name] for name in sorted(names) if name.lower().endswith(".parquet") and name[0] not in "._"]
+    if not parts:
+        raise UserError(
+            f"The folder {address} holds no metadata.csv, no .parquet file and no saved Hugging Face dataset. "
+            f"For files further down give a glob such as {address.rstrip('/')}/**/*.parquet."
+        )
+    return _stack([(part, _read_file(files, part)) for part in parts])
+
+
+def _read_file(files: Any, path: str) -> pl.DataFrame:
+    suffix = Path(_without_query(path)).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{path} is a {suffix or 'file without a suffix'}: {KINDS}.")
+    try:
+        if suffix == ".parquet":
+            # A local path lets polars map the file; only a remote one has to pass through memory twice.
+            data = path if isinstance(files, LocalFileSystem) else io.BytesIO(files.cat_file(path))
+            return pl.read_parquet(data, glob=False, hive_partitioning=False)
+        return _read_csv(files.cat_file(path), "\t" if suffix == ".tsv" else ",")
+    except pl.exceptions.NoDataError as error:
+        raise UserError(f"{path} is empty.") from error
+    # Remote file systems raise errors of their own, and a damaged file can make polars panic.
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise UserError(
+            f"{path} can't be read as {suffix[1:]}: {error}. Is it whole, and what its name says?"
+        ) from error
+
+
+def _read_csv(data: bytes, separator: str) -> pl.DataFrame:
+    """Types are guessed over all rows; but whole numbers of which one begins with 0, such as 007, stay text."""
+    table = pl.read_csv(data, separator=separator, infer_schema_length=None)
+    whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
+    text = pl.read_csv(data, separator=separator, infer_schema=False).select(whole)
+    return table.with_columns(column for column in text if column.str.contains(r"^[+-]?0\d").any())
+
+
+def _stack(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+    first_name, first = parts[0]
+    for name, part in parts:
+        if odd := sorted(set(first.columns) ^ set(part.columns)):
+            raise UserError(
+                f"{name} and {first_name} differ in their columns ({', '.join(odd)}): one catalog needs one set."
+            )
+    try:
+        return pl.concat([part.select(first.columns) for _, part in parts], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise UserError(
+            f"The {len(parts)} parts beginning with {first_name} differ in a column's type: {error}"
+        ) from error
+
+
+def _is_hugging_face(source: object) -> bool:
+    # Who hands over such an object has imported the package; nobody else should wait for it.
+    datasets = sys.modules.get("datasets")
+    return datasets is not None and isinstance(source, (datasets.Dataset, datasets.DatasetDict))
+
+
+def _hugging_face_folder(address: str) -> pl.DataFrame:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"{address} is a saved Hugging Face dataset: reading it needs `pip install datasets`."
+        ) from error
+    try:
+        return _hugging_face(datasets.load_from_disk(address))
+    except Exception as error:  # The package passes on what Arrow, JSON and the file system raise.
+        raise UserError(f"{address} can't be read as a saved Hugging Face dataset: {error}") from error
+
+
+def _hugging_face(dataset: Any) -> pl.DataFrame:
+    """The stored columns, class numbers replaced by their names; a dictionary's keys become the column `split`."""
+    from datasets import ClassLabel
+
+    if isinstance(dataset, dict):
+        parts = [(name, _hugging_face(part).with_columns(split=pl.lit(name))) for name, part in dataset.items()]
+        return _stack(parts) if parts else pl.DataFrame()
+    classes = {name: feature.names for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)}
+    return dataset.to_polars().with_columns(
+        pl.col(name).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+        for name, names in classes.items()
+    )

@@ -1,0 +1,107 @@
+"""What a training looks like in a terminal: progress, speed, time left, and every similarity's loss, excess and
+weight.
+"""
+
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from mscon.checkpoint import Position
+from mscon.prepare import Prepared
+from mscon.run import Run
+
+
+class TerminalDisplay:
+    """A live table on a terminal; one line per validation where the output is no terminal, as in a log file.
+
+    Use it as a context manager, so that the terminal is given back whatever happens.
+    """
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
+        )
+        self.live = Live(self.bar, console=console, refresh_per_second=4, transient=True)
+        self.task = self.bar.add_task("decoding images", total=None, note="")
+        self.train: dict[str, Any] = {}
+        self.val: dict[str, Any] = {}
+        self.at, self.steps, self.began = 0, 0, perf_counter()
+
+    def __enter__(self) -> "TerminalDisplay":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def decoding(self, done: int, total: int) -> None:
+        """Images decoded so far."""
+        self.bar.update(self.task, completed=done, total=total)
+
+    def started(self, run: Run, data: Prepared, position: Position, steps: int) -> None:
+        """Say what is trained on what, then turn the bar from images to steps."""
+        split = data.split
+        self.console.print(f"[bold]{run.folder}[/bold]", highlight=False)
+        self.console.print(
+            f"{len(data.catalog):,} items: {len(split.train):,} train, {len(split.val):,} val, {len(split.test):,} test;"
+            f" {run.recipe.model.backbone} at {run.recipe.image.size} px",
+            highlight=False,
+        )
+        if data.pixels.skipped:
+            self.console.print(
+                f"[yellow]{len(data.pixels.skipped)} images could not be read: see skipped.json[/yellow]"
+            )
+        if position.step:
+            self.console.print(f"going on from step {position.step:,}", highlight=False)
+        self.at, self.steps, self.began = position.step, steps, perf_counter()
+        self.bar.update(self.task, description="training", total=steps, completed=position.step)
+
+    def logged(self, record: dict[str, Any]) -> None:
+        """Take up a line of metrics.jsonl."""
+        if record["kind"] == "train":
+            self.train = record
+            self.bar.update(self.task, completed=record["step"], note=self._note(record))
+        else:
+            self.val = record
+            if not self.console.is_terminal:
+                self.console.print(self._line(record), highlight=False, soft_wrap=True)
+        self.live.update(Group(self._table(), self.bar))
+
+    def _note(self, record: dict[str, Any]) -> str:
+        done = record["step"] - self.at
+        left = (perf_counter() - self.began) / done * (self.steps - record["step"]) if done else 0.0
+        return f"epoch {record['epoch']:.1f}  {record['images_per_second']:,.0f} images/s  {_clock(left)} left"
+
+    def _line(self, record: dict[str, Any]) -> str:
+        parts = [
+            f"{name} {_number(term['loss'])} (r {_number(term['relative_excess'])}, weight {_number(term['weight'])})"
+            for name, term in record["terms"].items()
+        ]
+        return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}  {self._note(self.train)}"
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for title in ("similarity", "loss", "floor", "relative excess", "held out", "weight"):
+            table.add_column(title, justify="left" if title == "similarity" else "right")
+        held = self.val.get("terms", {})
+        for name, term in self.train.get("terms", {}).items():
+            numbers = [term["loss"], term["floor"], term["relative_excess"], held.get(name, {}).get("relative_excess")]
+            table.add_row(Text(name), *(_number(value) for value in (*numbers, term["weight"])))
+        return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,80 @@
+"""Embeddings of a catalog: the shared one, and one vector per similarity."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mscon.data.cache import load_pixels
+from mscon.data.catalog import Catalog
+from mscon.errors import UserError
+from mscon.files import write_whole
+from mscon.model import MSConModel
+from mscon.run import Run
+
+BATCH = 256
+
+
+def embed_pixels(
+    model: MSConModel,
+    pixels: UInt8[np.ndarray, "n h w 3"],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[Tensor, "n d"]:
+    """The shared embedding of each image, on the CPU, in batches that bound the memory.
+
+    **Arguments:**
+
+    - `model`: a model on any device.
+    - `pixels`: RGB images in [0, 255], such as `Pixels.array`.
+    - `progress`: called with images done and images in all.
+    """
+    embeddings = torch.empty(len(pixels), model.architecture.embedding_dim)
+    for start in range(0, len(pixels), BATCH):
+        batch = torch.from_numpy(np.array(pixels[start : start + BATCH])).permute(0, 3, 1, 2)
+        embeddings[start : start + len(batch)] = model.embed(batch)
+        if progress:
+            progress(start + len(batch), len(pixels))
+    return embeddings
+
+
+def embed_catalog(
+    run: Run,
+    source: str,
+    out: Path,
+    *,
+    image: str | None = None,
+    id: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pl.DataFrame:
+    """Embed any catalog with a run's model and write one Parquet file, whole or not at all.
+
+    **Arguments:**
+
+    - `run`: a trained run.
+    - `source`: the catalog; it needs no labels.
+    - `out`: the file to write: columns `id`, `embedding` and `z_<similarity>` (unit length), float32 lists.
+    - `image`, `id`: the catalog's columns, found by name when left out.
+    - `progress`: called with images done and images in all.
+
+    **Returns:** the table written; rows whose image could not be read are not in it.
+
+    **Raises:** `UserError` for a catalog that cannot be used, a run without a model, or a file that cannot be written.
+    """
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: embeddings are written as Parquet; name a file that ends in .parquet")
+    model = run.model()
+    catalog = Catalog.read(source, image=image)
+    settings = run.recipe.image
+    pixels = load_pixels(catalog, size=settings.size, fit=settings.fit, tolerance=settings.tolerance)
+    h = embed_pixels(model, pixels.array, progress=progress)
+    ids = catalog.take(pixels.rows).ids(id)
+    vectors = {"embedding": h} | {f"z_{name}": model.project_embedding(h, name) for name in model.similarities}
+    table = pl.DataFrame({"id": ids} | {name: each.numpy() for name, each in vectors.items()})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, lambda aside: table.write_parquet(aside))
+    return table

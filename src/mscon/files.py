@@ -1,0 +1,45 @@
+"""Files written whole or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mscon.errors import UserError
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, put it on the disk, and only then give it that name.
+
+    Whatever happens half-way, `path` holds what it held before. **Raises** `UserError` when the disk refuses.
+    """
+    aside = path.with_name(path.name + ".partial")
+    try:
+        write(aside)
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: could not be written ({error.strerror or error}); what was there before is intact."
+            " Make room or choose another folder, then go on with --resume"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_whole` for text."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file. **Raises** `OSError` when the disk refuses, which safetensors reports in an exception of
+    its own.
+    """
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error

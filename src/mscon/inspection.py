@@ -1,0 +1,222 @@
+"""What is in the labels, before anything is trained: counts, gaps, redundancy, and what a batch will hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, islice
+from math import log
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+
+from mscon.contrast import LabelTargets
+from mscon.data.batches import Batches
+from mscon.data.views import ViewSettings
+from mscon.prepare import Prepared, training_batches
+from mscon.recipe import Recipe
+
+SAMPLE = 2000
+"""Images looked at, and 1/40 of it batches drawn, for what is estimated."""
+
+TOLD_APART = 0.5
+"""Share of a colour statistic's variance that a label must explain before a view that changes it is warned of."""
+
+REDUNDANT = 0.5
+"""Share of one label's entropy that another must carry before the two are called redundant."""
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One label column.
+
+    - `role`: `similarity` or `ood`; `kind`: categorical or continuous.
+    - `missing`: rows without a value; `classes`: class → rows, most frequent first; empty for numbers.
+    - `low`, `high`: least and greatest value of a continuous column.
+    """
+
+    name: str
+    role: str
+    kind: str
+    missing: int
+    classes: dict[str, int]
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """What one similarity finds in a training batch, all views counted, averaged over the anchors of some batches.
+
+    - `positives`: positives of an anchor; `lonely`: share of labelled rows without any.
+    - `floor`, `chance`: between these two the loss will move, in nats.
+    """
+
+    name: str
+    positives: float
+    lonely: float
+    floor: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """Two label columns, and the share of the smaller one's entropy that the other one carries (mutual information)."""
+
+    first: str
+    second: str
+    shared: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All of it, with warnings in plain words."""
+
+    rows: int
+    split: dict[str, int]
+    skipped: int
+    columns: list[ColumnFacts]
+    batches: list[BatchFacts]
+    redundancy: list[Redundancy]
+    warnings: list[str]
+
+
+def inspect(recipe: Recipe, data: Prepared) -> Inspection:
+    """Look at a catalog as a training under `recipe` would see it."""
+    columns = [_column_facts(name, recipe, data) for name in data.labels]
+    batches = list(_batch_facts(recipe, data))
+    categorical = [name for name, label in data.labels.items() if label.kind == "categorical"]
+    redundancy = [
+        Redundancy(a, b, shared_information(data.values[a], data.values[b])) for a, b in combinations(categorical, 2)
+    ]
+    return Inspection(
+        rows=len(data.catalog),
+        split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        skipped=len(data.pixels.skipped),
+        columns=columns,
+        batches=batches,
+        redundancy=redundancy,
+        warnings=[*_label_warnings(recipe, columns, batches, redundancy), *_view_warnings(recipe.run_views, data)],
+    )
+
+
+def shared_information(first: Int64[np.ndarray, " n"], second: Int64[np.ndarray, " n"]) -> float:
+    """I(a; b) / min(H(a), H(b)) over the rows that have both labels: 0 independent … 1 one follows from the other."""
+    both = (first >= 0) & (second >= 0)
+    if not both.any():
+        return 0.0
+    a, b = first[both], second[both]
+    joint = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(joint, (a, b), 1.0 / len(a))
+    entropies = _entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0))
+    smaller = min(entropies)
+    return (sum(entropies) - _entropy(joint.ravel())) / smaller if smaller > 0 else 0.0
+
+
+def _entropy(p: Float[np.ndarray, " n"]) -> float:
+    positive = p[p > 0]
+    return float(-(positive * np.log(positive)).sum())
+
+
+def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
+    label, values = data.labels[name], data.values[name]
+    role = "ood" if name in recipe.catalog.ood else "similarity"
+    if label.kind == "continuous":
+        missing = int(np.isnan(values).sum())
+        return ColumnFacts(name, role, label.kind, missing, {}, float(np.nanmin(values)), float(np.nanmax(values)))
+    counts = np.bincount(values[values >= 0], minlength=len(label.classes))
+    order = np.argsort(-counts, kind="stable")
+    return ColumnFacts(
+        name, role, label.kind, int((values < 0).sum()), {label.classes[i]: int(counts[i]) for i in order}
+    )
+
+
+def _batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
+    views = recipe.training.views_per_item
+    batches = list(islice(_endless(training_batches(recipe, data)), SAMPLE // 40))
+    for name in recipe.similarities:
+        instance = recipe.is_instance(name)
+        values = torch.arange(len(data.catalog)) if instance else torch.from_numpy(data.values[name])
+        targets = [LabelTargets.of(values[items].repeat(views)) for items in batches]
+        labelled = sum(len(t.rows) for t in targets)
+        anchors = sum(int(t.anchors.sum()) for t in targets)
+        yield BatchFacts(
+            name=name,
+            positives=sum(int(t.positives.sum()) for t in targets) / max(1, anchors),
+            lonely=1.0 - anchors / max(1, labelled),
+            floor=sum(float(t.floor.sum()) for t in targets) / max(1, anchors),
+            chance=sum(int(t.anchors.sum()) * log(max(1, len(t.rows) - 1)) for t in targets) / max(1, anchors),
+        )
+
+
+def _endless(batches: Batches) -> Iterator[torch.Tensor]:
+    epoch = 0
+    while True:
+        yield from batches.epoch(epoch)
+        epoch += 1
+
+
+def _label_warnings(
+    recipe: Recipe, columns: list[ColumnFacts], batches: list[BatchFacts], redundancy: list[Redundancy]
+) -> Iterator[str]:
+    for column in columns:
+        if rare := [name for name, count in column.classes.items() if count < 10]:
+            named = ", ".join(repr(name) for name in rare[:5]) + (" …" if len(rare) > 5 else "")
+            yield f"{column.name}: {len(rare)} classes have fewer than 10 items ({named})."
+    size = recipe.training.batch_size
+    for each in batches:
+        if each.lonely > 0.1:
+            yield (
+                f"{each.name}: {each.lonely:.0%} of its rows find no positive in a batch of {size};"
+                f" enlarge the batch, or sample per class (training.sampler = {each.name!r})."
+            )
+    for pair in redundancy:
+        if pair.shared > REDUNDANT:
+            yield (
+                f"{pair.first} and {pair.second} share {pair.shared:.0%} of what the coarser one says:"
+                " trained together they count it twice, and one is no test for the other."
+            )
+
+
+def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
+    """A view that changes what a label is read from teaches the encoder to ignore it."""
+    rows = np.random.default_rng(0).choice(len(data.catalog), min(SAMPLE, len(data.catalog)), replace=False)
+    images = data.pixels.array[np.sort(rows)].astype(np.float32) / 255.0
+    grey = images.mean(axis=(1, 2)) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    tint = images.mean(axis=(1, 2)) - grey[:, None]
+    changed = {
+        "brightness": ("brightness", views.brightness, grey[:, None]),
+        "saturation": ("colour", max(views.saturation, views.grey), tint),
+        "hue": ("colour", views.hue, tint),
+    }
+    for name, label in data.labels.items():
+        values = data.values[name][np.sort(rows)]
+        for setting, (what, strength, statistic) in changed.items():
+            # A class survives a small change; a measurement does not.
+            spared = 0.2 if label.kind == "categorical" else 0.0
+            share = explained(values, statistic) if strength > spared else 0.0
+            if share > TOLD_APART:
+                yield (
+                    f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
+                    f" changes; set views.{setting} to {spared:g}, or similarities.{name}.views."
+                )
+
+
+def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
+    """R² between a label and an image statistic: variance between classes, or of the label on the statistic."""
+    if values.dtype.kind == "f":
+        known = ~np.isnan(values)
+        if known.sum() < 3 or np.ptp(values[known]) == 0:
+            return 0.0
+        design = np.column_stack([np.ones(int(known.sum())), statistic[known]])
+        target = values[known] - values[known].mean()
+        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
+        return float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
+    known = values >= 0
+    codes, points = values[known], statistic[known] - statistic[known].mean(axis=0)
+    total = (points**2).sum()
+    if len(codes) < 2 or total == 0:
+        return 0.0
+    sums = np.zeros((codes.max() + 1, points.shape[1]))
+    np.add.at(sums, codes, points)
+    counts = np.bincount(codes)
+    return float(((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total)

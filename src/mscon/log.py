@@ -1,0 +1,118 @@
+"""What a training says of itself: metrics.jsonl, TensorBoard events and the display, all fed with the same records."""
+
+from time import perf_counter
+from typing import Any, Protocol
+
+from torch.utils.tensorboard import SummaryWriter
+
+from mscon.checkpoint import Position
+from mscon.objective import MSConOutput
+from mscon.prepare import Prepared
+from mscon.run import Run
+
+LOG_STEPS = 10
+"""Steps between two lines of metrics.jsonl."""
+
+
+class Display(Protocol):
+    """What watches a training; every method may do nothing."""
+
+    def decoding(self, done: int, total: int) -> None:
+        """Images decoded so far."""
+
+    def started(self, run: Run, data: Prepared, position: Position, steps: int) -> None:
+        """Training begins, or goes on, at this position."""
+
+    def logged(self, record: dict[str, Any]) -> None:
+        """One line of metrics.jsonl was written."""
+
+
+class Log:
+    """metrics.jsonl, TensorBoard events and the display, fed with the same records."""
+
+    def __init__(self, run: Run, at: Position, *, items: int, display: Display | None):
+        self.run, self.items, self.display = run, items, display
+        self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step + 1)
+        self.terms = TermMeans()
+        self.before, self.began = at.seconds, perf_counter()
+        self.mark, self.steps, self.total = perf_counter(), 0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this run, resumed parts included."""
+        return self.before + perf_counter() - self.began
+
+    def step(self, at: Position, out: MSConOutput, *, rate: float, epochs: float) -> None:
+        """One training step was taken; every `LOG_STEPS` of them make a record."""
+        self.terms.add(out)
+        self.steps += 1
+        self.total += float(out.total.detach())
+        if at.step % LOG_STEPS == 0:
+            now = perf_counter()
+            record = {"kind": "train", "step": at.step, "epoch": epochs, "total": self.total / self.steps, "lr": rate}
+            record |= {"images_per_second": self.steps * self.items / (now - self.mark), "seconds": self.seconds}
+            self._write(record | {"terms": self.terms.take()})
+            self.mark, self.steps, self.total = now, 0, 0.0
+
+    def validated(self, at: Position, terms: dict[str, dict[str, float | None]], score: float | None) -> None:
+        """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors."""
+        self._write({"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms})
+        self.mark = perf_counter()
+
+    def close(self) -> None:
+        """Flush what is not on the disk yet."""
+        self.board.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.run.append_metrics(record)
+        for name, term in record["terms"].items():
+            for key in ("loss", "excess", "relative_excess", "weight"):
+                if term[key] is not None:
+                    self.board.add_scalar(f"{record['kind']}/{key}/{name}", term[key], record["step"])
+        if self.display:
+            self.display.logged(record)
+
+
+class TermMeans:
+    """Terms of several batches as means over their anchors; the relative excess as a ratio of those means."""
+
+    NAMES = ("loss", "floor", "chance", "weight")
+
+    def __init__(self) -> None:
+        self.sums: dict[str, dict[str, float]] = {}
+        self.batches = 0
+
+    def add(self, out: MSConOutput) -> None:
+        """One more batch."""
+        self.batches += 1
+        for name, term in out.terms.items():
+            sums = self.sums.setdefault(name, dict.fromkeys((*self.NAMES, "anchors"), 0.0))
+            anchors = float(term.anchors)
+            for key in self.NAMES:
+                sums[key] += float(getattr(term, key).detach()) * (1.0 if key == "weight" else anchors)
+            sums["anchors"] += anchors
+
+    def take(self) -> dict[str, dict[str, float | None]]:
+        """The means so far, and a fresh start."""
+        means = {name: self._mean(sums) for name, sums in self.sums.items()}
+        self.sums, self.batches = {}, 0
+        return means
+
+    def _mean(self, sums: dict[str, float]) -> dict[str, float | None]:
+        anchors = sums["anchors"]
+        weight = sums["weight"] / self.batches
+        if anchors == 0:
+            return dict.fromkeys(("loss", "floor", "chance", "excess", "relative_excess")) | {
+                "weight": weight,
+                "anchors": 0,
+            }
+        loss, floor, chance = (sums[key] / anchors for key in ("loss", "floor", "chance"))
+        return {
+            "loss": loss,
+            "floor": floor,
+            "chance": chance,
+            "excess": loss - floor,
+            "relative_excess": (loss - floor) / (chance - floor) if chance > floor else None,
+            "weight": weight,
+            "anchors": anchors / self.batches,
+        }

@@ -1,0 +1,115 @@
+"""From a recipe to arrays: the catalog's labels as codes, its split, and its pixels, row for row."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mscon.data.batches import Batches
+from mscon.data.cache import Pixels, load_pixels
+from mscon.data.catalog import Catalog
+from mscon.data.labels import LabelColumn, read_label
+from mscon.data.splits import Split, group_codes, read_split
+from mscon.errors import UserError
+from mscon.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A catalog made ready; every array and every row number counts the readable images only, in the catalog's order.
+
+    - `catalog`: the rows whose image could be read.
+    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped.
+    - `labels`: name → how the column is read.
+    - `values`: name → one code (−1 missing) or number (NaN missing) per row.
+    - `split`: row numbers of train, val and test.
+    - `groups`: near-duplicate group of each row, when the catalog names groups.
+    """
+
+    catalog: Catalog
+    pixels: Pixels
+    labels: dict[str, LabelColumn]
+    values: dict[str, np.ndarray]
+    split: Split
+    groups: np.ndarray | None
+
+
+def read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
+    """How each trained and each out-of-domain column is read. **Raises** `UserError` for a column that cannot be
+    used.
+    """
+    columns: dict[str, LabelColumn] = {}
+    for name in recipe.label_columns:
+        trained = name in recipe.similarities
+        columns[name] = read_label(catalog, name, recipe.similarities[name].kind if trained else None)
+        if trained and columns[name].kind == "continuous":
+            raise UserError(
+                f"column {name!r} of {catalog.source} is continuous, and only categories are trained on so far:"
+                f" probe it with --ood {name}, or cut it into classes and name that column"
+            )
+    return columns
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    labels: Mapping[str, LabelColumn] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Read the catalog that a recipe names, check all that is cheap to check, then decode its images (or find them
+    decoded).
+
+    **Arguments:**
+
+    - `recipe`: names the catalog, its columns and the images' size.
+    - `labels`: how the columns were read before, so that codes mean the same again; read from the catalog when left
+      out.
+    - `progress`: called with images done and images in all.
+
+    **Raises:** `UserError` for whatever in the catalog keeps it from being used.
+    """
+    catalog = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
+    columns = dict(labels) if labels is not None else read_labels(catalog, recipe)
+    values = {name: column.encode(catalog.column(name)) for name, column in columns.items()}
+    split = read_split(
+        catalog,
+        column=recipe.catalog.split,
+        group=recipe.catalog.group,
+        stratify=_strata(columns),
+        seed=recipe.training.seed,
+    )
+    groups = group_codes(catalog, recipe.catalog.group)
+    pixels = load_pixels(
+        catalog, size=recipe.image.size, fit=recipe.image.fit, tolerance=recipe.image.tolerance, progress=progress
+    )
+    kept = pixels.rows
+    return Prepared(
+        catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
+        pixels=pixels,
+        labels=columns,
+        values={name: codes[kept] for name, codes in values.items()},
+        split=Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test))),
+        groups=None if groups is None else groups[kept],
+    )
+
+
+def training_batches(recipe: Recipe, data: Prepared) -> Batches:
+    """The training split's batches. **Raises** `UserError` for a batch larger than what there is to train on."""
+    settings = recipe.training
+    rows = torch.from_numpy(data.split.train)
+    if settings.sampler == "random":
+        return Batches(rows, settings.batch_size, settings.seed)
+    codes = torch.from_numpy(data.values[settings.sampler])[rows]
+    return Batches(rows, settings.batch_size, settings.seed, codes=codes, per_class=settings.per_class)
+
+
+def _strata(columns: Mapping[str, LabelColumn]) -> Sequence[str]:
+    return [name for name, column in columns.items() if column.kind == "categorical"]
+
+
+def _renumber(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Catalog rows as positions among the kept ones; the skipped are dropped."""
+    places = np.searchsorted(kept, rows)
+    present = (places < len(kept)) & (kept[np.minimum(places, len(kept) - 1)] == rows)
+    return places[present]

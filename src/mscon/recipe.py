@@ -1,0 +1,247 @@
+"""The one typed description of a run: what it learns from, what is built, and how it is trained.
+
+A recipe is a TOML file, a `Recipe`, or the defaults with a few values changed on the command line; a run writes its
+whole recipe back into its folder.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mscon.data.views import ViewSettings
+from mscon.errors import UserError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CatalogSettings(_Section):
+    """Which table, and which of its columns mean what."""
+
+    source: str = Field(description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'.")
+    image: str | None = Field(
+        default=None, description="Image column: paths, URLs or bytes. Found by name when left out."
+    )
+    id: str | None = Field(default=None, description="Column that names an item. Found by name when left out.")
+    split: str | None = Field(
+        default=None, description="Column of train / val / test. 'split' when there is one, else made."
+    )
+    group: str | None = Field(
+        default=None, description="Column whose equal values never straddle splits ('group', 'group_id')."
+    )
+    ood: tuple[str, ...] = Field(default=(), description="Label columns that are never trained on, only probed.")
+
+
+class SimilaritySettings(_Section):
+    """One notion of similarity: a label column, or the item itself."""
+
+    kind: Literal["categorical", "instance"] | None = Field(
+        default=None, description="How alike is decided; from the column when left out ('instance' by its name)."
+    )
+    temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
+    head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
+    views: ViewSettings | None = Field(
+        default=None,
+        description="The strongest views that leave its label intact; a run takes the weakest of all similarities'.",
+    )
+
+
+class ImageSettings(_Section):
+    """How an image becomes a square of pixels."""
+
+    size: int = Field(default=64, ge=8, le=1024, description="Side of the square in pixels.")
+    fit: Literal["letterbox", "crop"] = Field(default="letterbox", description="Pad to a square, or cut its centre.")
+    tolerance: float = Field(
+        default=0.1, ge=0, le=1, description="Share of unreadable images above which a run is refused."
+    )
+
+
+class ModelSettings(_Section):
+    """The encoder and its heads."""
+
+    backbone: str = Field(default="resnet10t", description="Any timm model by name.")
+    pretrained: bool = Field(default=False, description="Start from timm's pretrained weights (downloads them).")
+    head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
+    head_width: int | None = Field(
+        default=None, ge=1, description="Hidden width of a head; the embedding's when left out."
+    )
+    head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
+
+
+class ObjectiveSettings(_Section):
+    """The sum of contrastive losses."""
+
+    temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
+    weighting: Literal["excess", "equal", "uncertainty"] | dict[str, float] = Field(
+        default="excess", description="excess, equal, uncertainty, or a table of fixed weights."
+    )
+    paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
+    weighting_lr: float = Field(default=0.01, gt=0, description="Learning rate of what the weighting learns.")
+
+
+class TrainingSettings(_Section):
+    """The loop."""
+
+    epochs: int = Field(
+        default=30, ge=1, description="An epoch is every training item once (or as many items, per class)."
+    )
+    batch_size: int = Field(default=128, ge=2, description="Items of a step; each comes in `views_per_item` views.")
+    views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
+    sampler: str = Field(
+        default="random", description="'random', or a similarity's name: several items of each of its classes."
+    )
+    per_class: int = Field(
+        default=4, ge=2, description="Items per class in a batch, when a similarity's name is the sampler."
+    )
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with Nesterov momentum 0.9.")
+    lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
+    weight_decay: float = Field(
+        default=0.05, ge=0, description="On weight matrices and filters; never on biases and norms."
+    )
+    warmup: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises; a cosine follows."
+    )
+    clip: float = Field(default=5.0, gt=0, description="Largest length of the gradient.")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0 for none.")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="The model kept: least validation excess, or the last."
+    )
+    seed: int = Field(default=0, ge=0, description="Of the weights, the order, the views and a made split.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
+        default="auto", description="auto: bf16 where hardware has it."
+    )
+    checkpoint_epochs: int = Field(default=1, ge=1, description="Epochs between validations, each with a checkpoint.")
+
+
+class Recipe(_Section):
+    """Everything a run is made from."""
+
+    catalog: CatalogSettings
+    similarities: dict[str, SimilaritySettings] = Field(min_length=1)
+    image: ImageSettings = ImageSettings()
+    views: ViewSettings = ViewSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Recipe":
+        names = list(self.similarities)
+        if both := set(names) & set(self.catalog.ood):
+            raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
+        sampler = self.training.sampler
+        if sampler != "random" and sampler not in names:
+            raise ValueError(f"training.sampler: {sampler!r} is no similarity of this recipe.{nearest(sampler, names)}")
+        weights = self.objective.weighting
+        if isinstance(weights, dict) and set(weights) != set(names):
+            raise ValueError(f"objective.weighting names {sorted(weights)}, the similarities are {sorted(names)}")
+        if self.objective.paper and self.objective.weighting != "uncertainty":
+            raise ValueError("objective.paper is the published form of weighting = 'uncertainty' only")
+        instances = [name for name in names if self.is_instance(name)]
+        if instances and self.training.views_per_item < 2:
+            raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
+        return self
+
+    def is_instance(self, name: str) -> bool:
+        """Whether a similarity is of kind instance, or has no kind and the name 'instance'."""
+        kind = self.similarities[name].kind
+        return kind == "instance" or (kind is None and name == "instance")
+
+    @property
+    def run_views(self) -> ViewSettings:
+        """The views of the run: what the recipe asks for, weakened to what every similarity's label survives."""
+        return self.views.weakest(each.views for each in self.similarities.values() if each.views is not None)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that are probed: the trained labels, then the out-of-domain ones."""
+        return (*(name for name in self.similarities if not self.is_instance(name)), *self.catalog.ood)
+
+    def to_toml(self) -> str:
+        """The whole recipe, defaults included, as TOML."""
+        return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "Recipe":
+        """A recipe file, with values changed by dotted keys such as `{"training.epochs": 5}`.
+
+        **Raises:** `UserError` naming the file and the key for TOML that does not parse, unknown keys (with the
+        nearest valid one) and values out of range.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: there is no such recipe file") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UserError(f"{path}: not a recipe that can be read: {error}") from None
+        return cls.of(data, overrides, name=str(path))
+
+    @classmethod
+    def of(
+        cls, data: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, name: str = "recipe"
+    ) -> "Recipe":
+        """A recipe from nested tables and dotted overrides; `name` is what messages call it. **Raises** `UserError`."""
+        tables = _merged(data, overrides or {}, name)
+        try:
+            return cls.model_validate(tables)
+        except ValidationError as error:
+            raise UserError("\n".join(_explain(each, name) for each in error.errors())) from None
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML would read it (`3`, `0.1`, `true`, `[0.5, 1.0]`, `"a"`), and any other text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
+    tables: dict[str, Any] = tomlkit.parse(tomlkit.dumps(dict(data))).unwrap()
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UserError(f"{name}: {key}: {part!r} is a value, not a table")
+        table[last] = value
+    return tables
+
+
+def _explain(error: Any, name: str) -> str:
+    """One line a person can act on: the file, the dotted key, what is wrong, and the nearest valid key."""
+    path = [str(part) for part in error["loc"]]
+    where = f"{name}: {'.'.join(path)}" if path else name
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key.{nearest(path[-1], _fields(path[:-1])) or f' Known here: {_listed(path[:-1])}'}"
+    if error["type"] == "missing":
+        return (
+            f"{where}: missing. {'Name a table of images' if path[0] == 'catalog' else 'Name at least one similarity'}"
+        )
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
+
+
+def _fields(path: list[str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "catalog": CatalogSettings,
+        "image": ImageSettings,
+        "views": ViewSettings,
+        "model": ModelSettings,
+        "objective": ObjectiveSettings,
+        "training": TrainingSettings,
+    }
+    if not path:
+        return list(Recipe.model_fields)
+    section = ViewSettings if path[-1] == "views" else sections.get(path[0], SimilaritySettings)
+    return list(section.model_fields)
+
+
+def _listed(path: list[str]) -> str:
+    return ", ".join(_fields(path))

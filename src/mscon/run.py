@@ -1,0 +1,95 @@
+"""A run: the folder of one training, and what is written there."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mscon.data.labels import LabelColumn
+from mscon.errors import UserError
+from mscon.files import write_text
+from mscon.model import MSConModel
+from mscon.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training: `recipe.toml  labels.json  model.safetensors  metrics.jsonl  checkpoints/  …`."""
+
+    folder: Path
+    recipe: Recipe
+    labels: dict[str, LabelColumn]
+
+    @classmethod
+    def create(cls, folder: Path, recipe: Recipe, labels: Mapping[str, LabelColumn]) -> "Run":
+        """Start a run in a folder that is empty or not there. **Raises** `UserError` when it holds a run already."""
+        if (folder / "recipe.toml").exists():
+            raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+        run = cls(folder, recipe, dict(labels))
+        write_text(folder / "labels.json", _json({name: asdict(column) for name, column in labels.items()}))
+        write_text(folder / "recipe.toml", recipe.to_toml())
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """A run that is there. **Raises** `UserError` when the folder is no run or its files cannot be read."""
+        if not (folder / "recipe.toml").exists():
+            raise UserError(f"{folder} is not a run: it has no recipe.toml. Name a folder made by `mscon train`")
+        recipe = Recipe.read(folder / "recipe.toml")
+        path = folder / "labels.json"
+        try:
+            described = json.loads(path.read_text(encoding="utf-8"))
+            labels = {
+                name: LabelColumn(**each | {"classes": tuple(each["classes"])}) for name, each in described.items()
+            }
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}: not the labels of a run: {error}") from None
+        return cls(folder, recipe, labels)
+
+    @property
+    def model_path(self) -> Path:
+        """The weights that the run keeps."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder that training resumes from."""
+        return self.folder / "checkpoints"
+
+    def model(self) -> MSConModel:
+        """The trained model, in evaluation mode. **Raises** `UserError` before the first validation has kept one."""
+        return MSConModel.load(self.model_path)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """One of the run's JSON files, whole or not at all."""
+        write_text(self.folder / name, _json(content))
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl, on the disk's way before the next checkpoint is."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def metrics(self) -> Iterator[dict[str, Any]]:
+        """The lines of metrics.jsonl in order; a last line that was cut off is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop what was logged after `step`: a resumed training logs it again."""
+        kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
+        write_text(self.folder / "metrics.jsonl", "".join(kept))
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
