@@ -34,3 +34,27 @@ def _real(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path.parent.name} is not here: set MSCON_DATA to the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="session")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small catalog of real glyphs as a Parquet file: five characters in every face, split as the whole is."""
+    from mscon.data.glyphs import glyphs_table
+
+    path = tmp_path_factory.mktemp("letters") / "letters.parquet"
+    table = glyphs_table(tmp_path_factory.getbasetemp() / "cache")
+    table.filter(table["character"].is_in(list("aRgQ5"))).write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def tiny(letters: Path) -> dict[str, object]:
+    """A recipe that trains on `letters` in seconds."""
+    return {
+        "catalog": {"source": str(letters), "ood": ["typeface", "ink"]},
+        "similarities": {"character": {}, "weight": {}},
+        "image": {"size": 32},
+        "views": {"flip": 0.0},
+        "model": {"backbone": "test_resnet", "head_dim": 16},
+        "training": {"epochs": 3, "batch_size": 32, "lr": 3e-3, "precision": "32-true", "device": "cpu"},
+    }

@@ -50,7 +50,7 @@ class TerminalDisplay:
         split = data.split
         self.console.print(f"[bold]{run.folder}[/bold]", highlight=False)
         self.console.print(
-            f"{len(data.catalog):,} items: {len(split.train):,} train, {len(split.val):,} val, {len(split.test):,} test;"
+            f"{len(split.train):,} items to train on, {len(split.val):,} to validate, {len(split.test):,} to test;"
             f" {run.recipe.model.backbone} at {run.recipe.image.size} px",
             highlight=False,
         )
@@ -84,7 +84,8 @@ class TerminalDisplay:
             f"{name} {_number(term['loss'])} (r {_number(term['relative_excess'])}, weight {_number(term['weight'])})"
             for name, term in record["terms"].items()
         ]
-        return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}  {self._note(self.train)}"
+        note = f"  {self._note(self.train)}" if self.train else ""
+        return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}{note}"
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))

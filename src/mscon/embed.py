@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mscon.data.cache import load_pixels
+from mscon.data.cache import Skipped, load_pixels
 from mscon.data.catalog import Catalog
 from mscon.errors import UserError
 from mscon.files import write_whole
@@ -50,7 +50,7 @@ def embed_catalog(
     image: str | None = None,
     id: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, tuple[Skipped, ...]]:
     """Embed any catalog with a run's model and write one Parquet file, whole or not at all.
 
     **Arguments:**
@@ -61,7 +61,7 @@ def embed_catalog(
     - `image`, `id`: the catalog's columns, found by name when left out.
     - `progress`: called with images done and images in all.
 
-    **Returns:** the table written; rows whose image could not be read are not in it.
+    **Returns:** the table written, and the rows left out of it because their image could not be read.
 
     **Raises:** `UserError` for a catalog that cannot be used, a run without a model, or a file that cannot be written.
     """
@@ -77,4 +77,4 @@ def embed_catalog(
     table = pl.DataFrame({"id": ids} | {name: each.numpy() for name, each in vectors.items()})
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, lambda aside: table.write_parquet(aside))
-    return table
+    return table, pixels.skipped

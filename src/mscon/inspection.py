@@ -8,6 +8,9 @@ from math import log
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mscon.contrast import LabelTargets
 from mscon.data.batches import Batches
@@ -99,6 +102,39 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     )
 
 
+def show(facts: Inspection, console: Console) -> None:
+    """Print an inspection as tables and warnings."""
+    parts = ", ".join(f"{count:,} {name}" for name, count in facts.split.items())
+    skipped = f"; {facts.skipped} images could not be read" if facts.skipped else ""
+    console.print(f"{facts.rows:,} items: {parts}{skipped}", highlight=False)
+    labels = _table("labels", "column", "role", "kind", "classes", "missing", "most frequent (or range)")
+    for column in facts.columns:
+        named = ", ".join(f"{name} {count:,}" for name, count in islice(column.classes.items(), 4))
+        described = named if column.low is None else f"{column.low:g} … {column.high:g}"
+        classes = str(len(column.classes)) if column.classes else "–"
+        labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
+    console.print(labels)
+    batches = _table("in a training batch", "similarity", "positives", "no positive", "floor", "chance")
+    for each in facts.batches:
+        numbers = (f"{each.positives:.1f}", f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
+        batches.add_row(Text(each.name), *numbers)
+    console.print(batches)
+    if facts.redundancy:
+        shared = _table("redundancy", "labels", "shared information")
+        for pair in sorted(facts.redundancy, key=lambda pair: -pair.shared):
+            shared.add_row(Text(f"{pair.first} · {pair.second}"), f"{pair.shared:.0%}")
+        console.print(shared)
+    for warning in facts.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or title == "labels" else "right", style=None)
+    return table
+
+
 def shared_information(first: Int64[np.ndarray, " n"], second: Int64[np.ndarray, " n"]) -> float:
     """I(a; b) / min(H(a), H(b)) over the rows that have both labels: 0 independent … 1 one follows from the other."""
     both = (first >= 0) & (second >= 0)
@@ -109,7 +145,7 @@ def shared_information(first: Int64[np.ndarray, " n"], second: Int64[np.ndarray,
     np.add.at(joint, (a, b), 1.0 / len(a))
     entropies = _entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0))
     smaller = min(entropies)
-    return (sum(entropies) - _entropy(joint.ravel())) / smaller if smaller > 0 else 0.0
+    return max(0.0, sum(entropies) - _entropy(joint.ravel())) / smaller if smaller > 0 else 0.0
 
 
 def _entropy(p: Float[np.ndarray, " n"]) -> float:

@@ -1,7 +1,7 @@
 """What a training says of itself: metrics.jsonl, TensorBoard events and the display, all fed with the same records."""
 
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -14,6 +14,7 @@ LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""
 
 
+@runtime_checkable
 class Display(Protocol):
     """What watches a training; every method may do nothing."""
 

@@ -17,6 +17,7 @@ from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
 
 FORMAT = "mscon model 1"
+"""The one key of a model file's metadata; its value is the architecture. One key, for safetensors keeps no order."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class MSConModel(nn.Module):
     def save(self, path: Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        metadata = {"format": FORMAT, "architecture": json.dumps(asdict(self.architecture))}
+        metadata = {FORMAT: json.dumps(asdict(self.architecture))}
         write_whole(path, lambda aside: save_tensors(weights, aside, metadata))
 
     @classmethod
@@ -111,12 +112,10 @@ class MSConModel(nn.Module):
             raise UserError(f"{path}: there is no such model; has the run been trained?") from None
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: not a model that can be read: {error}") from None
-        if metadata.get("format") != FORMAT:
-            raise UserError(
-                f"{path}: not an mscon model (its format is {metadata.get('format')!r}, expected {FORMAT!r})"
-            )
+        if FORMAT not in metadata:
+            raise UserError(f"{path}: weights of something else: their metadata has no {FORMAT!r}")
         try:
-            architecture = Architecture(**json.loads(metadata["architecture"]))
+            architecture = Architecture(**json.loads(metadata[FORMAT]))
             if encoder is None and architecture.backbone is None:
                 raise UserError(f"{path}: built around a module of your own: pass it as `encoder`")
             model = cls(encoder if encoder is not None else _backbone(architecture, pretrained=False), architecture)

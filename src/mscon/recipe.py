@@ -6,6 +6,7 @@ whole recipe back into its folder.
 
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,7 +204,7 @@ def parse_value(text: str) -> Any:
 
 
 def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
-    tables: dict[str, Any] = tomlkit.parse(tomlkit.dumps(dict(data))).unwrap()
+    tables: dict[str, Any] = deepcopy(dict(data))
     for key, value in overrides.items():
         *path, last = key.split(".")
         table = tables

@@ -4,10 +4,8 @@ Everything that chance decides is a pure function of the seed and the step (batc
 (dropout), so a run that was stopped and resumed ends, on a CPU, with the same bits as one that never was.
 """
 
+import logging
 import math
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +20,7 @@ from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_
 from mscon.data.catalog import Catalog
 from mscon.data.views import augment
 from mscon.errors import UserError
+from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
 from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss, MSConOutput
@@ -30,10 +29,6 @@ from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.similarity import Categorical, Instance
 from mscon.weighting import Uncertainty
-
-
-class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """The user, or the system, asked the training to stop; a checkpoint was written."""
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Display | None = None) -> Run:
@@ -51,11 +46,12 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     **Raises:**
 
     - `UserError`: the catalog or the recipe cannot be used, the loss is not finite any more, or the disk is full.
-    - `Interrupted`: SIGINT or SIGTERM came; resume to go on.
+    - `InterruptedRun`: SIGINT or SIGTERM came; resume to go on.
     """
     if not resume and (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
     settings = recipe.training
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator=settings.device, devices=1, precision=precision(settings.precision, settings.device))
     labels = (
         Run.open(folder).labels
@@ -92,7 +88,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if display:
         display.started(run, data, at, steps)
 
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         for epoch in range(at.epoch, settings.epochs):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
@@ -112,7 +108,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                 log.step(at, out, rate=optimizer.param_groups[0]["lr"], epochs=epoch + (batch + 1) / len(train_batches))
                 if stopped():
                     save_checkpoint(run.checkpoints, at, parts, optimizer)
-                    raise Interrupted
+                    raise InterruptedRun(folder)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
             final = at.epoch == settings.epochs
             if final or at.epoch % settings.checkpoint_epochs == 0:
@@ -243,25 +239,3 @@ def _not_finite(what: str, step: int, where: str, checkpoints: Path) -> str:
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     advice = "Lower training.lr, or raise the temperature"
     return f"the {what} is not finite any more at step {step} ({where}); {kept}. {advice}"
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask for a stop after the current step; a second SIGINT stops at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _: object) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are its business
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,13 +4,14 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mscon.data.batches import Batches
+from mscon.data.batches import Batches, _visits
 from mscon.errors import UserError
 
 Arguments = dict[str, Any]  # of Batches, which is built in the tests: a strategy may use no chance of its own
@@ -162,6 +163,12 @@ def test_classes_are_drawn_in_proportion_so_that_an_item_is_seen_about_once_an_e
     # The largest class would need 12 blocks and an epoch has 10 batches: it is in all, the others share the rest.
     expected = torch.tensor([50 / 60] + [150 / 140] * 5)
     torch.testing.assert_close(by_class, expected, rtol=0, atol=0.06)
+
+
+def test_rounding_to_whole_blocks_is_fair_to_every_class():
+    sizes = np.array([1, 30, 5, 3, 9])
+    visits = np.mean([_visits(sizes, 8, 3, np.random.default_rng(seed)) for seed in range(4000)], axis=0)
+    np.testing.assert_allclose(visits, [5 / 18, 3, 25 / 18, 15 / 18, 45 / 18], atol=0.04)
 
 
 def test_a_class_too_large_for_its_share_is_in_every_batch():

@@ -27,7 +27,7 @@ class Batches:
 
     **Arguments:**
 
-    - `items`: what the batches are made of, usually rows of the catalog.
+    - `items`: what the batches are made of, usually rows of the catalog; on the CPU, as `codes`.
     - `batch_size`: items in a batch, over all ranks together.
     - `seed`: another seed, other batches; 0 or more.
     - `codes`: each item's class under the chosen similarity, −1 where it is missing; given together with `per_class`.
@@ -114,7 +114,8 @@ class Batches:
         visits = _visits(np.array([len(members) for members in classes]), rows * columns, columns, rng)
         # The classes' blocks, laid out one class after the other in rows as long as the epoch: batch b is column b,
         # and as no class has more blocks than a row is long, none comes twice in a column.
-        blocks = np.concatenate([_blocks(*pair, m, rng) for pair in zip(classes, visits.tolist(), strict=True)])
+        visited = zip(classes, visits.tolist(), strict=True)
+        blocks = np.concatenate([_blocks(members, count, m, rng) for members, count in visited])
         batches = blocks.reshape(rows, columns, m).swapaxes(0, 1).reshape(columns, self.batch_size)
         # Neighbouring columns share classes, and so do neighbours within a batch: ranks would see few classes each.
         return rng.permuted(rng.permutation(batches), axis=1)
@@ -128,8 +129,7 @@ def _visits(sizes: np.ndarray, total: int, most: int, rng: np.random.Generator) 
         visits[full] = most
         uncapped &= ~full
         total -= most * int(full.sum())
-    # Systematic rounding in whole numbers: each class gets its share rounded up or down, and on average over the
-    # offset its share.
+    # Systematic sampling: every class gets its share rounded up or down, on average over the offset the share itself.
     whole = int(sizes[uncapped].sum())
     if whole:
         edges = (np.cumsum(sizes[uncapped]) * total + rng.integers(whole)) // whole

@@ -10,6 +10,8 @@ from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImag
 Fit = Literal["letterbox", "crop"]
 
 MAX_PIXELS = 100_000_000
+# The longest side that a JPEG can have. A strip of millions × 7 pixels keeps libwebp busy for half a minute.
+MAX_SIDE = 65_535
 EXIF_ORIENTATION = 0x0112
 # libjpeg can halve an image while it decodes. Keeping three times the wanted side before the antialiased resize takes a
 # third to a tenth of the time of decoding in full, and differs from it by a PSNR of 52 dB or better (2 megapixels to 32
@@ -62,25 +64,26 @@ def decode(data: bytes, *, size: int, fit: Fit = "letterbox") -> UInt8[np.ndarra
     **Raises:**
 
     - `DecodeError`: the bytes are empty, truncated, damaged or of another format; or the header tells of more than 100
-      megapixels, and then nothing is decoded.
+      megapixels or of a side above 65,535, and then nothing is decoded.
     """
     image = _open(data)
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise DecodeError(
-            f"its header says {width} × {height} pixels: more than {MAX_PIXELS // 10**6} megapixels are not decoded"
+            f"its header says {width} × {height} pixels: more than {MAX_PIXELS // 10**6} megapixels, or {MAX_SIDE} "
+            "along a side, are not decoded"
         )
     try:
         drafted = image.draft(None, (DRAFT * size, DRAFT * size))
         image.load()
-        # A drafted JPEG's true edge may lie inside its last pixel, so the box is a fraction.
-        box = drafted[1] if drafted else (0, 0, *image.size)
-        small = _resize(_on_white(image), box, size, fit)
-        turn = _turn(image)
+        full = _on_white(image)
     # Pillow's decoders raise errors of many kinds on damaged bytes, and not all of them are documented.
     except Exception as error:
         raise DecodeError(f"damaged or truncated {image.format} file: {error}") from error
-    if turn is not None:
+    # The edge of a drafted JPEG may lie inside its last pixel, so its extent is a fraction.
+    width, height = drafted[1][2:] if drafted else image.size
+    small = _resize(full, float(width), float(height), size, fit)
+    if (turn := _turn(image)) is not None:
         small = small.transpose(turn)
     if small.size != (size, size):
         canvas = Image.new("RGB", (size, size), "white")
@@ -122,9 +125,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _resize(image: Image.Image, box: tuple[float, float, float, float], size: int, fit: Fit) -> Image.Image:
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
+def _resize(image: Image.Image, width: float, height: float, size: int, fit: Fit) -> Image.Image:
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
@@ -132,7 +133,7 @@ def _resize(image: Image.Image, box: tuple[float, float, float, float], size: in
     scale = size / max(width, height)
     # A line of 1 × 30,000 pixels stays one pixel wide.
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return image.resize(target, Image.Resampling.BICUBIC, box=box)
+    return image.resize(target, Image.Resampling.BICUBIC, box=(0, 0, width, height))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -114,9 +114,10 @@ def _rows() -> Iterator[dict[str, Any]]:
             for rendering in range(RENDERINGS):
                 name = f"{group}/{rendering}"
                 # `random` is seeded by the row's own name and promises the same numbers in every version of Python.
-                coverage, image = _render(glyph, random.Random(name))
+                draw = random.Random(name)
+                coverage = _render(glyph, draw)
                 yield {
-                    "image": _png(image),
+                    "image": _png(coverage, draw),
                     "id": name,
                     "character": character,
                     "style": face.style,
@@ -170,24 +171,24 @@ def _draw(font: ImageFont.FreeTypeFont, character: str) -> Image.Image:
     return canvas
 
 
-def _render(glyph: Image.Image, draw: random.Random) -> tuple[np.ndarray, np.ndarray]:
-    """One rendering: its coverage in [0, 1] and its uint8 greys, each of shape (SIZE, SIZE)."""
+def _render(glyph: Image.Image, draw: random.Random) -> np.ndarray:
+    """How much of each pixel ink covers in one rendering: (SIZE, SIZE) in [0, 1]."""
     scale = draw.uniform(0.82, 0.98)
     angle = radians(draw.uniform(-4.0, 4.0))  # an oblique leans by 11 degrees: the slant stays visible
     right, down = (draw.uniform(-1.5, 1.5) * _OVERSAMPLING for _ in range(2))
-    ink, paper = draw.uniform(0, 90), draw.uniform(185, 255)
     # Pillow wants the way back: source = centre + rotation / scale · (output − centre − shift).
     a, b, centre = cos(angle) / scale, sin(angle) / scale, _CANVAS / 2
     x, y = centre + right, centre + down
     inverse = (a, b, centre - a * x - b * y, -b, a, centre + b * x - a * y)
     moved = glyph.transform(glyph.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
-    coverage = np.asarray(moved.reduce(_OVERSAMPLING)) / 255
-    return coverage, np.rint(paper + (ink - paper) * coverage).astype(np.uint8)
+    return np.asarray(moved.reduce(_OVERSAMPLING)) / 255
 
 
-def _png(image: np.ndarray) -> bytes:
+def _png(coverage: np.ndarray, draw: random.Random) -> bytes:
+    ink, paper = draw.uniform(0, 90), draw.uniform(185, 255)
+    greys = np.rint(paper + (ink - paper) * coverage).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    Image.fromarray(greys).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Unit = Annotated[float, Field(ge=0, le=1)]
+_Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class ViewSettings(BaseModel):
@@ -30,22 +30,22 @@ class ViewSettings(BaseModel):
         default=(0.87, 1.15),
         description="Width / height of the random crop: smallest (at most 1) and largest (at least 1).",
     )
-    flip: Unit = Field(
+    flip: _Unit = Field(
         default=0.5,
         description="Probability of mirroring left and right. 0 where left and right matter, as in letters.",
     )
-    brightness: Unit = Field(default=0.1, description="Colours are multiplied by a factor in [1 - this, 1 + this].")
-    contrast: Unit = Field(
+    brightness: _Unit = Field(default=0.1, description="Colours are multiplied by a factor in [1 - this, 1 + this].")
+    contrast: _Unit = Field(
         default=0.1,
         description="Distances from the image's mean grey are multiplied by a factor in [1 - this, 1 + this].",
     )
-    saturation: Unit = Field(
+    saturation: _Unit = Field(
         default=0.0, description="Distances from grey are multiplied by a factor in [1 - this, 1 + this]."
     )
     hue: float = Field(
         default=0.0, ge=0, le=0.5, description="Hues turn by up to this share of the colour circle, either way."
     )
-    grey: Unit = Field(default=0.0, description="Probability of dropping all colour.")
+    grey: _Unit = Field(default=0.0, description="Probability of dropping all colour.")
 
     @field_validator("scale")
     @classmethod
@@ -178,9 +178,9 @@ def apply_views(
 ) -> Float[Tensor, "n 3 s s"]:
     """The views that the parameters describe: an affine resampling and a 3×4 colour matrix per image, then `normalize`.
 
-    *Crop and flip.* Bilinear, pixel centres at half-integers (`align_corners=False`), the edge repeated outside.
-    Nothing is smoothed before: a crop much larger than `size` aliases, so images should be kept at about the views'
-    size.
+    *Crop and flip.* The box is stretched to size × size: bilinear, pixel centres at half-integers
+    (`align_corners=False`), the image's edge repeated beyond it. Nothing is smoothed before, so a box much larger than
+    `size` aliases: keep images at about the views' size.
 
     *Colour.* For brightness b, contrast c, saturation s, and x a pixel of the cropped image, whose luminance is
     Y(x) = 0.299 R + 0.587 G + 0.114 B and on average m:
@@ -188,8 +188,8 @@ def apply_views(
         x' = clamp( b·c · (Y(x) + s · rotate(x − Y(x), 2π·hue)) + b·(1 − c)·m )
 
     `rotate` turns the chroma in the YIQ plane: linear, and it keeps the luminance. (It is not the shift in HSV that
-    torchvision takes for hue.) Saturation 0 is greyscale. The order of the steps doesn't matter, as all are one linear
-    map; the colour is clamped to [0, 255] once, after it.
+    torchvision takes for hue.) Saturation 0 is greyscale. The steps commute, as saturation and hue
+    leave m alone, so that they have no order; colours are clamped to [0, 255] once, after all of them.
 
     **Arguments:**
 

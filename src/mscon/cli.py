@@ -1,0 +1,320 @@
+"""The command line: every command a thin call into one function of the package.
+
+The package's own modules are imported inside the commands, so that help answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from mscon import __version__
+from mscon.errors import UserError
+
+if TYPE_CHECKING:
+    from mscon.recipe import Recipe
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+app = App(
+    name="mscon",
+    version=f"mscon {__version__}",
+    help="""Learn one embedding from several notions of similarity, and see what it is worth.
+
+    A catalog is any table with an image column and label columns: CSV, Parquet, a folder with metadata.csv, a saved
+    Hugging Face dataset, or `glyphs`, which is built in. Start with
+
+        mscon demo
+
+        mscon inspect shoes.parquet --similarity category --similarity closure
+
+        mscon train shoes.parquet --similarity category --similarity closure --ood brand
+
+        mscon evaluate runs/shoes
+    """,
+    help_format="markdown",
+    default_parameter=Parameter(negative=""),
+    error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
+)
+
+Similarities = Annotated[
+    list[str] | None,
+    Parameter(name="--similarity", negative="", help="A label column to learn from; NAME or NAME:KIND. Repeat it."),
+]
+Ood = Annotated[
+    list[str] | None,
+    Parameter(name="--ood", negative="", help="A label column that is never trained on, only probed. Repeat it."),
+]
+Settings = Annotated[
+    list[str] | None,
+    Parameter(name=["--set", "-s"], negative="", help="Any recipe value, such as training.epochs=5. Repeat it."),
+]
+Image = Annotated[str | None, Parameter(help="The image column, where it cannot be found by name.")]
+
+
+@app.command
+def inspect(
+    catalog: str, *, similarity: Similarities = None, ood: Ood = None, image: Image = None, set_: Settings = None
+) -> None:
+    """Show what is in the labels: counts, gaps, redundancy, and what a training batch will hold.
+
+        mscon inspect shoes.parquet --similarity category --similarity closure --ood brand
+
+    Parameters
+    ----------
+    catalog
+        A table of images and labels, or a recipe.toml.
+    """
+    from mscon.inspection import inspect as look
+    from mscon.inspection import show
+    from mscon.prepare import prepare
+
+    recipe = _recipe(catalog, similarity, ood, image, set_)
+    console = Console()
+    with _progress("decoding images") as progress:
+        data = prepare(recipe, progress=progress)
+    show(look(recipe, data), console)
+
+
+@app.command
+def train(
+    catalog: str,
+    *,
+    similarity: Similarities = None,
+    ood: Ood = None,
+    image: Image = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    set_: Settings = None,
+) -> None:
+    """Train an encoder with one projection head per similarity, and keep everything in a run folder.
+
+        mscon train shoes.parquet --similarity category --similarity closure --ood brand
+
+        mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
+
+        mscon train recipe.toml
+
+        mscon train runs/shoes --resume
+
+    Ctrl-C ends it after the current step with a checkpoint. The recipe that the run writes into its folder names
+    every value that `--set` can change.
+
+    Parameters
+    ----------
+    catalog
+        A table of images and labels, a recipe.toml, or with --resume a run's folder.
+    out
+        The run's folder; runs/NAME of the catalog when left out.
+    resume
+        Go on from the last checkpoint of the run.
+    """
+    from mscon.display import TerminalDisplay
+    from mscon.run import Run
+    from mscon.train import train as run_training
+
+    if resume:
+        folder = out if out is not None else Path(catalog)
+        recipe = Run.open(folder).recipe
+        if out is not None:
+            _check_same(_recipe(catalog, similarity, ood, image, set_), recipe, folder)
+        elif similarity or ood or image or set_:
+            raise UserError("a resumed run keeps its recipe: leave out --similarity, --ood, --image and --set")
+    else:
+        recipe = _recipe(catalog, similarity, ood, image, set_)
+        folder = out if out is not None else _free_folder(recipe.catalog.source)
+    console = Console()
+    with TerminalDisplay(console) as display:
+        run = run_training(recipe, folder, resume=resume, display=display)
+    console.print(f"trained: {run.model_path}\nnow: [bold]mscon evaluate {run.folder}[/bold]", highlight=False)
+
+
+@app.command
+def evaluate(run: Path) -> None:
+    """Probe a run's embedding on every label, beside three floors, and write evaluation.json and report.html.
+
+        mscon evaluate runs/shoes
+
+    Linear probes on the frozen embedding: logistic regression for categories, ridge for numbers, their strength
+    chosen on validation, scores on test with 95% bootstrap intervals. The floors are the same probes on an untrained
+    encoder, on plain pixels, and on a thumbnail with a gradient histogram.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    """
+    from mscon.evaluate import evaluate_run, show
+    from mscon.run import Run
+
+    with _progress("evaluating") as progress:
+        evaluation, page = evaluate_run(Run.open(run), progress=progress)
+    console = Console()
+    show(evaluation, console)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command
+def embed(
+    run: Path,
+    catalog: str,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    image: Image = None,
+    id: str | None = None,
+) -> None:
+    """Write the shared embedding and one vector per similarity of every image in a catalog, as Parquet.
+
+        mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
+
+    Columns: id, embedding, and z_NAME of unit length per similarity. The catalog needs no labels.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    catalog
+        Any catalog with an image column.
+    out
+        The Parquet file to write.
+    id
+        The column that names an item, where it cannot be found by name.
+    """
+    from mscon.embed import embed_catalog
+    from mscon.run import Run
+
+    with _progress("embedding images") as progress:
+        table, skipped = embed_catalog(Run.open(run), catalog, out, image=image, id=id, progress=progress)
+    console = Console()
+    console.print(f"{len(table):,} rows × {len(table.columns)} columns: {out}", highlight=False)
+    for each in skipped:
+        console.print(f"[yellow]left out[/yellow] row {each.row} ({each.id}): {each.reason}", highlight=False)
+
+
+@app.command
+def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:
+    """Inspect, train, evaluate and report on letters drawn from real typefaces: about two minutes, nothing downloaded.
+
+        mscon demo
+
+    Four similarities are trained (character, style, weight, slant); typeface and ink are kept for probing.
+
+    Parameters
+    ----------
+    out
+        The run's folder; runs/glyphs when left out.
+    """
+    from mscon.demo import demo as run_demo
+
+    run_demo(out if out is not None else _free_folder("glyphs"), Console())
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 130
+    when interrupted, with 1 for ours.
+    """
+    from mscon.interrupt import InterruptedRun
+
+    errors = Console(stderr=True)
+    try:
+        app(
+            sys.argv[1:] if words is None else words,
+            exit_on_error=False,
+            print_error=True,
+            result_action="return_value",
+        )
+    except CycloptsError:
+        sys.exit(USER_ERROR)
+    except UserError as error:
+        errors.print("[bold red]error:[/bold red] ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(USER_ERROR)
+    except InterruptedRun as stop:
+        errors.print(f"stopped, with a checkpoint. Go on with: mscon train {stop} --resume", highlight=False)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _recipe(
+    catalog: str,
+    similarities: list[str] | None,
+    ood: list[str] | None,
+    image: str | None,
+    settings: list[str] | None,
+) -> "Recipe":
+    """The recipe that the command line describes: a recipe file, or a catalog, with what the options change."""
+    from mscon.recipe import Recipe
+
+    overrides = _overrides(settings or [])
+    if ood is not None:
+        overrides["catalog.ood"] = ood
+    if image is not None:
+        overrides["catalog.image"] = image
+    described = {
+        name: {"kind": kind} if kind else {} for name, _, kind in (each.partition(":") for each in similarities or [])
+    }
+    if described:
+        overrides["similarities"] = described
+    if catalog.endswith(".toml"):
+        return Recipe.read(Path(catalog), overrides)
+    if not described:
+        raise UserError("name at least one label column to learn from: --similarity NAME")
+    source = str(Path(catalog).resolve()) if Path(catalog).exists() else catalog
+    return Recipe.of({"catalog": {"source": source}}, overrides, name="command line")
+
+
+def _overrides(settings: list[str]) -> dict[str, Any]:
+    from mscon.recipe import parse_value
+
+    pairs = [each.partition("=") for each in settings]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--set {key}: give it a value, as in --set training.epochs=5")
+    return {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
+
+
+def _check_same(given: "Recipe", kept: "Recipe", folder: Path) -> None:
+    """A resumed run keeps its recipe: say what differs rather than mix two."""
+    ours, theirs = _flat(given.model_dump(mode="json")), _flat(kept.model_dump(mode="json"))
+    changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    if changed:
+        listed = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
+        raise UserError(f"{folder}: the run was started with another recipe ({listed}). Start a new run for it")
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _free_folder(source: str) -> Path:
+    """runs/NAME, or runs/NAME-2, -3, … when that is taken."""
+    name = Path(source.rstrip("/*")).stem or "run"
+    taken = Path("runs") / name
+    number = 2
+    while taken.exists():
+        taken = Path("runs") / f"{name}-{number}"
+        number += 1
+    return taken
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on the error output, gone when the work is done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    main()

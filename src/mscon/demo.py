@@ -1,0 +1,42 @@
+"""The main job, whole, on the embedded catalog: inspect, train, evaluate, report."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mscon.display import TerminalDisplay
+from mscon.evaluate import evaluate_run
+from mscon.evaluate import show as show_evaluation
+from mscon.inspection import inspect
+from mscon.inspection import show as show_inspection
+from mscon.prepare import prepare
+from mscon.recipe import Recipe
+from mscon.train import train
+
+RECIPE = {
+    "catalog": {"source": "glyphs", "ood": ["typeface", "ink"]},
+    "similarities": {"character": {}, "style": {}, "weight": {}, "slant": {}},
+    "image": {"size": 32},
+    # A mirrored letter is another letter, or none; a much smaller crop turns O into o.
+    "views": {"flip": 0.0, "scale": [0.8, 1.0]},
+    "training": {"epochs": 12},
+}
+"""Small images and few epochs; everything else is the default."""
+
+
+def demo(folder: Path, console: Console) -> Path:
+    """Run it all, saying on the console what is done and found.
+
+    **Returns:** the report's path. **Raises** what `train` and `evaluate_run` raise.
+    """
+    recipe = Recipe.of(RECIPE)
+    console.rule("what is in the labels", align="left")
+    show_inspection(inspect(recipe, prepare(recipe)), console)
+    console.rule("training", align="left")
+    with TerminalDisplay(console) as display:
+        run = train(recipe, folder, display=display)
+    console.rule("what the embedding is worth", align="left")
+    evaluation, page = evaluate_run(run)
+    show_evaluation(evaluation, console)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return page

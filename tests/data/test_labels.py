@@ -1,0 +1,184 @@
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mscon.data import Catalog
+from mscon.data.labels import LabelColumn, as_text, infer_kind, read_label
+from mscon.errors import UserError
+
+
+def catalog_of(**columns: object) -> Catalog:
+    return Catalog(table=pl.DataFrame(columns), image="image", root="/", source="shoes.csv")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["b", "a", None], "categorical"),
+        ([True, False], "categorical"),
+        ([datetime.date(2020, 1, 1)], "categorical"),
+        (pl.Series(["a", "b"], dtype=pl.Categorical), "categorical"),
+        ([1, 2, 1, None, 2], "categorical"),
+        (list(range(50)) * 2, "categorical"),
+        (list(range(51)) * 2, "continuous"),
+        ([1, 2, 3], "continuous"),
+        ([1.0, 2.0, 1.0], "continuous"),
+        (pl.Series(["1.5"]).cast(pl.Decimal(5, 2)), "continuous"),
+        ([["a"], None], "tags"),
+        (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "tags"),
+    ],
+)
+def test_the_kind_follows_from_the_type(values: list | pl.Series, kind: str) -> None:
+    assert infer_kind(pl.Series("x", values)) == kind
+
+
+@pytest.mark.parametrize("values", [[b"x"], [{"a": 1}], [datetime.timedelta(1)]])
+def test_bytes_structs_and_durations_are_no_labels(values: list) -> None:
+    with pytest.raises(UserError, match=r"column 'x' holds \w+.*: a label is one text or number per row"):
+        infer_kind(pl.Series("x", values))
+
+
+def test_classes_are_sorted_and_gaps_are_minus_one() -> None:
+    values = ["schuh", "élan", "", None, "靴", " \t", "Schuh", "schuh", "a\0b"]
+    label = read_label(catalog_of(kind=values), "kind")
+    assert label == LabelColumn("kind", "categorical", ("Schuh", "a\0b", "schuh", "élan", "靴"))
+    codes = label.encode(pl.Series(values))
+    assert codes.dtype == np.int64
+    assert codes.tolist() == [2, 3, -1, -1, 4, -1, 0, 2, 1]
+
+
+def test_a_class_that_was_not_there_is_minus_one() -> None:
+    assert LabelColumn("x", "categorical", ("a", "b")).encode(pl.Series(["b", "c", None])).tolist() == [1, -1, -1]
+    assert LabelColumn("x", "categorical").encode(pl.Series(["b"])).tolist() == [-1]
+
+
+def test_a_label_is_unchanged_by_a_way_through_json() -> None:
+    label = read_label(catalog_of(kind=["ü", "b", "b"]), "kind")
+    written = json.loads(json.dumps(dataclasses.asdict(label)))
+    assert LabelColumn(written["name"], written["kind"], tuple(written["classes"])) == label
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [7, 12, 7],
+        [7.0, 12.0, 7.0],
+        ["7", "12", "7"],
+        pl.Series([7, 12, 7], dtype=pl.UInt8),
+        pl.Series(["7", "12", "7"], dtype=pl.Categorical),
+    ],
+)
+def test_the_same_classes_are_read_from_integers_floats_and_text(values: list | pl.Series) -> None:
+    label = read_label(catalog_of(x=values), "x", "categorical")
+    assert label.classes == ("12", "7")
+    assert label.encode(pl.Series([12.0, None, float("nan"), 7.0])).tolist() == [0, -1, -1, 1]
+
+
+def test_truth_values_and_dates_are_classes() -> None:
+    assert read_label(catalog_of(x=[True, None, False, True]), "x").classes == ("false", "true")
+    days = [datetime.date(2020, 1, 2), datetime.date(2020, 1, 1), datetime.date(2020, 1, 1)]
+    assert read_label(catalog_of(x=days), "x").classes == ("2020-01-01", "2020-01-02")
+
+
+def test_numbers_keep_their_values_and_gaps() -> None:
+    label = read_label(catalog_of(x=[1.5, None, float("nan"), -2.0]), "x")
+    assert label == LabelColumn("x", "continuous")
+    numbers = label.encode(pl.Series([1.5, None, float("nan"), -2.0], dtype=pl.Float32))
+    assert numbers.dtype == np.float64
+    np.testing.assert_array_equal(numbers, [1.5, np.nan, np.nan, -2.0])
+
+
+def test_numbers_written_as_text_are_read_when_asked() -> None:
+    values = ["1.5", " 2 ", "", None, "nan", "1e3"]
+    label = read_label(catalog_of(x=values), "x", "continuous")
+    np.testing.assert_array_equal(label.encode(pl.Series(values)), [1.5, 2, np.nan, np.nan, np.nan, 1000])
+
+
+@pytest.mark.parametrize(("value", "shown"), [("n/a", "'n/a'"), ("1e999", "'1e999'"), ("0x10", "'0x10'")])
+def test_a_continuous_text_column_names_the_first_row_that_is_no_number(value: str, shown: str) -> None:
+    catalog = catalog_of(x=["1", None, value, "tall"])
+    with pytest.raises(
+        UserError, match=rf"column 'x' of shoes\.csv, row 2: {shown} is no finite number\. Leave the cell empty"
+    ):
+        read_label(catalog, "x", "continuous")
+    with pytest.raises(UserError, match=f"column 'x', row 0: {shown} is no finite number"):
+        LabelColumn("x", "continuous").encode(pl.Series([value]))
+
+
+def test_an_infinite_value_is_refused() -> None:
+    with pytest.raises(UserError, match="row 1: inf is no finite number"):
+        read_label(catalog_of(x=[1.0, float("inf"), 2.0]), "x")
+
+
+def test_dates_are_no_numbers() -> None:
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv holds Date, not numbers"):
+        read_label(catalog_of(x=[datetime.date(2020, 1, 1)]), "x", "continuous")
+
+
+@pytest.mark.parametrize("kind", [None, "tags", "categorical", "continuous"])
+def test_lists_cannot_be_a_label_yet(kind: str | None) -> None:
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv: lists of tags can't be used as a label yet"):
+        read_label(catalog_of(x=[["a"], ["b"]]), "x", kind)
+
+
+def test_tags_cannot_be_asked_of_a_text_column_either() -> None:
+    with pytest.raises(UserError, match="lists of tags can't be used as a label yet"):
+        read_label(catalog_of(x=["a", "b"]), "x", "tags")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([None, None], None),
+        (["", " "], None),
+        ([float("nan"), None], None),
+        (["", None], "continuous"),
+    ],
+)
+def test_a_column_that_is_all_missing_is_refused(values: list, kind: str | None) -> None:
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv is empty in every row"):
+        read_label(catalog_of(x=values), "x", kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [(["red", None, "red"], "'red'"), ([2.5, 2.5, None], r"2\.5"), ([3, 3], "'3'")]
+)
+def test_a_column_of_one_value_is_refused(values: list, shown: str) -> None:
+    with pytest.raises(UserError, match=rf"column 'x' of shoes\.csv is {shown} in every row that has a value"):
+        read_label(catalog_of(x=values), "x")
+
+
+def test_a_column_in_which_no_two_items_are_alike_is_refused() -> None:
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv has another value in each of its 2 rows"):
+        read_label(catalog_of(x=["a", "b", None]), "x")
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    catalog = catalog_of(colour=["r", "b"])
+    with pytest.raises(UserError, match=r"shoes\.csv has no column 'color'\. Did you mean 'colour'"):
+        read_label(catalog, "color")
+    with pytest.raises(UserError, match=r"'categorial' is no kind of label\. Did you mean 'categorical'"):
+        read_label(catalog, "colour", "categorial")
+
+
+# Python and polars disagree on which control characters are white space.
+@given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=3), max_size=30))
+def test_a_code_leads_back_to_the_text_it_was_made_from(values: list[str | None]) -> None:
+    text = pl.Series("x", values, dtype=pl.String)
+    classes = tuple(sorted({value for value in values if value and value.strip()}))
+    codes = LabelColumn("x", "categorical", classes).encode(text)
+    assert [classes[code] if code >= 0 else None for code in codes] == as_text(text).to_list()
+
+
+def test_a_footwear_year_is_a_number_and_a_class_if_asked(footwear: Path) -> None:
+    catalog = Catalog.read(footwear)
+    assert read_label(catalog, "year").kind == "continuous"
+    assert read_label(catalog, "year", "categorical").classes[:2] == ("2007", "2008")
+    assert (read_label(catalog, "usage").encode(catalog.column("usage")) == -1).sum() == 1

@@ -1,0 +1,119 @@
+"""The command line as a person uses it: help, the whole job, mistakes, and exit codes."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mscon.cli import main
+from mscon.run import Run
+
+
+@pytest.fixture
+def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command in an empty folder: its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+TINY = [
+    *("--set", "image.size=32", "--set", "views.flip=0.0", "--set", "model.backbone=test_resnet"),
+    *("--set", "training.batch_size=32", "--set", "training.epochs=2", "--set", "training.precision=32-true"),
+]
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "embed", "demo"])
+def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
+    code, out, _ = mscon(command, "--help")
+    assert code == 0
+    assert f"mscon {command}" in out.split("Parameters")[0].split("\n", 1)[1]
+
+
+def test_top_help_and_version(mscon) -> None:
+    code, out, _ = mscon("--help")
+    assert code == 0
+    assert all(f"mscon {word}" in out for word in ("demo", "inspect", "train", "evaluate"))
+    assert mscon("--version")[1].startswith("mscon 0.1.0")
+
+
+def test_the_whole_job(mscon, letters: Path) -> None:
+    labels = ["--similarity", "character", "--similarity", "weight:categorical", "--ood", "typeface", "--ood", "ink"]
+    code, out, _ = mscon("inspect", letters, *labels, *TINY)
+    assert code == 0
+    assert "character" in out
+    assert "chance" in out
+
+    code, out, _ = mscon("train", letters, *labels, *TINY)
+    assert code == 0
+    assert "mscon evaluate runs/letters" in out
+    run = Run.open(Path("runs/letters"))
+    assert run.recipe.training.epochs == 2
+    assert Path(run.recipe.catalog.source).is_absolute()
+
+    code, out, _ = mscon("evaluate", "runs/letters")
+    assert code == 0
+    assert "typeface" in out
+    assert Path("runs/letters/report.html").exists()
+    assert Path("runs/letters/evaluation.json").exists()
+
+    code, out, _ = mscon("embed", "runs/letters", letters, "-o", "vectors/out.parquet")
+    assert code == 0
+    table = pl.read_parquet("vectors/out.parquet")
+    assert table.columns == ["id", "embedding", "z_character", "z_weight"]
+    assert len(table) == len(pl.read_parquet(letters))
+
+    code, _, _ = mscon("train", "runs/letters/recipe.toml", "--set", "training.epochs=1")
+    assert code == 0
+    assert Run.open(Path("runs/letters-2")).recipe.training.epochs == 1
+
+
+def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
+    words = ["train", letters, "--similarity", "character", *TINY, "--out", "run"]
+    assert mscon(*words)[0] == 0
+    assert mscon("train", "run", "--resume")[0] == 0
+    assert mscon(*words, "--resume")[0] == 0
+    code, _, err = mscon(*words, "--set", "training.lr=0.5", "--resume")
+    assert code == 2
+    assert "training.lr was 0.002, is 0.5" in err
+    code, _, err = mscon("train", "run", "--resume", "--set", "training.lr=0.5")
+    assert code == 2
+    assert "a resumed run keeps its recipe" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "absent.parquet", "--similarity", "a"], "absent.parquet"),
+        (["train", "glyphs"], "name at least one label column to learn from: --similarity NAME"),
+        (["train", "glyphs", "--similarity", "charcter"], "Did you mean 'character'"),
+        (["train", "glyphs", "--similarity", "character:tags"], "similarities.character.kind"),
+        (["train", "glyphs", "--similarity", "ink"], "is continuous"),
+        (["train", "glyphs", "--similarity", "character", "--set", "training.epoch=3"], "Did you mean 'epochs'"),
+        (["train", "glyphs", "--similarity", "character", "--set", "training.epochs"], "give it a value"),
+        (["train", "absent.toml"], "no such recipe file"),
+        (["train", "nowhere", "--resume"], "nowhere is not a run"),
+        (["evaluate", "nowhere"], "nowhere is not a run"),
+        (["embed", "nowhere", "glyphs", "-o", "x.parquet"], "nowhere is not a run"),
+        (["train", "glyphs", "--similarty", "character"], "--similarty"),
+        (["trian"], "trian"),
+        (["embed", "nowhere"], "requires an argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_end_with_2_and_no_traceback(mscon, words: list[str], message: str) -> None:
+    code, out, err = mscon(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
+    assert not Path("runs").exists()

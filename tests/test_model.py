@@ -1,0 +1,82 @@
+"""The model: shapes, saving and loading, encoders of the user's own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mscon.errors import UserError
+from mscon.model import Architecture, MSConModel, build_model
+
+IMAGES = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+
+
+@pytest.fixture
+def model() -> MSConModel:
+    return build_model("test_resnet", {"category": 16, "closure": 8}, image_size=32)
+
+
+def test_forward_gives_one_projection_per_similarity(model: MSConModel) -> None:
+    out = model(torch.randn(5, 3, 32, 32))
+    assert {name: tuple(z.shape) for name, z in out.items()} == {"category": (5, 16), "closure": (5, 8)}
+
+
+def test_embedding_and_projections_of_images(model: MSConModel) -> None:
+    assert model.embed(IMAGES).shape == (5, model.architecture.embedding_dim)
+    z = model.project(IMAGES, "closure")
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(z, model.project_embedding(model.embed(IMAGES), "closure"))
+    assert model.training, "embedding leaves the mode as it was"
+    with pytest.raises(UserError, match=r"no head for 'closre'; the model has category, closure. Did you mean 'clos"):
+        model.project(IMAGES, "closre")
+
+
+def test_an_item_is_embedded_alike_alone_and_in_a_batch(model: MSConModel) -> None:
+    torch.testing.assert_close(model.embed(IMAGES)[:1], model.embed(IMAGES[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_model_is_the_same_model(model: MSConModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.safetensors")
+    loaded = MSConModel.load(tmp_path / "model.safetensors")
+    assert not loaded.training
+    assert loaded.architecture == model.architecture
+    torch.testing.assert_close(loaded.embed(IMAGES), model.embed(IMAGES), rtol=0, atol=0)
+
+
+def test_an_encoder_of_the_users_own_over_anything(tmp_path: Path) -> None:
+    def made() -> nn.Module:
+        return nn.Sequential(nn.Linear(7, 12), nn.ReLU())
+
+    model = MSConModel(made(), Architecture(backbone=None, embedding_dim=12, head_dims={"a.b/c": 4}))
+    batch = torch.randn(3, 7)
+    assert model(batch)["a.b/c"].shape == (3, 4)
+    model.save(tmp_path / "own.safetensors")
+    loaded = MSConModel.load(tmp_path / "own.safetensors", encoder=made())
+    torch.testing.assert_close(loaded(batch), model(batch))
+    with pytest.raises(UserError, match="pass it as `encoder`"):
+        MSConModel.load(tmp_path / "own.safetensors")
+    with pytest.raises(UserError, match="do not fit"):
+        MSConModel.load(tmp_path / "own.safetensors", encoder=nn.Linear(7, 12))
+
+
+def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model"):
+        MSConModel.load(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(UserError, match="not a model that can be read"):
+        MSConModel.load(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="weights of something else"):
+        MSConModel.load(tmp_path / "other.safetensors")
+
+
+def test_an_unknown_backbone_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"timm has no backbone named 'resnet_18'. Did you mean 'resnet18'"):
+        build_model("resnet_18", {"category": 16}, image_size=32)
+
+
+def test_a_transformer_is_built_for_the_image_size() -> None:
+    model = build_model("test_vit", {"category": 16}, image_size=48)
+    assert model.embed(IMAGES.repeat(1, 1, 2, 2)[..., :48, :48]).shape == (5, model.architecture.embedding_dim)

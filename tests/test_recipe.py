@@ -1,0 +1,95 @@
+"""Recipes: TOML and back, overrides from the command line, and messages that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from mscon.data.views import ViewSettings
+from mscon.errors import UserError
+from mscon.recipe import Recipe, parse_value
+
+SMALL = {"catalog": {"source": "shoes.parquet"}, "similarities": {"category": {}, "closure": {}}}
+
+
+def test_recipe_survives_toml(tmp_path: Path) -> None:
+    recipe = Recipe.of(
+        SMALL | {"objective": {"weighting": {"category": 1.0, "closure": 0.5}}},
+        {"similarities.closure.views": {"brightness": 0.0}, "catalog.ood": ["brand"]},
+    )
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    assert Recipe.read(tmp_path / "recipe.toml") == recipe
+
+
+def test_overrides_change_any_field() -> None:
+    recipe = Recipe.of(
+        SMALL, {"training.epochs": 3, "similarities.closure.temperature": 0.5, "views.scale": [0.4, 0.9]}
+    )
+    assert recipe.training.epochs == 3
+    assert recipe.similarities["closure"].temperature == 0.5
+    assert recipe.views.scale == (0.4, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.epoch": 3}, r"recipe: training.epoch: unknown key. Did you mean 'epochs'\?"),
+        ({"trainig.epochs": 3}, r"trainig: unknown key. Did you mean 'training'\?"),
+        (
+            {"similarities.closure.temprature": 1},
+            r"similarities.closure.temprature: unknown key. Did you mean 'temperature'",
+        ),
+        ({"views.brightnes": 0}, r"views.brightnes: unknown key. Did you mean 'brightness'\?"),
+        ({"training.epochs": 0}, r"training.epochs: .*greater than or equal to 1.*found 0"),
+        ({"training.epochs": "many"}, r"training.epochs: .*found 'many'"),
+        ({"training.lr": float("nan")}, "training.lr"),
+        ({"catalog.ood": ["closure"]}, "closure: trained on and out-of-domain at once"),
+        ({"training.sampler": "categry"}, r"'categry' is no similarity of this recipe. Did you mean 'category'\?"),
+        ({"objective.weighting": {"category": 1.0}}, "objective.weighting names"),
+        ({"objective.weighting": "exces"}, "objective.weighting"),
+        ({"similarities": {}}, "similarities: .*at least 1"),
+        ({"objective.paper": True}, "weighting = 'uncertainty' only"),
+        ({"similarities.instance": {}, "training.views_per_item": 1}, "views_per_item of at least 2"),
+        ({"training.epochs.more": 1}, "'epochs' is a value, not a table"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes_are_named(overrides: dict, message: str) -> None:
+    base = SMALL | {"training": {"epochs": 2}} if "training.epochs.more" in overrides else SMALL
+    with pytest.raises(UserError, match=message):
+        Recipe.of(base, overrides)
+
+
+def test_files_that_are_no_recipes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such recipe file"):
+        Recipe.read(tmp_path / "absent.toml")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("training = {")
+    with pytest.raises(UserError, match=r"bad.toml: not a recipe that can be read"):
+        Recipe.read(bad)
+    bad.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"bad.toml: not a recipe that can be read"):
+        Recipe.read(bad)
+
+
+def test_run_views_are_the_weakest_that_any_similarity_allows() -> None:
+    recipe = Recipe.of(
+        SMALL,
+        {"views": {"brightness": 0.4, "hue": 0.1}, "similarities.closure.views": {"brightness": 0.0, "hue": 0.2}},
+    )
+    assert recipe.run_views.brightness == 0.0
+    assert recipe.run_views.hue == 0.1
+    assert Recipe.of(SMALL).run_views == ViewSettings()
+
+
+def test_instance_is_known_by_its_name_or_kind() -> None:
+    recipe = Recipe.of(SMALL, {"similarities.instance": {}, "similarities.same": {"kind": "instance"}})
+    assert [name for name in recipe.similarities if recipe.is_instance(name)] == ["instance", "same"]
+    assert recipe.label_columns == ("category", "closure")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("0.1", 0.1), ("true", True), ("[0.5, 1.0]", [0.5, 1.0]), ("'a'", "a"), ("resnet18", "resnet18")],
+)
+def test_values_are_read_as_toml_and_else_as_text(text: str, value: object) -> None:
+    assert parse_value(text) == value

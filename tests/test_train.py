@@ -1,0 +1,207 @@
+"""Training for real on a small catalog: it learns, it can be stopped anywhere, and it says what goes wrong."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import sleep
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mscon.checkpoint import latest_checkpoint
+from mscon.errors import UserError
+from mscon.interrupt import InterruptedRun
+from mscon.recipe import Recipe
+from mscon.run import Run
+from mscon.train import precision, train
+
+
+@pytest.fixture
+def recipe(tiny: dict) -> Recipe:
+    return Recipe.of(tiny)
+
+
+def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) -> None:
+    run = train(recipe, tmp_path / "run")
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "checkpoints",
+        "labels.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "recipe.toml",
+        "skipped.json",
+        "tensorboard",
+    }
+    assert Run.open(run.folder) == run
+    records = list(run.metrics())
+    held = [record for record in records if record["kind"] == "val"]
+    assert [record["epoch"] for record in held] == [1.0, 2.0, 3.0]
+    assert held[-1]["terms"]["character"]["relative_excess"] < 0.8 * held[0]["terms"]["character"]["relative_excess"]
+    assert sum(term["weight"] for term in records[-1]["terms"].values()) == pytest.approx(2.0)
+    model = run.model()
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    assert model.embed(images).shape == (2, model.architecture.embedding_dim)
+    torch.testing.assert_close(model.project(images, "weight").norm(dim=1), torch.ones(2))
+
+
+def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(UserError, match="holds a run already: go on with --resume"):
+        train(recipe, tmp_path)
+
+
+class StopAfter:
+    """A display that presses Ctrl-C once a certain step was logged."""
+
+    def __init__(self, step: int):
+        self.left = step
+
+    def decoding(self, done: int, total: int) -> None: ...
+
+    def started(self, run: object, data: object, position: object, steps: int) -> None: ...
+
+    def logged(self, record: dict) -> None:
+        if record["kind"] == "train" and record["step"] >= self.left:
+            self.left = 10**9
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {
+            "training.ema": 0.9,
+            "training.optimizer": "sgd",
+            "objective.weighting": "uncertainty",
+            "similarities.instance": {},
+            "training.sampler": "character",
+            "training.per_class": 8,
+        },
+    ],
+    ids=["plain", "averaged"],
+)
+def test_a_run_stopped_in_mid_epoch_and_resumed_ends_with_the_same_bits(
+    tiny: dict, change: dict, tmp_path: Path
+) -> None:
+    recipe = Recipe.of(tiny, change)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        train(recipe, tmp_path / "stopped", display=StopAfter(10))
+    stopped = train(recipe, tmp_path / "stopped", resume=True)
+    assert_same_bits(whole, stopped)
+
+
+def assert_same_bits(first: Run, second: Run) -> None:
+    for run in (first, second):
+        assert run.model_path.exists()
+    assert first.model_path.read_bytes() == second.model_path.read_bytes()
+    last = [latest_checkpoint(run.checkpoints) for run in (first, second)]
+    assert last[0] is not None
+    assert last[1] is not None
+    assert last[0].name == last[1].name
+    ours, theirs = load_file(last[0]), load_file(last[1])
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    held = [[r["total"] for r in run.metrics() if r["kind"] == "val"] for run in (first, second)]
+    assert held[0] == held[1]
+
+
+def test_a_run_killed_outright_resumes_to_the_same_bits(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml())
+    command = [sys.executable, "-m", "mscon.cli", "train"]
+    killed = tmp_path / "killed"
+    victim = subprocess.Popen([*command, str(path), "--out", str(killed)], stdout=subprocess.DEVNULL)
+    while latest_checkpoint(killed / "checkpoints") is None:
+        assert victim.poll() is None, "ended before its first checkpoint"
+        sleep(0.02)
+    sleep(0.2)
+    victim.kill()
+    victim.wait()
+    subprocess.run([*command, str(killed), "--resume"], check=True, stdout=subprocess.DEVNULL)
+    whole = tmp_path / "whole"
+    subprocess.run([*command, str(path), "--out", str(whole)], check=True, stdout=subprocess.DEVNULL)
+    assert_same_bits(Run.open(whole), Run.open(killed))
+    steps = [record["step"] for record in Run.open(killed).metrics() if record["kind"] == "train"]
+    assert steps == sorted(set(steps))
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_similarity(tiny: dict, tmp_path: Path) -> None:
+    recipe = Recipe.of(tiny, {"training.lr": 1e30, "training.warmup": 0.0, "training.optimizer": "sgd"})
+    with pytest.raises(UserError, match=r"not finite any more at step \d+ \(.*character.*Lower training.lr"):
+        train(recipe, tmp_path / "run")
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints") is None
+
+
+def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(recipe: Recipe, tmp_path: Path) -> None:
+    run = train(recipe, tmp_path / "run")
+    good = latest_checkpoint(run.checkpoints)
+    assert good is not None
+    before = good.read_bytes()
+    worse = Recipe.of(recipe.model_dump(), {"training.epochs": 4, "training.lr": 1e30})
+    with pytest.raises(UserError, match=f"the last good checkpoint is .*{good.name}"):
+        train(worse, run.folder, resume=True)
+    assert good.read_bytes() == before
+
+
+def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(recipe: Recipe, tmp_path: Path) -> None:
+    run = train(recipe, tmp_path / "run")
+    good = latest_checkpoint(run.checkpoints)
+    assert good is not None
+    before = good.read_bytes()
+    more = Recipe.of(recipe.model_dump(), {"training.epochs": 4})
+    (run.folder / "recipe.toml").write_text(more.to_toml())
+    # A limit on the size of files stands in for the end of the disk: the write itself fails, as it would there.
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {resource.RLIM_INFINITY}));"
+        "from mscon.cli import main; sys.argv = ['mscon', 'train', sys.argv[1], '--resume']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", limited, str(run.folder)], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert good.read_bytes() == before
+    assert not list(run.folder.rglob("*.partial"))
+    train(more, run.folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"similarities": {"charcter": {}}}, r"charcter.*Did you mean 'character'"),
+        (
+            {"similarities": {"ink": {}}, "catalog.ood": []},
+            "'ink' .*is continuous, and only categories are trained on so far",
+        ),
+        ({"training.batch_size": 100_000}, "batch of 100000 .* lower batch_size"),
+        ({"model.backbone": "resnet10"}, r"timm has no backbone named 'resnet10'. Did you mean 'resnet10t'"),
+        ({"catalog.source": "absent.parquet"}, "absent.parquet"),
+        ({"catalog.split": "weight"}, "weight"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes_are_refused_before_anything_is_trained(
+    tiny: dict, change: dict, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(Recipe.of(tiny, change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tiny: dict, tmp_path: Path) -> None:
+    run = train(Recipe.of(tiny, {"training.epochs": 1}), tmp_path / "run")
+    with pytest.raises(UserError, match="not a checkpoint that this run can go on from"):
+        train(Recipe.of(tiny, {"model.head_dim": 8}), run.folder, resume=True)
+
+
+def test_precision_is_full_unless_the_hardware_has_bfloat16() -> None:
+    assert precision("32-true", "cpu") == "32-true"
+    has = torch.cpu.get_capabilities().get("amx_bf16", False)
+    assert precision("auto", "cpu") == ("bf16-mixed" if has else "32-true")
