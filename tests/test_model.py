@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from mscon.encoder import Stage, StagesEncoder
 from mscon.errors import UserError
 from mscon.model import Architecture, MSConModel, build_model
 
@@ -80,3 +81,31 @@ def test_an_unknown_backbone_names_the_nearest() -> None:
 def test_a_transformer_is_built_for_the_image_size() -> None:
     model = build_model("test_vit", {"category": 16}, image_size=48)
     assert model.embed(IMAGES.repeat(1, 1, 2, 2)[..., :48, :48]).shape == (5, model.architecture.embedding_dim)
+
+
+STAGES = (Stage(stage=-3, grid=4, channels=8), Stage(stage=-1, grid=1, channels=0))
+
+
+def test_embedding_gathered_from_stages_is_reduced_cells_side_by_side() -> None:
+    model = build_model("test_resnet", {"category": 16}, image_size=64, stages=STAGES).eval()
+    encoder = model.encoder
+    assert isinstance(encoder, StagesEncoder)
+    batch = torch.randn(3, 3, 64, 64)
+    maps = encoder.backbone(batch)
+    early = torch.nn.functional.adaptive_avg_pool2d(maps[-3], 4).permute(0, 2, 3, 1) @ encoder.reduce[0].weight.T
+    expected = torch.cat([early.flatten(1), maps[-1].mean(dim=(2, 3))], dim=1)
+    torch.testing.assert_close(encoder(batch), encoder.norm(expected))
+    assert model.architecture.embedding_dim == expected.shape[1]
+
+
+def test_a_model_with_stages_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = build_model("test_resnet", {"category": 16}, image_size=32, stages=STAGES, head_norm=True)
+    model.save(tmp_path / "model.safetensors")
+    loaded = MSConModel.load(tmp_path / "model.safetensors")
+    assert loaded.architecture == model.architecture
+    torch.testing.assert_close(loaded.project(IMAGES, "category"), model.project(IMAGES, "category"), rtol=0, atol=0)
+
+
+def test_stages_that_a_backbone_does_not_have_are_refused() -> None:
+    with pytest.raises(UserError, match=r"has stages −1 to −5, but model.stages names \[-9\]"):
+        build_model("test_resnet", {"category": 16}, image_size=32, stages=[Stage(-9, 1, 0)])

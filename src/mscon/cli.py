@@ -148,13 +148,16 @@ def evaluate(run: Path) -> None:
     run
         The run's folder.
     """
-    from mscon.evaluate import evaluate_run, show
+    from mscon.evaluate.evaluation import evaluate_run, show
+    from mscon.report import write_report
     from mscon.run import Run
 
-    with _progress("evaluating") as progress:
-        evaluation, page = evaluate_run(Run.open(run), progress=progress)
+    opened = Run.open(run)
+    with _progress("probing") as progress:
+        found = evaluate_run(opened, progress=progress)
+    page = write_report(opened, found.data, found.embeddings, found.evaluation)
     console = Console()
-    show(evaluation, console)
+    show(found.evaluation, console)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from rich.console import Console
 
 from mscon.display import TerminalDisplay
-from mscon.evaluate import evaluate_run
-from mscon.evaluate import show as show_evaluation
+from mscon.evaluate.evaluation import evaluate_run
+from mscon.evaluate.evaluation import show as show_evaluation
 from mscon.inspection import inspect
 from mscon.inspection import show as show_inspection
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
+from mscon.report import write_report
 from mscon.train import train
 
 RECIPE = {
@@ -36,7 +37,8 @@ def demo(folder: Path, console: Console) -> Path:
     with TerminalDisplay(console) as display:
         run = train(recipe, folder, display=display)
     console.rule("what the embedding is worth", align="left")
-    evaluation, page = evaluate_run(run)
-    show_evaluation(evaluation, console)
+    found = evaluate_run(run)
+    page = write_report(run, found.data, found.embeddings, found.evaluation)
+    show_evaluation(found.evaluation, console)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return page

@@ -1,11 +1,11 @@
 """The model: an encoder (backbone → embedding h) and one projection head per similarity (h → z, unit length)."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError, safe_open
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mscon.data.views import normalize
+from mscon.encoder import Stage, build_encoder
 from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
 
@@ -28,7 +29,10 @@ class Architecture:
     - `embedding_dim`: width D of the embedding.
     - `head_dims`: similarity → width of its projection.
     - `head_layers`, `head_width`: linear layers of a head and their hidden width.
+    - `head_norm`: batch normalisation before a head's ReLU.
     - `image_size`: side in pixels of the images it was trained on.
+    - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
+    - `backbone_options`: passed on to timm.
     """
 
     backbone: str | None
@@ -36,8 +40,10 @@ class Architecture:
     head_dims: dict[str, int]
     head_layers: int = 2
     head_width: int | None = None
+    head_norm: bool = False
     image_size: int | None = None
-    backbone_options: dict[str, object] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    backbone_options: dict[str, Any] = field(default_factory=dict)
 
 
 class MSConModel(nn.Module):
@@ -115,10 +121,10 @@ class MSConModel(nn.Module):
         if FORMAT not in metadata:
             raise UserError(f"{path}: weights of something else: their metadata has no {FORMAT!r}")
         try:
-            architecture = Architecture(**json.loads(metadata[FORMAT]))
-            if encoder is None and architecture.backbone is None:
-                raise UserError(f"{path}: built around a module of your own: pass it as `encoder`")
-            model = cls(encoder if encoder is not None else _backbone(architecture, pretrained=False), architecture)
+            described = json.loads(metadata[FORMAT])
+            stages = tuple(Stage(**each) for each in described.pop("stages"))
+            architecture = Architecture(**described, stages=stages)
+            model = cls(encoder if encoder is not None else _encoder(architecture, path), architecture)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{path}: the weights do not fit the model they describe: {error}") from None
@@ -133,52 +139,50 @@ def build_model(
     similarities: Mapping[str, int],
     *,
     image_size: int,
+    stages: Sequence[Stage] = (),
     pretrained: bool = False,
     head_layers: int = 2,
     head_width: int | None = None,
-    backbone_options: Mapping[str, object] | None = None,
+    head_norm: bool = False,
+    backbone_options: Mapping[str, Any] | None = None,
 ) -> MSConModel:
     """A model around a timm backbone.
 
     **Arguments:**
 
-    - `backbone`: timm's name, such as `"resnet18"`.
+    - `backbone`, `stages`, `image_size`, `pretrained`, `backbone_options`: see `build_encoder`.
     - `similarities`: name → projection width.
-    - `image_size`: side in pixels; backbones with a fixed input size are built for it.
-    - `pretrained`: start from timm's weights, which are downloaded.
-    - `head_layers`, `head_width`: of the projection heads; hidden width is the embedding's when None.
-    - `backbone_options`: passed on to `timm.create_model`.
+    - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
 
-    **Raises:** `UserError` for a name that timm does not know (with the nearest) or weights that cannot be had.
+    **Raises:** `UserError` as `build_encoder` does.
     """
-    draft = Architecture(backbone, 0, {}, image_size=image_size, backbone_options=dict(backbone_options or {}))
-    encoder = _backbone(draft, pretrained=pretrained)
+    options = dict(backbone_options or {})
+    encoder = build_encoder(backbone, stages=stages, image_size=image_size, pretrained=pretrained, options=options)
     with torch.inference_mode():
         embedding = encoder.eval()(torch.zeros(1, 3, image_size, image_size))
-    architecture = replace(
-        draft,
+    architecture = Architecture(
+        backbone=backbone,
         embedding_dim=embedding.shape[1],
         head_dims=dict(similarities),
         head_layers=head_layers,
         head_width=head_width,
+        head_norm=head_norm,
+        image_size=image_size,
+        stages=tuple(stages),
+        backbone_options=options,
     )
     return MSConModel(encoder, architecture).train()
 
 
-def _backbone(architecture: Architecture, *, pretrained: bool) -> nn.Module:
-    name, size = architecture.backbone, architecture.image_size
-    assert name is not None
-    options = {"num_classes": 0, "pretrained": pretrained, **architecture.backbone_options}
-    if not timm.is_model(name.split("/")[-1].split(".")[0]) and not name.startswith("hf-hub:"):
-        raise UserError(f"timm has no backbone named {name!r}.{nearest(name, timm.list_models())}")
-    try:
-        try:
-            return timm.create_model(name, img_size=size, **options)
-        except TypeError:  # a convolutional backbone takes any size and no img_size
-            return timm.create_model(name, **options)
-    except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
-        wish = "its pretrained weights" if pretrained else "it"
-        raise UserError(f"backbone {name!r}: timm could not make {wish}: {error}") from error
+def _encoder(architecture: Architecture, path: Path) -> nn.Module:
+    if architecture.backbone is None:
+        raise UserError(f"{path}: built around a module of your own: pass it as `encoder`")
+    return build_encoder(
+        architecture.backbone,
+        stages=architecture.stages,
+        image_size=architecture.image_size,
+        options=architecture.backbone_options,
+    )
 
 
 def _head(architecture: Architecture, dim: int) -> nn.Sequential:
@@ -186,7 +190,8 @@ def _head(architecture: Architecture, dim: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     inputs = architecture.embedding_dim
     for _ in range(architecture.head_layers - 1):
-        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+        norm = [nn.BatchNorm1d(width)] if architecture.head_norm else []
+        layers += [nn.Linear(inputs, width, bias=not norm), *norm, nn.ReLU(inplace=True)]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, dim))
 

@@ -62,15 +62,33 @@ class ImageSettings(_Section):
     )
 
 
+class StageSettings(_Section):
+    """What one stage of the backbone gives to the embedding."""
+
+    stage: int = Field(lt=0, description="Which: -1 is the last and coarsest, -2 the one before it.")
+    grid: int = Field(ge=1, le=16, description="Its map is averaged over grid × grid cells.")
+    channels: int = Field(ge=0, description="Numbers kept of each cell by a linear map; 0 for all.")
+
+
 class ModelSettings(_Section):
     """The encoder and its heads."""
 
     backbone: str = Field(default="resnet10t", description="Any timm model by name.")
     pretrained: bool = Field(default=False, description="Start from timm's pretrained weights (downloads them).")
+    stages: tuple[StageSettings, ...] = Field(
+        default=(
+            StageSettings(stage=-4, grid=4, channels=24),
+            StageSettings(stage=-3, grid=4, channels=48),
+            StageSettings(stage=-2, grid=2, channels=128),
+            StageSettings(stage=-1, grid=1, channels=0),
+        ),
+        description="What the embedding is gathered from; [] for the backbone's own pooling.",
+    )
     head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
     head_width: int | None = Field(
-        default=None, ge=1, description="Hidden width of a head; the embedding's when left out."
+        default=512, ge=1, description="Hidden width of a head; the embedding's when left out."
     )
+    head_norm: bool = Field(default=True, description="Batch normalisation before a head's ReLU.")
     head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
 
 

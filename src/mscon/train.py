@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from mscon.data.catalog import Catalog
 from mscon.data.views import augment
+from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
@@ -62,7 +63,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     train_batches = training_batches(recipe, data)
 
     torch.manual_seed(settings.seed)
-    model = _model(recipe).to(memory_format=torch.channels_last)
+    model = new_model(recipe, pretrained=recipe.model.pretrained).to(memory_format=torch.channels_last)
     loss_fn = _objective(recipe)
     optimizer = _optimizer(recipe, model, loss_fn)
     average = (
@@ -132,15 +133,18 @@ def precision(wish: str, device: str) -> Any:
     return "bf16-mixed" if on_cpu and torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
 
 
-def _model(recipe: Recipe) -> MSConModel:
+def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
+    """The model that a recipe describes, before any training; torch's global seed decides its random weights."""
     settings = recipe.model
     return build_model(
         settings.backbone,
         {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()},
         image_size=recipe.image.size,
-        pretrained=settings.pretrained,
+        stages=[Stage(**each.model_dump()) for each in settings.stages],
+        pretrained=pretrained,
         head_layers=settings.head_layers,
         head_width=settings.head_width,
+        head_norm=settings.head_norm,
     )
 
 

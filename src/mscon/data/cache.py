@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -165,8 +165,7 @@ def _build(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # Unbuffered: a buffer that a full disk has refused would be refused once more when the file closes.
             file = (draft / PIXELS).open("wb", buffering=0)
-        # Pillow warns of odd metadata. A filter is the whole process's, so it is set once, here, and not by each
-        # thread.
+        # Pillow warns of odd metadata. A filter is the whole process's: it is set here once, not by each thread.
         with file, warnings.catch_warnings(), closing(_decoded(catalog, size, fit, workers)) as images:
             warnings.simplefilter("ignore")
             for row, image in enumerate(images):
@@ -207,9 +206,10 @@ def _write(file: FileIO, image: np.ndarray) -> None:
 
 def _remove_abandoned(base: Path) -> None:
     for draft in base.glob(".*"):
-        file = draft / PIXELS
-        if file.exists() and time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(draft, ignore_errors=True)
+        # Another build may end, and its draft go, between any two of these steps.
+        with suppress(OSError):
+            if time.time() - (draft / PIXELS).stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _put(draft: Path, home: Path, size: int) -> None:

@@ -1,0 +1,103 @@
+"""Encoders: a timm backbone with its own pooling, or with an embedding gathered from several of its stages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mscon.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of a backbone gives to the embedding.
+
+    - `stage`: which; −1 is the last and coarsest, −2 the one before it.
+    - `grid`: its map is averaged over grid × grid cells, so that the embedding knows where something is.
+    - `channels`: a linear map takes every cell to so many numbers; 0 leaves the stage's own.
+    """
+
+    stage: int
+    grid: int
+    channels: int
+
+
+class StagesEncoder(nn.Module):
+    """Embedding h = BatchNorm[ A_s · cells(x_s) for every stage s ], x_s the stage's map, A_s one linear map for all
+    its cells.
+
+    Average pooling of the last stage keeps what the trained similarities need and forgets the rest; early stages and
+    coarse positions keep what an unseen label may need (edges, texture, layout).
+
+    **Arguments:**
+
+    - `backbone`: a module that returns its stages' maps, (B, C_s, H_s, W_s) each, finest first.
+    - `channels`: C_s of every stage.
+    - `stages`: what each gives.
+    """
+
+    def __init__(self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage]):
+        super().__init__()
+        self.backbone = backbone
+        self.stages = tuple(stages)
+        self.reduce = nn.ModuleList(
+            nn.Linear(channels[each.stage], each.channels, bias=False) if each.channels else nn.Identity()
+            for each in self.stages
+        )
+        width = sum((each.channels or channels[each.stage]) * each.grid**2 for each in self.stages)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """The embedding of a batch of normalised images."""
+        maps = self.backbone(images)
+        cells = [
+            reduce(F.adaptive_avg_pool2d(maps[each.stage], each.grid).flatten(2).mT).flatten(1)
+            for each, reduce in zip(self.stages, self.reduce, strict=True)
+        ]
+        return self.norm(torch.cat(cells, dim=1).float())
+
+
+def build_encoder(
+    backbone: str,
+    *,
+    stages: Sequence[Stage] = (),
+    image_size: int | None = None,
+    pretrained: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """A timm backbone from images to (B, D) embeddings.
+
+    **Arguments:**
+
+    - `backbone`: timm's name.
+    - `stages`: gather the embedding from these; with none of them it is the backbone's own pooled output.
+    - `image_size`: side in pixels, for backbones that are built for one size.
+    - `pretrained`: start from timm's weights, which are downloaded.
+    - `options`: passed on to `timm.create_model`.
+
+    **Raises:** `UserError` for a name that timm does not know (with the nearest), weights that cannot be had, or
+    stages that the backbone does not have.
+    """
+    if not timm.is_model(backbone.split("/")[-1].split(".")[0]) and not backbone.startswith("hf-hub:"):
+        raise UserError(f"timm has no backbone named {backbone!r}.{nearest(backbone, timm.list_models())}")
+    wish: dict[str, Any] = {"features_only": True} if stages else {"num_classes": 0}
+    wish |= {"pretrained": pretrained, **(options or {})}
+    try:
+        try:
+            module: Any = timm.create_model(backbone, img_size=image_size, **wish)
+        except TypeError:  # a convolutional backbone takes any size and no img_size
+            module = timm.create_model(backbone, **wish)
+    except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
+        what = "its pretrained weights" if pretrained else "it"
+        raise UserError(f"backbone {backbone!r}: timm could not make {what}: {error}") from error
+    if not stages:
+        return module
+    channels: list[int] = module.feature_info.channels()
+    if absent := [each.stage for each in stages if not -len(channels) <= each.stage < 0]:
+        raise UserError(f"backbone {backbone!r} has stages −1 to −{len(channels)}, but model.stages names {absent}")
+    return StagesEncoder(module, channels, stages)

@@ -1,0 +1,114 @@
+"""Evaluate a run: embed its catalog once, then probe every label beside the floors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from mscon.embed import embed_pixels
+from mscon.evaluate.floors import classical_features, pixel_features
+from mscon.evaluate.scores import MODEL, Label, score
+from mscon.model import MSConModel
+from mscon.prepare import Prepared, prepare
+from mscon.run import Run
+from mscon.train import new_model
+
+FLOORS = ("untrained", "pixels", "classical")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found, and what it found it on: a report is made from these.
+
+    - `evaluation`: what evaluation.json holds.
+    - `data`, `embeddings`: the run's catalog and the model's shared embedding of it, row for row.
+    """
+
+    evaluation: dict[str, Any]
+    data: Prepared
+    embeddings: Float[Tensor, "n d"]
+
+
+def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> Evaluated:
+    """Probe the trained and the out-of-domain labels on a run's embedding and on three floors; write evaluation.json.
+
+    The floors are the same encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients.
+
+    **Arguments:**
+
+    - `run`: a trained run; its catalog must still be where it was.
+    - `progress`: called with steps done and steps in all.
+
+    **Raises:** `UserError` for a run without a model, a catalog that cannot be used, or a label without test rows.
+    """
+    model = run.model()
+    data = prepare(run.recipe, labels=run.labels)
+    pixels = data.pixels.array
+    embeddings = embed_pixels(model, pixels)
+    features = {
+        MODEL: embeddings,
+        "untrained": embed_pixels(_untrained(run), pixels),
+        "pixels": pixel_features(pixels),
+        "classical": classical_features(pixels),
+    }
+    scores = score(features, _labels(run, data), data.split, groups=data.groups, progress=progress)
+    rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
+    evaluation = {"rows": rows, "labels": scores}
+    run.write_json("evaluation.json", evaluation)
+    return Evaluated(evaluation, data, embeddings)
+
+
+def show(evaluation: dict[str, Any], console: Console) -> None:
+    """Print the probe table: score, interval, and how far it is above each floor."""
+    table = Table(
+        title="linear probes on test, 95% intervals",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("label")
+    for title in ("score", "interval", "majority", "k-NN", *(f"− {name}" for name in FLOORS)):
+        table.add_column(title, justify="right", no_wrap=True)
+    for role, title in (("in-domain", "trained"), ("ood", "never trained on")):
+        rows = {name: each for name, each in evaluation["labels"].items() if each["role"] == role}
+        if rows:
+            table.add_row(Text(title, style="dim"))
+        for name, each in rows.items():
+            table.add_row(Text(name), *_cells(each))
+    console.print(table)
+    console.print("green: above the floor; red: below; plain: the interval holds 0", style="dim")
+
+
+def _cells(each: dict[str, Any]) -> list[str | Text]:
+    scale = 100.0 if each["metric"] == "accuracy" else 1.0
+    value = Text(_number(each["value"], scale) + (" %" if scale > 1 else " R²"), style="bold")
+    interval = f"{_number(each['low'], scale)}–{_number(each['high'], scale)}"
+    floors = [_difference(each["floors"][floor]["difference"], scale) for floor in FLOORS]
+    return [value, interval, _number(each["majority"], scale), _number(each["knn"], scale), *floors]
+
+
+def _labels(run: Run, data: Prepared) -> dict[str, Label]:
+    ood = run.recipe.catalog.ood
+    return {name: Label("ood" if name in ood else "in-domain", values) for name, values in data.values.items()}
+
+
+def _untrained(run: Run) -> MSConModel:
+    torch.manual_seed(run.recipe.training.seed)
+    return new_model(run.recipe, pretrained=False).eval()
+
+
+def _number(value: float | None, scale: float) -> str:
+    return "–" if value is None else f"{value * scale:.{1 if scale > 1 else 3}f}"
+
+
+def _difference(difference: dict[str, float], scale: float) -> Text:
+    style = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else ""
+    sign = "+" if difference["value"] >= 0 else ""
+    return Text(sign + _number(difference["value"], scale), style=style)
