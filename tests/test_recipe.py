@@ -1,5 +1,6 @@
 """Recipes: TOML and back, overrides from the command line, and messages that name the key."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,13 @@ def test_run_views_are_the_weakest_that_any_similarity_allows() -> None:
         SMALL,
         {"views": {"brightness": 0.4, "hue": 0.1}, "similarities.closure.views": {"brightness": 0.0, "hue": 0.2}},
     )
-    assert recipe.run_views.brightness == 0.0
-    assert recipe.run_views.hue == 0.1
+    assert recipe.run_views == recipe.views.model_copy(update={"brightness": 0.0})
+    assert Recipe.of(tomllib.loads(recipe.to_toml())).run_views == recipe.run_views
     assert Recipe.of(SMALL).run_views == ViewSettings()
+    with pytest.raises(UserError, match="brightness"):
+        Recipe.of(SMALL, {"similarities.closure.views": {"brightness": 7.0}})
+    with pytest.raises(UserError, match=r"views.brightnes: unknown key. Did you mean 'brightness'\?"):
+        Recipe.of(SMALL, {"similarities.closure.views": {"brightnes": 0.0}})
 
 
 def test_instance_is_known_by_its_name_or_kind() -> None:

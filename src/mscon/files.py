@@ -1,9 +1,10 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and the folder for what can be made again."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -43,3 +44,8 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def cache_folder() -> Path:
+    """What the environment variable MSCON_CACHE names, or else the user's cache folder for mscon."""
+    return Path(os.environ.get("MSCON_CACHE") or platformdirs.user_cache_dir("mscon"))

@@ -38,6 +38,19 @@ class CatalogSettings(_Section):
     ood: tuple[str, ...] = Field(default=(), description="Label columns that are never trained on, only probed.")
 
 
+class ViewLimits(_Section):
+    """The strongest views under which a label stays true, key by key as in [views]; what is left out is not limited."""
+
+    scale: tuple[float, float] | None = None
+    ratio: tuple[float, float] | None = None
+    flip: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | None = None
+    grey: float | None = None
+
+
 class SimilaritySettings(_Section):
     """One notion of similarity: a label column, or the item itself."""
 
@@ -46,9 +59,8 @@ class SimilaritySettings(_Section):
     )
     temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
     head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
-    views: ViewSettings | None = Field(
-        default=None,
-        description="The strongest views that leave its label intact; a run takes the weakest of all similarities'.",
+    views: ViewLimits | None = Field(
+        default=None, description="Limits to the views, where stronger ones would destroy its label: brightness = 0."
     )
 
 
@@ -165,6 +177,7 @@ class Recipe(_Section):
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
+        _ = self.run_views  # the limits make valid settings
         return self
 
     def is_instance(self, name: str) -> bool:
@@ -174,8 +187,10 @@ class Recipe(_Section):
 
     @property
     def run_views(self) -> ViewSettings:
-        """The views of the run: what the recipe asks for, weakened to what every similarity's label survives."""
-        return self.views.weakest(each.views for each in self.similarities.values() if each.views is not None)
+        """The views of the run: what the recipe asks for, weakened to the limits of every similarity."""
+        asked = self.views.model_dump()
+        limits = [each.views.model_dump(exclude_none=True) for each in self.similarities.values() if each.views]
+        return self.views.weakest(ViewSettings.model_validate(asked | limit) for limit in limits)
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -258,7 +273,9 @@ def _fields(path: list[str]) -> list[str]:
     }
     if not path:
         return list(Recipe.model_fields)
-    section = ViewSettings if path[-1] == "views" else sections.get(path[0], SimilaritySettings)
+    if path[0] == "similarities":
+        return list((ViewLimits if path[-1] == "views" else SimilaritySettings).model_fields)
+    section = StageSettings if "stages" in path else sections[path[0]]
     return list(section.model_fields)
 
 

@@ -17,12 +17,12 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from jaxtyping import Int64, UInt8
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
 from mscon.errors import UserError
+from mscon.files import cache_folder
 
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
@@ -89,7 +89,7 @@ def load_pixels(
     """
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows left: there is no image to decode.")
-    home = (Path(folder) if folder is not None else _cache_folder()) / _key(catalog, size, fit)
+    home = (Path(folder) if folder is not None else cache_folder() / "pixels") / _key(catalog, size, fit)
     found = _open(home, size)
     if found is None:
         _build(catalog, size, fit, home, workers or min(32, (os.cpu_count() or 1) + 4), progress, tolerance)
@@ -101,10 +101,6 @@ def load_pixels(
     rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
     ids = catalog.ids() if broken else []
     return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()))
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("MSCON_CACHE") or platformdirs.user_cache_dir("mscon")) / "pixels"
 
 
 def _key(catalog: Catalog, size: int, fit: Fit) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 import PIL
-import platformdirs
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont, features
 
 from mscon.errors import UserError
+from mscon.files import cache_folder
 
 CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 SIZE = 32
@@ -98,7 +98,7 @@ def glyphs_table(folder: str | os.PathLike[str] | None = None) -> pl.DataFrame:
 
     - `UserError`: a font file is missing from matplotlib's folder, or the cache folder cannot be written.
     """
-    path = (Path(folder) if folder is not None else _cache_folder()) / f"glyphs-{_version()}.parquet"
+    path = (Path(folder) if folder is not None else cache_folder()) / f"glyphs-{_version()}.parquet"
     if not path.exists():
         _write(pl.DataFrame(list(_rows())), path)
     return pl.read_parquet(path)
@@ -190,10 +190,6 @@ def _png(coverage: np.ndarray, draw: random.Random) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(greys).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("MSCON_CACHE") or platformdirs.user_cache_dir("mscon"))
 
 
 def _version() -> str:

@@ -66,24 +66,15 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
 
 def show(evaluation: dict[str, Any], console: Console) -> None:
     """Print the probe table: score, interval, and how far it is above each floor."""
-    table = Table(
-        title="linear probes on test, 95% intervals",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("label")
-    for title in ("score", "interval", "majority", "k-NN", *(f"− {name}" for name in FLOORS)):
-        table.add_column(title, justify="right", no_wrap=True)
-    for role, title in (("in-domain", "trained"), ("ood", "never trained on")):
-        rows = {name: each for name, each in evaluation["labels"].items() if each["role"] == role}
-        if rows:
-            table.add_row(Text(title, style="dim"))
-        for name, each in rows.items():
-            table.add_row(Text(name), *_cells(each))
+    for title in ("score", "95% interval", "majority", "k-NN", *(f"above\n{name}" for name in FLOORS)):
+        table.add_column(title, justify="right")
+    for name, each in evaluation["labels"].items():
+        table.add_row(Text(name + "*" * (each["role"] == "ood")), *_cells(each))
+    console.print("linear probes, scored on test", style="bold")
     console.print(table)
-    console.print("green: above the floor; red: below; plain: the interval holds 0", style="dim")
+    console.print("* never trained on; green: above the floor, red: below, plain: the interval holds 0", style="dim")
 
 
 def _cells(each: dict[str, Any]) -> list[str | Text]:
