@@ -1,0 +1,82 @@
+"""Inspection: what it counts, and what it warns of before anything is trained."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mscon.inspection import explained, inspect, shared_information
+from mscon.prepare import prepare
+from mscon.recipe import Recipe
+
+RNG = np.random.default_rng(0)
+
+
+def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_where_they_are_independent() -> None:
+    fine = RNG.integers(0, 6, 600)
+    coarse = fine // 2
+    assert shared_information(fine, coarse) == pytest.approx(1.0)
+    assert shared_information(coarse, fine) == pytest.approx(1.0)
+    assert shared_information(np.repeat([0, 1], 4), np.tile([0, 1], 4)) == pytest.approx(0.0)
+    assert shared_information(fine, np.full(600, -1)) == 0.0
+    assert shared_information(fine, np.zeros(600, dtype=np.int64)) == 0.0
+
+
+def test_rows_without_one_of_the_labels_do_not_count() -> None:
+    a, b = np.array([0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 0, -1])
+    assert shared_information(a, b) == pytest.approx(1.0)
+
+
+def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() -> None:
+    statistic = RNG.normal(size=(500, 2))
+    assert explained(2.0 * statistic[:, 0] - statistic[:, 1], statistic) == pytest.approx(1.0)
+    assert explained(RNG.normal(size=500), statistic) < 0.05
+    codes = RNG.integers(0, 4, 500)
+    assert explained(codes, codes[:, None].astype(np.float64)) == pytest.approx(1.0)
+    assert explained(codes, statistic) < 0.05
+    assert explained(np.full(500, np.nan), statistic) == 0.0
+
+
+def test_batches_counts_and_gaps(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"similarities.instance": {}})
+    data = prepare(recipe)
+    facts = inspect(recipe, data)
+    table = pl.read_parquet(recipe.catalog.source)
+    assert facts.rows == len(table)
+    assert sum(facts.split.values()) == len(table)
+    columns = {column.name: column for column in facts.columns}
+    assert columns["character"].classes == dict(table["character"].value_counts().iter_rows())
+    assert columns["typeface"].role == "ood"
+    assert columns["ink"].low == pytest.approx(table["ink"].min())
+    batches = {each.name: each for each in facts.batches}
+    assert batches["instance"].positives == pytest.approx(1.0)
+    assert batches["instance"].floor == pytest.approx(0.0)
+    assert batches["character"].chance == pytest.approx(math.log(63))
+    assert batches["character"].lonely == 0.0
+    # 64 rows, 5 classes of about the same size: each anchor has about 11.8 positives.
+    assert batches["character"].positives == pytest.approx(11.8, rel=0.15)
+
+
+def test_a_view_that_changes_what_a_label_is_read_from_is_warned_of(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"views": {"flip": 0.0, "brightness": 0.3}})
+    data = prepare(recipe)
+    grey = data.pixels.array.mean(axis=(1, 2, 3), dtype=np.float64)
+    data.values["ink"][:] = grey
+    warned = [line for line in inspect(recipe, data).warnings if line.startswith("ink")]
+    assert len(warned) == 1
+    assert "views.brightness = 0.3 changes" in warned[0]
+    calm = Recipe.of(tiny, {"similarities.weight.views": {"brightness": 0.0, "contrast": 0.0}})
+    assert not [line for line in inspect(calm, data).warnings if line.startswith("ink")]
+
+
+def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"similarities.style": {}})
+    data = prepare(recipe)
+    data.values["style"][:] = -1
+    data.values["style"][data.split.train[:6]] = [0, 0, 1, 1, 2, 2]
+    data.values["weight"][:] = data.values["character"]
+    warnings = inspect(recipe, data).warnings
+    assert any("character and weight share 100%" in line for line in warnings)
+    lonely = Recipe.of(tiny, {"training.views_per_item": 1, "similarities.style": {}})
+    assert any("style" in line and "find no positive" in line for line in inspect(lonely, data).warnings)
