@@ -75,7 +75,7 @@ def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     data = prepare(recipe)
     data.values["style"][:] = -1
     data.values["style"][data.split.train[:6]] = [0, 0, 1, 1, 2, 2]
-    data.values["weight"][:] = data.values["character"]
+    data.values["character"][:] = data.values["weight"]
     warnings = inspect(recipe, data).warnings
     assert any("character and weight share 100%" in line for line in warnings)
     lonely = Recipe.of(tiny, {"training.views_per_item": 1, "similarities.style": {}})
