@@ -143,7 +143,7 @@ class TrainingSettings(_Section):
         default="best", description="The model kept: least validation excess, or the last."
     )
     seed: int = Field(default=0, ge=0, description="Of the weights, the order, the views and a made split.")
-    device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
         default="auto", description="auto: bf16 where hardware has it."
     )

@@ -53,7 +53,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
         raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
     settings = recipe.training
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=settings.device, devices=1, precision=precision(settings.precision, settings.device))
+    device = accelerator(settings.device)
+    fabric = Fabric(accelerator=device, devices=1, precision=precision(settings.precision, device))
     labels = (
         Run.open(folder).labels
         if resume
@@ -123,14 +124,19 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     return run
 
 
+def accelerator(wish: str) -> str:
+    """`auto` as cuda where there is a device, else cpu; any other wish as it is."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
+
+
 def precision(wish: str, device: str) -> Any:
     """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is."""
     if wish != "auto":
         return wish
-    if device in ("auto", "cuda") and torch.cuda.is_available():
+    if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    on_cpu = device == "cpu" or not torch.backends.mps.is_available()
-    return "bf16-mixed" if on_cpu and torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return "bf16-mixed" if capabilities.get("amx_bf16") else "32-true"
 
 
 def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
