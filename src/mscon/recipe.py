@@ -89,8 +89,8 @@ class ModelSettings(_Section):
     pretrained: bool = Field(default=False, description="Start from timm's pretrained weights (downloads them).")
     stages: tuple[StageSettings, ...] = Field(
         default=(
-            StageSettings(stage=-4, grid=4, channels=24),
-            StageSettings(stage=-3, grid=4, channels=48),
+            StageSettings(stage=-4, grid=4, channels=0),
+            StageSettings(stage=-3, grid=4, channels=64),
             StageSettings(stage=-2, grid=2, channels=128),
             StageSettings(stage=-1, grid=1, channels=0),
         ),

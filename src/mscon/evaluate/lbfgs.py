@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -147,7 +147,7 @@ class _Live:
             direction.addcmul_(moved, self.each(share - inverse * self.dot(turned, direction)))
         return direction
 
-    def advance(self, step: _Step, *, memory: int) -> Self:
+    def advance(self, step: _Step, *, memory: int) -> "_Live":
         """The problems at their new points, the newest pair remembered and the oldest forgotten."""
         moved, turned = step.point - self.point, step.at.gradient - self.at.gradient
         curvature = self.dot(moved, turned)
@@ -157,7 +157,7 @@ class _Live:
         scale = torch.where(usable, curvature / self.dot(turned * self.metric, turned), self.scale)
         return replace(self, scale=scale, point=step.point, at=step.at, pairs=(*self.pairs, pair)[-memory:])
 
-    def keep(self, kept: Bool[Tensor, " b"]) -> Self:
+    def keep(self, kept: Bool[Tensor, " b"]) -> "_Live":
         """Some of the problems alone."""
         if kept.all():
             return self

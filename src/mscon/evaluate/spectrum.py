@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
@@ -15,42 +15,45 @@ CHUNK = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """How features become principal components of themselves in standard units.
+    """What the training rows say of the features, and with it how any row becomes principal components.
 
-        x ↦ ((x − mean) / scale) · axes        covariance over the rows it was taken from = diag(variances)
+        x ↦ ((clip(x, low, high) − mean) / scale) · axes
 
-    A penalty ‖w‖² on standardised features is the same number in these coordinates, for `axes` is orthonormal; what is
-    gained is a diagonal covariance, which ridge regression solves in closed form and L-BFGS takes as its first metric.
-    Axes without variance are left out: no penalised weight ever grows along them.
+    On the training rows these have mean 0 and covariance diag(variances). A penalty ‖w‖² on standardised features is
+    the same number in these coordinates, for the axes are orthonormal; the diagonal covariance is what ridge regression
+    solves in closed form and L-BFGS starts from. Axes without variance are left out: a penalised weight stays 0 there.
 
-    - `mean`, `scale`: per feature; a constant feature has an infinite scale, so it counts for nothing.
+    - `low`, `high`: `(d,)`, each feature's range. A row outside it counts as at its edge: of a feature that hardly
+      varies in training, a row that differs would else be hundreds of deviations away and drown the other features.
+    - `mean`, `scale`: `(d,)`; a constant feature has an infinite scale, so it counts for nothing.
     - `axes`: `(d, r)`, r the numerical rank; r = 0 when every feature is constant.
-    - `variances`: `(r,)`, ascending. All float64.
+    - `variances`: `(r,)`, ascending.
     """
 
+    low: Float64[Tensor, " d"]
+    high: Float64[Tensor, " d"]
     mean: Float64[Tensor, " d"]
     scale: Float64[Tensor, " d"]
     axes: Float64[Tensor, "d r"]
     variances: Float64[Tensor, " r"]
 
     @classmethod
-    def of(cls, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Self:
-        """The spectrum of some rows, accumulated in float64 chunk by chunk: no second copy of the features."""
-        width = features.shape[1]
-        mean = features.new_zeros(width, dtype=torch.float64)
+    def of(cls, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> "Spectrum":
+        """The spectrum of the training rows, accumulated in float64 chunk by chunk: no second copy of the features."""
+        mean = features.new_zeros(features.shape[1], dtype=torch.float64)
+        squares, low, high = mean.clone(), torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
         for chunk in _chunks(features, rows):
             mean += chunk.sum(0) / len(rows)
-        covariance = mean.new_zeros(width, width)
+            low, high = torch.minimum(low, chunk.amin(0)), torch.maximum(high, chunk.amax(0))
         for chunk in _chunks(features, rows):
-            centred = chunk - mean
-            covariance.addmm_(centred.T, centred, alpha=1 / len(rows))
-        deviation = covariance.diagonal().sqrt()
+            squares += (chunk - mean).square().sum(0) / len(rows)
+        deviation = squares.sqrt()
         # A feature that varies by no more than its own rounding is constant: scaled up, the noise would be a feature.
         constant = deviation <= 8 * torch.finfo(features.dtype).eps * mean.abs()
         scale = deviation.masked_fill(constant, torch.inf)
-        variances, axes = torch.linalg.eigh(covariance / scale / scale[:, None])
-        kept = variances > max(width, len(rows)) * torch.finfo(torch.float64).eps * variances[-1]
-        return cls(mean, scale, axes[:, kept], variances[kept])
+        standard = ((chunk - mean) / scale for chunk in _chunks(features, rows))
+        variances, axes = _principal(standard, len(rows), features.shape[1])
+        return cls(low, high, mean, scale, axes, variances)
 
     def project(self, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Float[Tensor, "m r"]:
         """Some rows in principal axes: computed in float64, returned in float32 unless the features are float64."""
@@ -58,9 +61,27 @@ class Spectrum:
         projected = features.new_empty(len(rows), len(self.variances), dtype=dtype)
         first = 0
         for chunk in _chunks(features, rows):
-            projected[first : first + len(chunk)] = (chunk - self.mean) / self.scale @ self.axes
+            standard = (chunk.clamp(self.low, self.high) - self.mean) / self.scale
+            projected[first : first + len(chunk)] = standard @ self.axes
             first += len(chunk)
         return projected
+
+
+def _principal(
+    standard: Iterator[Float64[Tensor, "c d"]], rows: int, width: int
+) -> tuple[Float64[Tensor, " r"], Float64[Tensor, "d r"]]:
+    """The covariance's eigenvalues above rounding, ascending, and their unit eigenvectors."""
+    rounding = max(rows, width) * torch.finfo(torch.float64).eps
+    # The eigenvectors are combinations of the rows: far fewer rows than features, far less work.
+    if 2 * rows < width:
+        matrix = torch.cat(list(standard))
+        variances, combinations = torch.linalg.eigh(matrix @ matrix.T / rows)
+        kept = variances > rounding * variances[-1]
+        return variances[kept], F.normalize(matrix.T @ combinations[:, kept], dim=0)
+    covariance = sum((chunk.T @ chunk for chunk in standard), torch.zeros(())) / rows
+    variances, axes = torch.linalg.eigh(covariance)
+    kept = variances > rounding * variances[-1]
+    return variances[kept], axes[:, kept]
 
 
 def _chunks(features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Iterator[Float64[Tensor, "c d"]]:

@@ -1,0 +1,160 @@
+"""What the page draws: a strip of dots and intervals for each probe, and panels of curves for each similarity."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from mscon.report.curves import Curve, SimilarityCurves
+from mscon.report.probes import Probe, Score
+from mscon.report.svg import FAINT, INK, LINE, MODEL, PAPER, Margins, inline_svg
+
+FLOOR_MARKS = {"s": "□", "D": "◇", "x": "✕", "*": "☆", "h": "⬡"}
+"""The floors' marks in the order of the table's columns: matplotlib's marker, and the same as a sign in text."""
+
+_STRIP_MARGINS = Margins(left=2, bottom=13, right=2, top=1)
+_PANEL_MARGINS = Margins(left=32, bottom=16, right=5, top=8)
+_LANE = 11  # pixels: high enough that two marks with the same score do not touch
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The curves of one similarity."""
+
+    loss: Markup
+    relative_excess: Markup
+    weight: Markup
+
+
+def probe_strip(probe: Probe, *, name: str) -> Markup:
+    """The model's score and interval in the top lane, each floor's in one below, the majority as a line across.
+
+    The scale is 0 to 1 for every probe; what lies below 0, as an R² can, stands as an arrow head at the left edge.
+    """
+    lanes = [probe.score, *(floor.score if floor else None for floor in probe.floors.values())]
+    marks = list(FLOOR_MARKS)
+
+    def draw(axes: Axes) -> None:
+        axes.set(xlim=(-0.02, 1.02), ylim=(len(lanes) - 0.5, -0.5), yticks=[])
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", ".5", "", "1"])
+        axes.grid(axis="x", color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, pad=2)
+        if probe.majority is not None:
+            axes.axvline(probe.majority, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
+        for lane, score in enumerate(lanes):
+            if score is not None:
+                _draw_score(axes, lane, score, mark="o" if lane == 0 else marks[(lane - 1) % len(marks)])
+
+    spoken = [f"model {_spoken(probe.score)}"]
+    spoken += [f"{floor} {_spoken(scores.score)}" for floor, scores in probe.floors.items() if scores]
+    alt = f"{probe.name}, {probe.metric}: {'; '.join(spoken)}"
+    height = _LANE * len(lanes) + _STRIP_MARGINS.bottom + _STRIP_MARGINS.top
+    return inline_svg(draw, name=name, alt=alt, width=230, height=height, margins=_STRIP_MARGINS)
+
+
+def curve_panels(curves: Mapping[str, SimilarityCurves]) -> dict[str, Panels]:
+    """Three panels per similarity; steps, relative excess and weight are on one scale for all of them."""
+    every = list(curves.values())
+    weights = [each.weight for each in every]
+    last = _top(curve.steps for each in every for curve in (each.loss, each.held_out_loss))
+    highest = _top(curve.known for each in every for curve in (each.relative_excess, each.held_out_relative_excess))
+    heaviest = _top(weight.known for weight in weights)
+
+    def panel(number: int, what: str, curve: Curve, draw: Callable[[Axes], None]) -> Markup:
+        def draw_framed(axes: Axes) -> None:
+            draw(axes)
+            axes.set_xlim(0, last)
+            axes.locator_params(axis="x", nbins=4, integer=True)
+            axes.locator_params(axis="y", nbins=4)
+            if len(curve.known) == 0:
+                axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center")
+
+        name, alt = f"{what.replace(' ', '-')}-{number}", f"{list(curves)[number]}, {what}: {_course(curve)}"
+        return inline_svg(draw_framed, name=name, alt=alt, width=300, height=150, margins=_PANEL_MARGINS)
+
+    return {
+        name: Panels(
+            loss=panel(number, "loss", each.loss, partial(_draw_loss, each)),
+            relative_excess=panel(
+                number, "relative excess", each.relative_excess, partial(_draw_relative_excess, each, highest)
+            ),
+            weight=panel(number, "weight", each.weight, partial(_draw_weight, each, weights, heaviest)),
+        )
+        for number, (name, each) in enumerate(curves.items())
+    }
+
+
+def _draw_loss(each: SimilarityCurves, axes: Axes) -> None:
+    _draw_bound(axes, each.chance, "chance", linestyle="dotted", above=True)
+    _draw_bound(axes, each.floor, "floor", linestyle="dashed", above=False)
+    _draw_lines(axes, each.loss, each.held_out_loss)
+    axes.margins(y=0.15)
+
+
+def _draw_relative_excess(each: SimilarityCurves, highest: float, axes: Axes) -> None:
+    for bound in (0, 1):
+        axes.axhline(bound, color=LINE, linewidth=0.8)
+    _draw_lines(axes, each.relative_excess, each.held_out_relative_excess)
+    axes.set_ylim(-0.05, 1.05 * highest)
+
+
+def _draw_weight(each: SimilarityCurves, weights: Sequence[Curve], heaviest: float, axes: Axes) -> None:
+    for other in weights:
+        axes.plot(other.steps, other.values, color=LINE, linewidth=1.2)
+    axes.plot(each.weight.steps, each.weight.values, color=MODEL, linewidth=1.8)
+    axes.set_ylim(0, 1.1 * heaviest)
+
+
+def _draw_score(axes: Axes, lane: int, score: Score, *, mark: str) -> None:
+    colour, face, width, size = (MODEL, MODEL, 2.2, 5.5) if lane == 0 else (INK, PAPER, 1.0, 4.5)
+    if score.low is not None and score.high is not None:
+        axes.plot([max(score.low, 0), max(score.high, 0)], [lane, lane], color=colour, linewidth=width)
+    axes.plot(
+        [max(score.value, 0)],
+        [lane],
+        marker=mark if score.value >= 0 else "<",
+        markersize=size,
+        markeredgewidth=1.1 if mark == "x" else 0.9,
+        color=colour,
+        markerfacecolor=face,
+        clip_on=False,
+    )
+
+
+def _draw_bound(axes: Axes, bound: Curve, word: str, *, linestyle: str, above: bool) -> None:
+    axes.plot(bound.steps, bound.values, color=FAINT, linewidth=1.1, linestyle=linestyle)
+    if len(bound.known):
+        axes.annotate(
+            word,
+            (0.99, bound.known.max() if above else bound.known.min()),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3 if above else -3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
+        )
+
+
+def _draw_lines(axes: Axes, train: Curve, held_out: Curve) -> None:
+    axes.plot(train.steps, train.values, color=MODEL)
+    size = 4.5 if len(held_out.steps) <= 40 else 2.5
+    axes.plot(held_out.steps, held_out.values, color=INK, linewidth=0.7, marker="o", markersize=size, clip_on=False)
+
+
+def _top(curves: Iterable[np.ndarray]) -> float:
+    """The largest value of all, and at least 1: none of the axes that it ends is shorter."""
+    return max([1.0, *(float(curve.max()) for curve in curves if len(curve))])
+
+
+def _course(curve: Curve) -> str:
+    return f"from {curve.known[0]:.3g} to {curve.known[-1]:.3g}" if len(curve.known) else "no value"
+
+
+def _spoken(score: Score) -> str:
+    interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
+    return f"{score.value:.3f}{interval}"

@@ -1,0 +1,95 @@
+"""The scores of evaluation.json as the page shows them: in-domain first, the same floors in every row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["above", "level", "below"]
+
+FLOOR_ORDER = ("untrained", "pixels", "classical")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number with the 95% interval around it; an end that was not measured is None."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the same probe scores without the model, and the paired difference model − floor."""
+
+    score: Score
+    difference: Score | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """`above` or `below` when the difference's whole interval is, else `level`; None when it was not measured."""
+        if self.difference is None or self.difference.low is None or self.difference.high is None:
+            return None
+        if self.difference.low > 0:
+            return "above"
+        return "below" if self.difference.high < 0 else "level"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One label's scores on the test split; what does not apply to its kind is None."""
+
+    name: str
+    ood: bool
+    metric: str
+    score: Score
+    floors: dict[str, Floor | None]
+    classes: int | None
+    items: int | None
+    balanced: float | None
+    majority: float | None
+    knn: float | None
+    mae: float | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Against all floors together: `above` every one, `below` at least one, else `level`; None without floors."""
+        verdicts = {floor.verdict for floor in self.floors.values() if floor is not None} - {None}
+        if not verdicts:
+            return None
+        return "below" if "below" in verdicts else "level" if "level" in verdicts else "above"
+
+
+def read_probes(evaluation: Mapping[str, Any]) -> list[Probe]:
+    """The labels of an evaluation, in-domain first; a floor that a label lacks is None there."""
+    labels: Mapping[str, Mapping[str, Any]] = evaluation["labels"]
+    found = dict.fromkeys(floor for label in labels.values() for floor in label.get("floors", {}))
+    floors = [*(name for name in FLOOR_ORDER if name in found), *(name for name in found if name not in FLOOR_ORDER)]
+    probes = [_probe(name, label, floors) for name, label in labels.items()]
+    return sorted(probes, key=lambda probe: probe.ood)
+
+
+def _probe(name: str, label: Mapping[str, Any], floors: list[str]) -> Probe:
+    measured = label.get("floors", {})
+    return Probe(
+        name=name,
+        ood=label["role"] == "ood",
+        metric="R²" if label["metric"] == "r2" else label["metric"],
+        score=_score(label),
+        floors={floor: _floor(measured[floor]) if measured.get(floor) else None for floor in floors},
+        classes=label.get("classes"),
+        items=label.get("n"),
+        balanced=label.get("balanced"),
+        majority=label.get("majority"),
+        knn=label.get("knn"),
+        mae=label.get("mae"),
+    )
+
+
+def _floor(floor: Mapping[str, Any]) -> Floor:
+    difference = floor.get("difference")
+    return Floor(_score(floor), _score(difference) if difference else None)
+
+
+def _score(scores: Mapping[str, Any]) -> Score:
+    return Score(scores["value"], scores.get("low"), scores.get("high"))

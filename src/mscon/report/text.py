@@ -1,0 +1,67 @@
+"""Numbers and names as the page writes them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from mscon.prepare import Prepared
+from mscon.recipe import Recipe
+
+
+def catalog_name(source: str) -> str:
+    """What a reader would call a catalog: the last part of its address without wildcards, and without its suffix."""
+    named = [part for part in PurePosixPath(source.replace("\\", "/")).parts if "*" not in part]
+    return (PurePosixPath(named[-1]).stem if named else "") or source
+
+
+def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
+    """What was trained, in one sentence."""
+    labels = [name for name in recipe.similarities if not recipe.is_instance(name)]
+    alike = [f"images with the same {listed(labels, 'or')}"] if labels else []
+    if len(labels) < len(recipe.similarities):
+        alike.append("views of the same image")
+    epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
+    probed = f"; {listed(ood, 'and')} stayed out of training, only to be probed" if ood else ""
+    return (
+        f"A {recipe.model.backbone} encoder, which turns an image into {embedding_dim:,} numbers, was trained for"
+        f" {epochs} epoch{'s' * (epochs > 1)} on {len(data.split.train):,} images of {size} × {size} pixels to bring"
+        f" together {listed(alike, 'and')}{probed}."
+    )
+
+
+def label(data: Prepared, name: str, row: int) -> str:
+    """An item's class or number, or "missing"."""
+    column, value = data.labels[name], data.values[name][row]
+    if column.kind == "continuous":
+        return "missing" if value != value else f"{value:.4g}"
+    return "missing" if value < 0 else column.classes[value]
+
+
+def listed(words: Sequence[str], last: str) -> str:
+    """ "a, b and c", with "and" for `last`."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def score(value: float | None) -> str:
+    """Three decimals; a dash for what was not measured."""
+    return "–" if value is None else f"{_rounded(value):.3f}".replace("-", "−")
+
+
+def change(value: float | None) -> str:
+    """The same with its sign."""
+    return "–" if value is None else f"{_rounded(value):+.3f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever has few digits."""
+    minutes = round(seconds / 60)
+    return f"{round(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def moment(time: datetime) -> str:
+    """A time in UTC to the minute."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3) + 0.0  # adding 0 takes the sign off a rounded −0.0001
