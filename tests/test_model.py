@@ -83,17 +83,19 @@ def test_a_transformer_is_built_for_the_image_size() -> None:
     assert model.embed(IMAGES.repeat(1, 1, 2, 2)[..., :48, :48]).shape == (5, model.architecture.embedding_dim)
 
 
-STAGES = (Stage(stage=-3, grid=4, channels=8), Stage(stage=-1, grid=1, channels=0))
+STAGES = (Stage(stage=-3, grid=4), Stage(stage=-1, grid=1))
 
 
-def test_embedding_gathered_from_stages_is_reduced_cells_side_by_side() -> None:
+def test_embedding_gathered_from_stages_is_their_cells_side_by_side() -> None:
     model = build_model("test_resnet", {"category": 16}, image_size=64, stages=STAGES).eval()
     encoder = model.encoder
     assert isinstance(encoder, StagesEncoder)
     batch = torch.randn(3, 3, 64, 64)
     maps = encoder.backbone(batch)
-    early = torch.nn.functional.adaptive_avg_pool2d(maps[-3], 4).permute(0, 2, 3, 1) @ encoder.reduce[0].weight.T
-    expected = torch.cat([early.flatten(1), maps[-1].mean(dim=(2, 3))], dim=1)
+    side = maps[-3].shape[-1] // 4
+    cells = maps[-3].unfold(2, side, side).unfold(3, side, side).mean(dim=(4, 5))
+    assert cells.shape[2:] == (4, 4)
+    expected = torch.cat([cells.flatten(1), maps[-1].mean(dim=(2, 3))], dim=1)
     torch.testing.assert_close(encoder(batch), encoder.norm(expected))
     assert model.architecture.embedding_dim == expected.shape[1]
 
@@ -108,4 +110,4 @@ def test_a_model_with_stages_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_stages_that_a_backbone_does_not_have_are_refused() -> None:
     with pytest.raises(UserError, match=r"has stages −1 to −5, but model.stages names \[-9\]"):
-        build_model("test_resnet", {"category": 16}, image_size=32, stages=[Stage(-9, 1, 0)])
+        build_model("test_resnet", {"category": 16}, image_size=32, stages=[Stage(-9, 1)])

@@ -19,46 +19,35 @@ class Stage:
 
     - `stage`: which; −1 is the last and coarsest, −2 the one before it.
     - `grid`: its map is averaged over grid × grid cells, so that the embedding knows where something is.
-    - `channels`: a linear map takes every cell to so many numbers; 0 leaves the stage's own.
     """
 
     stage: int
     grid: int
-    channels: int
 
 
 class StagesEncoder(nn.Module):
-    """Embedding h = BatchNorm[ A_s · cells(x_s) for every stage s ], x_s the stage's map, A_s one linear map for all
-    its cells.
+    """Embedding h = BatchNorm[ cells(x_s) of every stage s, side by side ], x_s the stage's map.
 
     Average pooling of the last stage keeps what the trained similarities need and forgets the rest; early stages and
-    coarse positions keep what an unseen label may need (edges, texture, layout).
+    coarse positions keep what a label that nobody trained on may need: edges, texture, layout.
 
     **Arguments:**
 
     - `backbone`: a module that returns its stages' maps, (B, C_s, H_s, W_s) each, finest first.
     - `channels`: C_s of every stage.
-    - `stages`: what each gives.
+    - `stages`: which to gather, and how finely.
     """
 
     def __init__(self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage]):
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
-        self.reduce = nn.ModuleList(
-            nn.Linear(channels[each.stage], each.channels, bias=False) if each.channels else nn.Identity()
-            for each in self.stages
-        )
-        width = sum((each.channels or channels[each.stage]) * each.grid**2 for each in self.stages)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = nn.BatchNorm1d(sum(channels[each.stage] * each.grid**2 for each in self.stages))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """The embedding of a batch of normalised images."""
         maps = self.backbone(images)
-        cells = [
-            reduce(F.adaptive_avg_pool2d(maps[each.stage], each.grid).flatten(2).mT).flatten(1)
-            for each, reduce in zip(self.stages, self.reduce, strict=True)
-        ]
+        cells = [F.adaptive_avg_pool2d(maps[each.stage], each.grid).flatten(1) for each in self.stages]
         return self.norm(torch.cat(cells, dim=1).float())
 
 

@@ -79,7 +79,6 @@ class StageSettings(_Section):
 
     stage: int = Field(lt=0, description="Which: -1 is the last and coarsest, -2 the one before it.")
     grid: int = Field(ge=1, le=16, description="Its map is averaged over grid × grid cells.")
-    channels: int = Field(ge=0, description="Numbers kept of each cell by a linear map; 0 for all.")
 
 
 class ModelSettings(_Section):
@@ -89,10 +88,10 @@ class ModelSettings(_Section):
     pretrained: bool = Field(default=False, description="Start from timm's pretrained weights (downloads them).")
     stages: tuple[StageSettings, ...] = Field(
         default=(
-            StageSettings(stage=-4, grid=4, channels=0),
-            StageSettings(stage=-3, grid=4, channels=64),
-            StageSettings(stage=-2, grid=2, channels=128),
-            StageSettings(stage=-1, grid=1, channels=0),
+            StageSettings(stage=-4, grid=4),
+            StageSettings(stage=-3, grid=4),
+            StageSettings(stage=-2, grid=2),
+            StageSettings(stage=-1, grid=1),
         ),
         description="What the embedding is gathered from; [] for the backbone's own pooling.",
     )

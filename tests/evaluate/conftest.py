@@ -29,7 +29,9 @@ def simulated() -> Simulated:
         columns[name] = logits.argmax(1)
     columns["gaps"][generator.random(600) < 0.3] = -1
     numbers = {"length": z @ generator.normal(size=20) * 5 + 100 + generator.normal(size=600) * 10}
-    numbers["sparse"] = np.where(generator.random(600) < 0.3, np.nan, np.exp(z[:, 0] + generator.normal(size=600)))
+    numbers["sparse"] = np.where(
+        generator.random(600) < 0.3, np.nan, np.exp((z[:, 0] + generator.normal(size=600)) / 3)
+    )
     return Simulated(torch.from_numpy(x), columns, numbers, split_of(600, seed=1))
 
 

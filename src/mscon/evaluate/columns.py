@@ -1,5 +1,6 @@
 """Which rows a label column is trained, chosen and scored on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,11 @@ def by_training_rows(columns: Mapping[str, np.ndarray], split: Split) -> list[La
 def labelled(values: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Where a label is present: codes that are not negative, numbers that are not NaN."""
     return values >= 0 if np.issubdtype(values.dtype, np.integer) else ~np.isnan(values)
+
+
+def share(right: Bool[np.ndarray, " n"], where: Bool[np.ndarray, " n"]) -> float:
+    """The share of the chosen rows that are right; NaN when none is chosen."""
+    return float(right[where].mean()) if where.any() else math.nan
 
 
 def best(scores: Sequence[float], rows: int) -> int:

@@ -49,8 +49,8 @@ def fit_logistic(
 
         minimise over W (k×d), b (k):    1/n Σ_i −log softmax(W x_i + b)[y_i]  +  strength/2 · ‖W‖²
 
-    The bias is free. scikit-learn's `LogisticRegression` has the same minimum for **C = 1 / (n · strength)**, and with two
-    classes for C = 2 / (n · strength): there it penalises the one difference of weights, W₁ − W₀.
+    The bias is free. scikit-learn's `LogisticRegression` has the same minimum for **C = 1 / (n · strength)**, with two
+    classes for C = 2 / (n · strength), since there it penalises the one difference of weights, W₁ − W₀.
 
     **Arguments:**
 

@@ -1,6 +1,5 @@
 """Linear probes for categorical labels: what a linear classifier on frozen features tells of each label column."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled
+from mscon.evaluate.columns import best, by_training_rows, labelled, share
 from mscon.evaluate.logistic import Classifiers, fit_logistic
 from mscon.evaluate.spectrum import Spectrum
 
@@ -108,7 +107,7 @@ def probe_categorical(
             values = columns[name].astype(np.int64)
             probed, scored = labelled(values)[split.val], labelled(values)[split.test]
             accuracies = [
-                _mean(_predict(fit, strength, val, classes) == values[split.val], probed)
+                share(_predict(fit, strength, val, classes) == values[split.val], probed)
                 for strength in range(len(strengths))
             ]
             chosen = best(accuracies, rows=int(probed.sum()))
@@ -128,7 +127,3 @@ def _predict(
     fit: Classifiers, strength: int, features: Float[Tensor, "n d"], classes: Int[np.ndarray, " k"]
 ) -> Int64[np.ndarray, " n"]:
     return classes[fit.logits(features, strength).argmax(1).cpu().numpy()].astype(np.int64)
-
-
-def _mean(values: Bool[np.ndarray, " n"], where: Bool[np.ndarray, " n"]) -> float:
-    return float(values[where].mean()) if where.any() else math.nan

@@ -1,6 +1,5 @@
 """k-nearest-neighbour accuracy: how often an item's most similar training items share its label."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled
+from mscon.evaluate.columns import best, by_training_rows, labelled, share
 
 NEIGHBOURS = (20, 5, 1)
 # Cosines that are held at a time: 64 MiB in float32.
@@ -65,8 +64,8 @@ def knn_categorical(
             classes, codes = np.unique(columns[name][group.train], return_inverse=True)
             known = torch.from_numpy(codes).to(features.device)[nearest]
             right = [classes[_vote(cosines[:, :k], known[:, :k]).cpu().numpy()] == truth for k in neighbours]
-            chosen = best([float(each[probed].mean()) if probed.any() else math.nan for each in right], probed.sum())
-            results[name] = NeighbourResult(neighbours[chosen], float(right[chosen][scored].mean()))
+            chosen = best([share(each, probed) for each in right], rows=int(probed.sum()))
+            results[name] = NeighbourResult(neighbours[chosen], share(right[chosen], scored))
     return {name: results[name] for name in columns}
 
 
