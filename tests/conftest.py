@@ -55,6 +55,6 @@ def tiny(letters: Path) -> dict[str, object]:
         "similarities": {"character": {}, "weight": {}},
         "image": {"size": 32},
         "views": {"flip": 0.0},
-        "model": {"backbone": "test_resnet", "head_dim": 16},
+        "model": {"backbone": "test_resnet", "stages": [{"stage": -1, "grid": 2}], "head_dim": 16, "head_width": 64},
         "training": {"epochs": 3, "batch_size": 32, "lr": 3e-3, "precision": "32-true", "device": "cpu"},
     }

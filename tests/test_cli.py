@@ -1,5 +1,6 @@
 """The command line as a person uses it: help, the whole job, mistakes, and exit codes."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -29,6 +30,7 @@ def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
 TINY = [
     *("--set", "image.size=32", "--set", "views.flip=0.0", "--set", "model.backbone=test_resnet"),
+    *("--set", "model.stages=[]"),
     *("--set", "training.batch_size=32", "--set", "training.epochs=2", "--set", "training.precision=32-true"),
 ]
 
@@ -65,7 +67,20 @@ def test_the_whole_job(mscon, letters: Path) -> None:
     assert code == 0
     assert "typeface" in out
     assert Path("runs/letters/report.html").exists()
-    assert Path("runs/letters/evaluation.json").exists()
+    evaluation = json.loads(Path("runs/letters/evaluation.json").read_text())
+    assert {name: each["role"] for name, each in evaluation["labels"].items()} == {
+        "character": "in-domain",
+        "weight": "in-domain",
+        "typeface": "ood",
+        "ink": "ood",
+    }
+    for each in evaluation["labels"].values():
+        assert each["low"] <= each["value"] <= each["high"]
+        assert each["floors"].keys() == {"untrained", "pixels", "classical"}
+        for floor in each["floors"].values():
+            assert floor["difference"]["value"] == pytest.approx(each["value"] - floor["value"])
+    assert evaluation["labels"]["ink"]["metric"] == "r2"
+    assert sum(evaluation["rows"].values()) == len(pl.read_parquet(letters))
 
     code, out, _ = mscon("embed", "runs/letters", letters, "-o", "vectors/out.parquet")
     assert code == 0

@@ -95,6 +95,14 @@ def test_the_names_of_the_groups_do_not_matter():
     np.testing.assert_array_equal(resampled_accuracy(correct, groups * 7 - 50), resampled_accuracy(correct, groups))
 
 
+def test_a_single_group_gives_no_interval():
+    generator = np.random.default_rng(16)
+    correct, truth = generator.random((20, 1)) < 0.5, generator.normal(size=20)
+    one = np.zeros(20, dtype=np.int64)
+    assert np.isnan(interval(resampled_accuracy(correct, one)[:, 0]).low)
+    assert np.isnan(interval(resampled_r2(truth, truth[:, None], one)[:, 0]).high)
+
+
 def test_a_perfect_predictor_has_no_spread():
     ends = interval(resampled_accuracy(np.ones((30, 1), dtype=bool))[:, 0])
     assert (ends.low, ends.high) == (1.0, 1.0)

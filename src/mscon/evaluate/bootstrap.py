@@ -31,7 +31,7 @@ def resampled_accuracy(
 
     A resample draws as many groups as there are, with replacement, and takes all items of a group each time it is
     drawn: near-duplicates do not count as independent evidence. All predictors see the same resamples, so the
-    difference of two columns is the paired difference.
+    difference of two columns is the paired difference. A single group cannot tell how groups differ: NaN.
 
     **Arguments:**
 
@@ -86,6 +86,8 @@ def _resampled_sums(
     if groups is not None:
         _, codes = np.unique(groups, return_inverse=True)
         statistics = np.stack([np.bincount(codes, weights=column) for column in statistics.T], axis=1)
+    if len(statistics) == 1:
+        return np.full((resamples, statistics.shape[1]), np.nan)
     return np.concatenate([counts @ statistics for counts in _counts(len(statistics), resamples, seed)])
 
 

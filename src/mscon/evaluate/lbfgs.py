@@ -48,13 +48,13 @@ def minimise(
     max_iterations: int,
     memory: int = 10,
 ) -> Minimum:
-    """Minimises b smooth strictly convex problems together, each with a curvature history and a step of its own.
+    """Minimises b smooth convex problems together, each with a curvature history and a step length of its own.
 
         d = −H g   by the two-loop recursion        x ← x + t d,   f(x + t d) ≤ f(x) + 10⁻⁴ t gᵀd
 
     The full step t = 1 is tried first; only the problems whose value fell too little try again, at the minimum of the
-    parabola through what is known. A strictly convex problem meets the curvature condition sᵀy > 0 at every step, so
-    no condition on the new slope is needed.
+    parabola through what is known. Convexity alone gives sᵀy ≥ 0 for every move s and change of gradient y, so no
+    condition on the new slope is needed; a pair with sᵀy = 0 is left out.
 
     A problem is done, and takes no part in later products, once −gᵀd / 2 (how far the quasi-Newton model sees its value
     above the minimum) is at most `tolerance`, or once rounding hides every further decrease.
@@ -100,7 +100,7 @@ def minimise(
 
 
 class _Pair(NamedTuple):
-    """One step's move s and change of gradient y, with 1 / sᵀy per problem (0: leave the pair out)."""
+    """One step's move s and change of gradient y, with 1 / sᵀy per problem; 0 leaves the pair out."""
 
     moved: Float[Tensor, "p d"]
     turned: Float[Tensor, "p d"]
@@ -151,7 +151,7 @@ class _Live:
         """The problems at their new points, the newest pair remembered and the oldest forgotten."""
         moved, turned = step.point - self.point, step.at.gradient - self.at.gradient
         curvature = self.dot(moved, turned)
-        # In exact arithmetic only a problem that took no step has none; rounding may cancel the last steps' curvature.
+        # None where no step was taken, or where rounding ate it up.
         usable = curvature > 0
         pair = _Pair(moved, turned, torch.where(usable, 1 / curvature, 0))
         scale = torch.where(usable, curvature / self.dot(turned * self.metric, turned), self.scale)

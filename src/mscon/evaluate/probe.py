@@ -14,9 +14,9 @@ from mscon.evaluate.logistic import Classifiers, fit_logistic
 from mscon.evaluate.spectrum import Spectrum
 
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-# Nats. An error of this size in the mean cross-entropy moves a typical logit by a hundredth or less.
+# Nats, as the solver sees it. Fits ten times more exact have scored within 0.3 points at every strength.
 TOLERANCE = 1e-6
-# Enough for every strength that has been seen to win; weaker penalties on ill-conditioned features stop early.
+# The strengths that win have seldom needed more; the weakest, on ill-conditioned features, are stopped early.
 MAX_ITERATIONS = 200
 
 
@@ -72,14 +72,15 @@ def probe_categorical(
 ) -> dict[str, ProbeResult]:
     """Multinomial logistic regression on frozen features, per label column, scored on the test rows.
 
-    Features are brought to mean 0 and variance 1 on the column's labelled training rows; the penalised mean
-    cross-entropy of these rows is minimised (`fit_logistic` gives the formula and what it is in scikit-learn's terms);
-    the strength with the highest accuracy on the labelled validation rows is taken, the stronger among equals, and
-    the middle one when fewer than 30 validation rows are labelled. Validation rows are never trained on.
+    Features are brought to mean 0 and variance 1 on the column's labelled training rows, other rows being clipped to
+    the range of these (`Spectrum`). The penalised mean cross-entropy of the training rows is minimised; `fit_logistic`
+    gives the formula and its terms in scikit-learn. The strength with the highest accuracy on the labelled validation
+    rows is taken, the stronger among equals, and the middle one when fewer than 30 validation rows are labelled.
+    Validation rows are never trained on.
 
     **Arguments:**
 
-    - `features`: one row per item; float64 is fitted in float64, anything else in its own dtype.
+    - `features`: one row per item; float64 is fitted in float64, anything else in float32.
     - `columns`: codes per label column, −1 where the label is missing. Codes need not be consecutive.
     - `split`: row indices into `features`.
     - `strengths`: L2 penalties, positive, in any order.

@@ -73,8 +73,8 @@ def _nearest(
     features: Float[Tensor, "n d"], asked: Int64[np.ndarray, " q"], known: Int64[np.ndarray, " m"], *, count: int
 ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
     """The highest cosines of every asked row, descending, and the positions in `known` that they belong to."""
-    targets = _unit(features, known)
-    tiles = np.array_split(asked, range(TILE // len(known) or 1, len(asked), TILE // len(known) or 1))
+    targets, size = _unit(features, known), max(1, TILE // len(known))
+    tiles = (asked[first : first + size] for first in range(0, len(asked), size))
     tops = [torch.topk(_unit(features, tile) @ targets.T, min(count, len(known))) for tile in tiles]
     return torch.cat([top.values for top in tops]), torch.cat([top.indices for top in tops])
 

@@ -53,9 +53,10 @@ def probe_continuous(
 
         minimise over w, b:   1/(2n) Σ_i (w · x_i + b − y_i)²  +  strength/2 · ‖w‖²
 
-    Features and labels are brought to mean 0 and variance 1 on the column's labelled training rows. In the features'
-    principal axes (`Spectrum`) the solution is w_d = mean(x_d y) / (variance_d + strength), so one eigendecomposition
-    serves every strength and label. scikit-learn's `Ridge` has the same solution for **alpha = n · strength**.
+    Features and labels are brought to mean 0 and variance 1 on the column's labelled training rows, other rows'
+    features being clipped to the range of these. In the features' principal axes (`Spectrum`) the solution is
+    w_d = mean(x_d y) / (variance_d + strength), so one eigendecomposition serves every strength and label.
+    scikit-learn's `Ridge` has the same solution for **alpha = n · strength**.
 
     The strength with the highest R² on the labelled validation rows is taken, the stronger among equals, and the middle
     one when fewer than 30 validation rows are labelled or their labels are all equal.
