@@ -24,8 +24,9 @@ $(SETUP): requirements.lock pyproject.toml
 demo: $(SETUP)
 	$(BIN)/mscon demo
 
+# Two processes of one thread each: processes of two threads each wait for one another.
 test: $(SETUP)
-	$(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
 check: $(SETUP)
 	$(BIN)/ruff check .

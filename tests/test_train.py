@@ -1,5 +1,6 @@
 """Training for real on a small catalog: it learns, it can be stopped anywhere, and it says what goes wrong."""
 
+import json
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from time import sleep
 
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -53,6 +55,32 @@ def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("")
     with pytest.raises(UserError, match="holds a run already: go on with --resume"):
         train(recipe, tmp_path)
+
+
+def broken_catalog(letters: Path, folder: Path, every: int) -> Path:
+    """The same catalog with every so-manieth image cut short, one of them to nothing."""
+    table = pl.read_parquet(letters)
+    images = [b"" if row == 0 else data[:60] if row % every == 0 else data for row, data in enumerate(table["image"])]
+    path = folder / "broken.parquet"
+    table.with_columns(image=pl.Series(images)).write_parquet(path)
+    return path
+
+
+def test_a_few_broken_images_are_skipped_and_listed(tiny: dict, letters: Path, tmp_path: Path) -> None:
+    source = str(broken_catalog(letters, tmp_path, every=100))
+    run = train(Recipe.of(tiny, {"catalog.source": source, "training.epochs": 1}), tmp_path / "run")
+    skipped = json.loads((run.folder / "skipped.json").read_text())
+    table = pl.read_parquet(source)
+    assert [each["row"] for each in skipped] == list(range(0, len(table), 100))
+    assert [each["id"] for each in skipped] == [table["id"][each["row"]] for each in skipped]
+    assert all(each["reason"] for each in skipped)
+
+
+def test_many_broken_images_are_refused_with_rows_and_reasons(tiny: dict, letters: Path, tmp_path: Path) -> None:
+    source = str(broken_catalog(letters, tmp_path, every=5))
+    with pytest.raises(UserError, match=r"can't be used; 10% of all .* may be skipped. The first:\n  row 0 \("):
+        train(Recipe.of(tiny, {"catalog.source": source}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 class StopAfter:
