@@ -3,10 +3,49 @@
 `MSConLoss` and what it is made of need torch alone and are all that a training loop of your own imports.
 """
 
-from mscon.contrast import contrastive_loss, simclr_loss, supcon_loss
-from mscon.objective import MSConLoss
-from mscon.similarity import Categorical, Instance
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mscon.contrast import contrastive_loss, simclr_loss, supcon_loss
+    from mscon.data import Catalog
+    from mscon.model import MSConModel
+    from mscon.objective import MSConLoss
+    from mscon.recipe import Recipe
+    from mscon.run import Run
+    from mscon.similarity import Categorical, Instance
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Categorical", "Instance", "MSConLoss", "contrastive_loss", "simclr_loss", "supcon_loss"]
+__all__ = [
+    "Catalog",
+    "Categorical",
+    "Instance",
+    "MSConLoss",
+    "MSConModel",
+    "Recipe",
+    "Run",
+    "contrastive_loss",
+    "simclr_loss",
+    "supcon_loss",
+]
+
+# Looked up when first asked for: the loss alone shall not load an image library, nor `mscon --help` load torch.
+_HOMES = {
+    "Catalog": "mscon.data",
+    "Categorical": "mscon.similarity",
+    "Instance": "mscon.similarity",
+    "MSConLoss": "mscon.objective",
+    "MSConModel": "mscon.model",
+    "Recipe": "mscon.recipe",
+    "Run": "mscon.run",
+    "contrastive_loss": "mscon.contrast",
+    "simclr_loss": "mscon.contrast",
+    "supcon_loss": "mscon.contrast",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mscon' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
