@@ -1,6 +1,7 @@
 """The learning-free features against a slow version pixel by pixel, and what they must and must not see."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,20 +21,25 @@ def gradients_of(images: np.ndarray) -> torch.Tensor:
 
 
 def slow_histogram(image: np.ndarray) -> np.ndarray:
-    """The histogram of a 64 × 64 image, one pixel at a time."""
+    """The histogram of a 64 × 64 image, one pixel at a time; cells beyond the picture are made and cut off."""
     x = image.astype(np.float64) / 255
-    cells = np.zeros((8, 8, 9))
+    cells = np.zeros((10, 10, 9))
     for row in range(64):
         for column in range(64):
             across = x[row, min(column + 1, 63)] - x[row, max(column - 1, 0)]
             down = x[min(row + 1, 63), column] - x[max(row - 1, 0), column]
             channel = int(np.argmax(across**2 + down**2))
             angle = math.atan2(down[channel], across[channel]) % math.pi
-            position = angle / math.pi * 9 - 0.5
-            lower = math.floor(position)
             length = math.hypot(across[channel], down[channel]) / 64
-            cells[row // 8, column // 8, lower % 9] += (lower + 1 - position) * length
-            cells[row // 8, column // 8, (lower + 1) % 9] += (position - lower) * length
+            places = ((row + 0.5) / 8 + 0.5, (column + 0.5) / 8 + 0.5, angle / math.pi * 9 - 0.5)
+            lower = [math.floor(place) for place in places]
+            for corner in product((0, 1), repeat=3):
+                share = math.prod(
+                    place - low if upper else low + 1 - place
+                    for place, low, upper in zip(places, lower, corner, strict=True)
+                )
+                cells[lower[0] + corner[0], lower[1] + corner[1], (lower[2] + corner[2]) % 9] += share * length
+    cells = cells[1:-1, 1:-1]
     blocks = np.stack([cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]], axis=2)
     return blocks / np.sqrt(np.square(blocks).sum((2, 3), keepdims=True) + 1e-6)
 

@@ -99,7 +99,8 @@ def _number(value: float | None, scale: float) -> str:
     return "–" if value is None else f"{value * scale:.{1 if scale > 1 else 3}f}"
 
 
-def _difference(difference: dict[str, float], scale: float) -> Text:
-    style = "green" if difference["low"] > 0 else "red" if difference["high"] < 0 else ""
-    sign = "+" if difference["value"] >= 0 else ""
-    return Text(sign + _number(difference["value"], scale), style=style)
+def _difference(difference: dict[str, float | None], scale: float) -> Text:
+    value, low, high = difference["value"], difference["low"], difference["high"]
+    style = "green" if low is not None and low > 0 else "red" if high is not None and high < 0 else ""
+    sign = "+" if value is not None and value >= 0 else ""
+    return Text(sign + _number(value, scale), style=style)

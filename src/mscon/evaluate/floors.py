@@ -32,8 +32,9 @@ def classical_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n
     """The classical floor: the thumbnail of `pixel_features` beside a histogram of oriented gradients (HOG), d = 2,532.
 
     The image is brought to 64 × 64. Every pixel votes with the length of its gradient, in the colour channel where that
-    is longest, for the two nearest of 9 orientations in [0°, 180°); votes are averaged over cells of 8 × 8 pixels; each
-    block of 2 × 2 neighbouring cells is divided by its Euclidean length, and the 7 × 7 blocks' values are the features.
+    is longest, for the two nearest of 9 orientations in [0°, 180°) in the four nearest of 8 × 8 cells, linearly by its
+    distance from their centres. Each block of 2 × 2 neighbouring cells is divided by its Euclidean length, and the
+    7 × 7 blocks' values are the features.
 
     **Arguments:** `images`, such as `Pixels.array`; read in batches.
 
@@ -67,6 +68,10 @@ def _gradient_histogram(images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"
     # A vote is full at a bin's centre and none at its neighbours' centres; the last bin is the first one's neighbour.
     position = angle.remainder(1) * ORIENTATIONS - torch.arange(ORIENTATIONS)[:, None, None] - 0.5
     distance = (position + ORIENTATIONS / 2).remainder(ORIENTATIONS) - ORIENTATIONS / 2
-    cells = F.avg_pool2d((1 - distance.abs()).clamp(min=0) * squared.sqrt(), CELL)
+    votes = (1 - distance.abs()).clamp(min=0) * squared.sqrt()
+    # The same along either side of the picture, from cell centre to cell centre: (cells, pixels), a mean over a cell.
+    offset = (torch.arange(SIDE) + 0.5) / CELL - (torch.arange(SIDE // CELL)[:, None] + 0.5)
+    spread = (1 - offset.abs()).clamp(min=0) / CELL
+    cells = spread @ votes @ spread.T
     blocks = torch.cat([cells[..., :-1, :-1], cells[..., :-1, 1:], cells[..., 1:, :-1], cells[..., 1:, 1:]], dim=1)
     return (blocks / (blocks.square().sum(1, keepdim=True) + BLANK).sqrt()).flatten(1)
