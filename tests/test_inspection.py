@@ -80,3 +80,14 @@ def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     assert any("character and weight share 100%" in line for line in warnings)
     lonely = Recipe.of(tiny, {"training.views_per_item": 1, "similarities.style": {}})
     assert any("style" in line and "find no positive" in line for line in inspect(lonely, data).warnings)
+
+
+@pytest.mark.parametrize("catalog", ["footwear", "clothing"])
+def test_brightness_jitter_is_warned_of_beside_a_measured_lightness(
+    catalog: str, request: pytest.FixtureRequest
+) -> None:
+    source = str(request.getfixturevalue(catalog))
+    recipe = Recipe.of({"catalog": {"source": source, "ood": ["lightness"]}, "similarities": {"category": {}}})
+    warned = [line for line in inspect(recipe, prepare(recipe)).warnings if line.startswith("lightness")]
+    assert len(warned) == 1
+    assert "Set views.brightness to 0" in warned[0]

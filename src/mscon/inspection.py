@@ -217,10 +217,16 @@ def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
     """A view that changes what a label is read from teaches the encoder to ignore it."""
     rows = np.random.default_rng(0).choice(len(data.catalog), min(SAMPLE, len(data.catalog)), replace=False)
     images = data.pixels.array[np.sort(rows)].astype(np.float32) / 255.0
-    grey = images.mean(axis=(1, 2)) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    tint = images.mean(axis=(1, 2)) - grey[:, None]
+    grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    # From dark to light, and by thirds: a label may be read from the item on whatever ground, or from the middle.
+    tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
+    thirds = [
+        cell.mean(axis=(1, 2)) for band in np.array_split(grey, 3, axis=1) for cell in np.array_split(band, 3, axis=2)
+    ]
+    light = np.column_stack([tenths, *thirds])
+    tint = images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
     changed = {
-        "brightness": ("brightness", views.brightness, grey[:, None]),
+        "brightness": ("brightness", views.brightness, light),
         "saturation": ("colour", max(views.saturation, views.grey), tint),
         "hue": ("colour", views.hue, tint),
     }
@@ -233,7 +239,7 @@ def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
             if share > TOLD_APART:
                 yield (
                     f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
-                    f" changes; set views.{setting} to {spared:g}, or similarities.{name}.views."
+                    f" changes: an encoder trained so learns to ignore it. Set views.{setting} to {spared:g}."
                 )
 
 
