@@ -93,6 +93,30 @@ def test_the_whole_job(mscon, letters: Path) -> None:
     assert Run.open(Path("runs/letters-2")).recipe.training.epochs == 1
 
 
+def test_set_reaches_a_similarity_named_on_the_command_line(mscon, letters: Path) -> None:
+    words = [
+        "--similarity",
+        "character",
+        "--set",
+        "similarities.character.temperature=0.5",
+        "--set",
+        "training.epochs=1",
+    ]
+    code, _, err = mscon("train", letters.parent / "*.parquet", *TINY, *words)
+    assert code == 0, err
+    assert Run.open(Path("runs") / letters.parent.name).recipe.similarities["character"].temperature == 0.5
+
+
+def test_brackets_in_ids_and_paths_are_printed_as_they_are(mscon, letters: Path) -> None:
+    table = pl.read_parquet(letters).head(150).with_columns(id=pl.lit("[/sku] [red]"))
+    images = [b"", *table["image"][1:]]
+    table.with_columns(image=pl.Series(images)).write_parquet("odd.parquet")
+    assert mscon("train", letters, "--similarity", "character", *TINY, "-o", "x[/b]")[0] == 0
+    code, out, err = mscon("embed", "x[/b]", "odd.parquet", "-o", "v.parquet", "--id", "id")
+    assert code == 0, err
+    assert "left out: row 0 ([/sku] [red]): " in out
+
+
 def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
     words = ["train", letters, "--similarity", "character", *TINY, "--out", "run"]
     assert mscon(*words)[0] == 0

@@ -108,6 +108,23 @@ def test_a_model_with_stages_is_saved_and_loaded(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.project(IMAGES, "category"), model.project(IMAGES, "category"), rtol=0, atol=0)
 
 
+def test_maps_with_channels_last_are_turned() -> None:
+    class Maps(nn.Module):
+        output_fmt = "NHWC"
+
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [images.permute(0, 2, 3, 1)]
+
+    encoder = StagesEncoder(Maps(), [3], [Stage(stage=-1, grid=1)]).eval()
+    batch = torch.randn(4, 3, 6, 6)
+    torch.testing.assert_close(encoder(batch), batch.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_one_channel() -> None:
+    model = build_model("test_resnet", {"category": 16}, image_size=32, in_chans=1)
+    assert model.embed(torch.randn(2, 1, 32, 32)).shape == (2, model.architecture.embedding_dim)
+
+
 def test_stages_that_a_backbone_does_not_have_are_refused() -> None:
     with pytest.raises(UserError, match=r"has stages −1 to −5, but model.stages names \[-9\]"):
         build_model("test_resnet", {"category": 16}, image_size=32, stages=[Stage(-9, 1)])

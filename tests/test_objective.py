@@ -71,6 +71,8 @@ def test_similarity_without_labels_adds_nothing_and_says_so() -> None:
         ({"similarities": {"a": Categorical()}, "weighting": {"b": 1.0}}, r"weighting names \['b'\]"),
         ({"similarities": {"a": Categorical()}, "temperature": {"b": 1.0}}, r"temperature names \['b'\]"),
         ({"similarities": {"a": Categorical()}, "weighting": {"a": 0.0}}, "not all 0"),
+        ({"similarities": {"a": Categorical()}, "temperature": 0.0}, "temperature must be positive"),
+        ({"similarities": {"a": Categorical()}, "weighting": Uncertainty(2)}, "is for 2 similarities, there are 1"),
     ],
 )
 def test_bad_settings_are_refused(arguments: dict, message: str) -> None:

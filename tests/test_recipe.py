@@ -44,7 +44,10 @@ def test_overrides_change_any_field() -> None:
         ({"training.epochs": "many"}, r"training.epochs: .*found 'many'"),
         ({"training.lr": float("nan")}, "training.lr"),
         ({"catalog.ood": ["closure"]}, "closure: trained on and out-of-domain at once"),
-        ({"training.sampler": "categry"}, r"'categry' is no similarity of this recipe. Did you mean 'category'\?"),
+        ({"training.sampler": "categry"}, r"'categry' is no label column .* Did you mean 'category'\?"),
+        ({"similarities.instance": {}, "training.sampler": "instance"}, "'instance' is no label column"),
+        ({"objective.weighting": {"category": -1.0, "closure": 2.0}}, "weights must be at least 0"),
+        ({"model.stages": [{"stage": -1}]}, r"model.stages.0.grid: missing.$"),
         ({"objective.weighting": {"category": 1.0}}, "objective.weighting names"),
         ({"objective.weighting": "exces"}, "objective.weighting"),
         ({"similarities": {}}, "similarities: .*at least 1"),
@@ -80,7 +83,7 @@ def test_run_views_are_the_weakest_that_any_similarity_allows() -> None:
     assert recipe.run_views == recipe.views.model_copy(update={"brightness": 0.0})
     assert Recipe.of(tomllib.loads(recipe.to_toml())).run_views == recipe.run_views
     assert Recipe.of(SMALL).run_views == ViewSettings()
-    with pytest.raises(UserError, match="brightness"):
+    with pytest.raises(UserError, match=r"similarities.closure.views.brightness: .*less than or equal to 1"):
         Recipe.of(SMALL, {"similarities.closure.views": {"brightness": 7.0}})
     with pytest.raises(UserError, match=r"views.brightnes: unknown key. Did you mean 'brightness'\?"):
         Recipe.of(SMALL, {"similarities.closure.views": {"brightnes": 0.0}})

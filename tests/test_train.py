@@ -210,6 +210,8 @@ def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(recipe: Re
         ),
         ({"training.batch_size": 100_000}, "batch of 100000 .* lower batch_size"),
         ({"model.backbone": "resnet10"}, r"timm has no backbone named 'resnet10'. Did you mean 'resnet10t'"),
+        ({"model.backbone": "vgg11", "model.stages": [], "image.size": 16}, "does not take images of 16 px"),
+        ({"training.device": "cuda"}, "torch finds no CUDA device here"),
         ({"catalog.source": "absent.parquet"}, "absent.parquet"),
         ({"catalog.split": "weight"}, "weight"),
     ],
@@ -230,6 +232,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiny: dict, tmp_path: Path) -
 
 
 def test_precision_is_full_unless_the_hardware_has_bfloat16() -> None:
-    assert precision("32-true", "cpu") == "32-true"
+    assert precision("32-true", "cpu", size=64) == "32-true"
+    assert precision("auto", "cpu", size=16) == "32-true"
     has = torch.cpu.get_capabilities().get("amx_bf16", False)
-    assert precision("auto", "cpu") == ("bf16-mixed" if has else "32-true")
+    assert precision("auto", "cpu", size=64) == ("bf16-mixed" if has else "32-true")

@@ -130,7 +130,7 @@ def train(
     console = Console()
     with TerminalDisplay(console) as display:
         run = run_training(recipe, folder, resume=resume, display=display)
-    console.print(f"trained: {run.model_path}\nnow: [bold]mscon evaluate {run.folder}[/bold]", highlight=False)
+    _say(console, f"trained: {run.model_path}\nnow: mscon evaluate {run.folder}")
 
 
 @app.command
@@ -158,7 +158,7 @@ def evaluate(run: Path) -> None:
     page = write_report(opened, found.data, found.embeddings, found.evaluation)
     console = Console()
     show(found.evaluation, console)
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    _say(console, f"report: {page}")
 
 
 @app.command
@@ -193,9 +193,9 @@ def embed(
     with _progress("embedding images") as progress:
         table, skipped = embed_catalog(Run.open(run), catalog, out, image=image, id=id, progress=progress)
     console = Console()
-    console.print(f"{len(table):,} rows × {len(table.columns)} columns: {out}", highlight=False)
+    _say(console, f"{len(table):,} rows × {len(table.columns)} columns: {out}")
     for each in skipped:
-        console.print(f"[yellow]left out[/yellow] row {each.row} ({each.id}): {each.reason}", highlight=False)
+        _say(console, f"left out: row {each.row} ({each.id}): {each.reason}")
 
 
 @app.command
@@ -234,13 +234,18 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(USER_ERROR)
     except UserError as error:
         errors.print("[bold red]error:[/bold red] ", end="")
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        _say(errors, str(error))
         sys.exit(USER_ERROR)
     except InterruptedRun as stop:
-        errors.print(f"stopped, with a checkpoint. Go on with: mscon train {stop} --resume", highlight=False)
+        _say(errors, f"stopped, with a checkpoint. Go on with: mscon train {stop} --resume")
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print text that may hold a user's words: as it is, whatever brackets it has, and in one piece."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _recipe(
@@ -253,22 +258,29 @@ def _recipe(
     """The recipe that the command line describes: a recipe file, or a catalog, with what the options change."""
     from mscon.recipe import Recipe
 
-    overrides = _overrides(settings or [])
+    described: dict[str, dict[str, str]] = {}
+    for name, _, kind in (each.partition(":") for each in similarities or []):
+        described[name] = {"kind": kind} if kind else {}
+    overrides: dict[str, Any] = {"similarities": described} if described else {}
+    overrides |= _overrides(settings or [])
     if ood is not None:
         overrides["catalog.ood"] = ood
     if image is not None:
         overrides["catalog.image"] = image
-    described = {
-        name: {"kind": kind} if kind else {} for name, _, kind in (each.partition(":") for each in similarities or [])
-    }
-    if described:
-        overrides["similarities"] = described
     if catalog.endswith(".toml"):
-        return Recipe.read(Path(catalog), overrides)
+        return _anywhere(Recipe.read(Path(catalog), overrides))
     if not described:
         raise UserError("name at least one label column to learn from: --similarity NAME")
-    source = str(Path(catalog).resolve()) if Path(catalog).exists() else catalog
-    return Recipe.of({"catalog": {"source": source}}, overrides, name="command line")
+    return _anywhere(Recipe.of({"catalog": {"source": catalog}}, overrides, name="command line"))
+
+
+def _anywhere(recipe: "Recipe") -> "Recipe":
+    """The recipe with its catalog's path made absolute, so that the run can be evaluated from any folder."""
+    source = recipe.catalog.source
+    if source == "glyphs" or "://" in source:
+        return recipe
+    catalog = recipe.catalog.model_copy(update={"source": str(Path(source).absolute())})
+    return recipe.model_copy(update={"catalog": catalog})
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:
@@ -299,7 +311,8 @@ def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _free_folder(source: str) -> Path:
     """runs/NAME, or runs/NAME-2, -3, … when that is taken."""
-    name = Path(source.rstrip("/*")).stem or "run"
+    plain = [part for part in Path(source).parts if not set(part) & set("*?[")]
+    name = Path(plain[-1]).stem if plain else "run"
     taken = Path("runs") / name
     number = 2
     while taken.exists():

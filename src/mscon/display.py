@@ -48,7 +48,7 @@ class TerminalDisplay:
     def started(self, run: Run, data: Prepared, position: Position, steps: int) -> None:
         """Say what is trained on what, then turn the bar from images to steps."""
         split = data.split
-        self.console.print(f"[bold]{run.folder}[/bold]", highlight=False)
+        self.console.print(Text(str(run.folder), style="bold"), soft_wrap=True)
         self.console.print(
             f"{len(split.train):,} items to train on, {len(split.val):,} to validate, {len(split.test):,} to test;"
             f" {run.recipe.model.backbone} at {run.recipe.image.size} px",

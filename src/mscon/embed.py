@@ -67,6 +67,10 @@ def embed_catalog(
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: embeddings are written as Parquet; name a file that ends in .parquet")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
     model = run.model()
     catalog = Catalog.read(source, image=image)
     settings = run.recipe.image
@@ -75,6 +79,5 @@ def embed_catalog(
     ids = catalog.take(pixels.rows).ids(id)
     vectors = {"embedding": h} | {f"z_{name}": model.project_embedding(h, name) for name in model.similarities}
     table = pl.DataFrame({"id": ids} | {name: each.numpy() for name, each in vectors.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, lambda aside: table.write_parquet(aside))
     return table, pixels.skipped

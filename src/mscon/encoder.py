@@ -42,11 +42,15 @@ class StagesEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
+        # Some transformers give their maps as (B, H, W, C).
+        self.channels_come_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
         self.norm = nn.BatchNorm1d(sum(channels[each.stage] * each.grid**2 for each in self.stages))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """The embedding of a batch of normalised images."""
         maps = self.backbone(images)
+        if self.channels_come_last:
+            maps = [each.permute(0, 3, 1, 2) for each in maps]
         cells = [F.adaptive_avg_pool2d(maps[each.stage], each.grid).flatten(1) for each in self.stages]
         return self.norm(torch.cat(cells, dim=1).float())
 
@@ -56,6 +60,7 @@ def build_encoder(
     *,
     stages: Sequence[Stage] = (),
     image_size: int | None = None,
+    in_chans: int = 3,
     pretrained: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
@@ -66,6 +71,7 @@ def build_encoder(
     - `backbone`: timm's name.
     - `stages`: gather the embedding from these; with none of them it is the backbone's own pooled output.
     - `image_size`: side in pixels, for backbones that are built for one size.
+    - `in_chans`: channels of an image.
     - `pretrained`: start from timm's weights, which are downloaded.
     - `options`: passed on to `timm.create_model`.
 
@@ -75,7 +81,7 @@ def build_encoder(
     if not timm.is_model(backbone.split("/")[-1].split(".")[0]) and not backbone.startswith("hf-hub:"):
         raise UserError(f"timm has no backbone named {backbone!r}.{nearest(backbone, timm.list_models())}")
     wish: dict[str, Any] = {"features_only": True} if stages else {"num_classes": 0}
-    wish |= {"pretrained": pretrained, **(options or {})}
+    wish |= {"pretrained": pretrained, "in_chans": in_chans, **(options or {})}
     try:
         try:
             module: Any = timm.create_model(backbone, img_size=image_size, **wish)

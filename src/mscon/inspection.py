@@ -50,7 +50,8 @@ class ColumnFacts:
 class BatchFacts:
     """What one similarity finds in a training batch, all views counted, averaged over the anchors of some batches.
 
-    - `positives`: positives of an anchor; `lonely`: share of labelled rows without any.
+    - `positives`: positives of an anchor; `lonely`: share of labelled items without another item
+      of their class beside them.
     - `floor`, `chance`: between these two the loss will move, in nats.
     """
 
@@ -114,7 +115,7 @@ def show(facts: Inspection, console: Console) -> None:
         classes = str(len(column.classes)) if column.classes else "–"
         labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
     console.print(labels)
-    batches = _table("in a training batch", "similarity", "positives", "no positive", "floor", "chance")
+    batches = _table("in a training batch", "similarity", "positives", "alone", "floor", "chance")
     for each in facts.batches:
         numbers = (f"{each.positives:.1f}", f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
         batches.add_row(Text(each.name), *numbers)
@@ -173,12 +174,15 @@ def _batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
         instance = recipe.is_instance(name)
         values = torch.arange(len(data.catalog)) if instance else torch.from_numpy(data.values[name])
         targets = [LabelTargets.of(values[items].repeat(views)) for items in batches]
-        labelled = sum(len(t.rows) for t in targets)
         anchors = sum(int(t.anchors.sum()) for t in targets)
+        # An item's own other view is always there; what tells of the batch is whether another item is.
+        of_items = targets if instance else [LabelTargets.of(values[items]) for items in batches]
+        labelled = sum(len(t.rows) for t in of_items)
+        alone = labelled - sum(int(t.anchors.sum()) for t in of_items)
         yield BatchFacts(
             name=name,
             positives=sum(int(t.positives.sum()) for t in targets) / max(1, anchors),
-            lonely=1.0 - anchors / max(1, labelled),
+            lonely=alone / max(1, labelled),
             floor=sum(float(t.floor.sum()) for t in targets) / max(1, anchors),
             chance=sum(int(t.anchors.sum()) * log(max(1, len(t.rows) - 1)) for t in targets) / max(1, anchors),
         )
@@ -202,7 +206,7 @@ def _label_warnings(
     for each in batches:
         if each.lonely > 0.1:
             yield (
-                f"{each.name}: {each.lonely:.0%} of its rows find no positive in a batch of {size};"
+                f"{each.name}: {each.lonely:.0%} of its items find no other of their class in a batch of {size};"
                 f" enlarge the batch, or sample per class (training.sampler = {each.name!r})."
             )
     for pair in redundancy:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +31,7 @@ class Architecture:
     - `head_layers`, `head_width`: linear layers of a head and their hidden width.
     - `head_norm`: batch normalisation before a head's ReLU.
     - `image_size`: side in pixels of the images it was trained on.
+    - `in_chans`: channels of an image.
     - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
     - `backbone_options`: passed on to timm.
     """
@@ -42,6 +43,7 @@ class Architecture:
     head_width: int | None = None
     head_norm: bool = False
     image_size: int | None = None
+    in_chans: int = 3
     stages: tuple[Stage, ...] = ()
     backbone_options: dict[str, Any] = field(default_factory=dict)
 
@@ -72,12 +74,16 @@ class MSConModel(nn.Module):
         return {name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)}
 
     @torch.inference_mode()
-    def embed(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """The shared embedding h of images in [0, 255], in evaluation mode, float32."""
+    def embed(self, images: Tensor) -> Float[Tensor, "n d"]:
+        """The shared embedding h, in evaluation mode, float32.
+
+        **Arguments:** `images`, (N, 3, H, W) uint8 in [0, 255], which are normalised here; anything else is passed to
+        the encoder as it is.
+        """
         return _evaluating(self, self.encoder, self._normalized(images))
 
     @torch.inference_mode()
-    def project(self, images: UInt8[Tensor, "n 3 h w"], similarity: str) -> Float[Tensor, "n d"]:
+    def project(self, images: Tensor, similarity: str) -> Float[Tensor, "n d"]:
         """The projections z under one similarity, rows of unit length.
 
         **Raises:** `UserError` for a similarity that the model has no head for.
@@ -131,7 +137,8 @@ class MSConModel(nn.Module):
         return model.eval()
 
     def _normalized(self, images: Tensor) -> Tensor:
-        return normalize(images.to(next(self.parameters()).device))
+        images = images.to(next(self.parameters()).device)
+        return normalize(images) if images.dtype == torch.uint8 else images
 
 
 def build_model(
@@ -139,6 +146,7 @@ def build_model(
     similarities: Mapping[str, int],
     *,
     image_size: int,
+    in_chans: int = 3,
     stages: Sequence[Stage] = (),
     pretrained: bool = False,
     head_layers: int = 2,
@@ -150,16 +158,21 @@ def build_model(
 
     **Arguments:**
 
-    - `backbone`, `stages`, `image_size`, `pretrained`, `backbone_options`: see `build_encoder`.
+    - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `backbone_options`: see `build_encoder`.
     - `similarities`: name → projection width.
     - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
 
-    **Raises:** `UserError` as `build_encoder` does.
+    **Raises:** `UserError` as `build_encoder` does, and for a backbone that such small images are not enough for.
     """
     options = dict(backbone_options or {})
-    encoder = build_encoder(backbone, stages=stages, image_size=image_size, pretrained=pretrained, options=options)
-    with torch.inference_mode():
-        embedding = encoder.eval()(torch.zeros(1, 3, image_size, image_size))
+    encoder = build_encoder(
+        backbone, stages=stages, image_size=image_size, in_chans=in_chans, pretrained=pretrained, options=options
+    )
+    try:
+        with torch.inference_mode():
+            embedding = encoder.eval()(torch.zeros(1, in_chans, image_size, image_size))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"backbone {backbone!r} does not take images of {image_size} px: {error}") from error
     architecture = Architecture(
         backbone=backbone,
         embedding_dim=embedding.shape[1],
@@ -168,6 +181,7 @@ def build_model(
         head_width=head_width,
         head_norm=head_norm,
         image_size=image_size,
+        in_chans=in_chans,
         stages=tuple(stages),
         backbone_options=options,
     )
@@ -181,6 +195,7 @@ def _encoder(architecture: Architecture, path: Path) -> nn.Module:
         architecture.backbone,
         stages=architecture.stages,
         image_size=architecture.image_size,
+        in_chans=architecture.in_chans,
         options=architecture.backbone_options,
     )
 

@@ -87,6 +87,8 @@ class MSConLoss(nn.Module):
             self.temperature = {name: float(temperature[name]) for name in names}
         else:
             self.temperature = dict.fromkeys(names, float(temperature))
+        if bad := {name: each for name, each in self.temperature.items() if not each > 0.0}:
+            raise ValueError(f"temperature must be positive: {bad}")
         self.weighting = _weighting(weighting, names)
         self.engine: Engine = engine
 
@@ -128,9 +130,9 @@ class MSConLoss(nn.Module):
         return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
 
     def _similarity_loss(self, name: str, z: Tensor, values: Tensor) -> AnchorLosses:
-        if z.ndim != 2 or not z.is_floating_point() or len(z) != len(values):
+        if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
             raise ValueError(
-                f"projections[{name!r}] must be (N, d) floats with N = len(labels[{name!r}]):"
+                f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
                 f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
             )
         targets = self.similarities[name].targets(values)
@@ -151,6 +153,8 @@ def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
                 return Excess(len(names))
             case _:
                 raise ValueError(f"weighting must be equal, uncertainty, excess, a mapping or a module, not {choice!r}")
+    if choice.similarities != len(names):
+        raise ValueError(f"the weighting is for {choice.similarities} similarities, there are {len(names)}")
     return choice
 
 

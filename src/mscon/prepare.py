@@ -84,12 +84,16 @@ def prepare(
         catalog, size=recipe.image.size, fit=recipe.image.fit, tolerance=recipe.image.tolerance, progress=progress
     )
     kept = pixels.rows
+    kept_split = Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test)))
+    if empty := [part for part in ("train", "val", "test") if len(getattr(kept_split, part)) == 0]:
+        reason = next((each.reason for each in pixels.skipped), "there are no such rows")
+        raise UserError(f"{catalog.source}: no image of the {empty[0]} rows can be read: {reason}")
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
         labels=columns,
         values={name: codes[kept] for name, codes in values.items()},
-        split=Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test))),
+        split=kept_split,
         groups=None if groups is None else groups[kept],
     )
 

@@ -96,9 +96,7 @@ class ModelSettings(_Section):
         description="What the embedding is gathered from; [] for the backbone's own pooling.",
     )
     head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
-    head_width: int | None = Field(
-        default=512, ge=1, description="Hidden width of a head; the embedding's when left out."
-    )
+    head_width: int = Field(default=512, ge=1, description="Hidden width of a head.")
     head_norm: bool = Field(default=True, description="Batch normalisation before a head's ReLU.")
     head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
 
@@ -166,17 +164,26 @@ class Recipe(_Section):
         if both := set(names) & set(self.catalog.ood):
             raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
         sampler = self.training.sampler
-        if sampler != "random" and sampler not in names:
-            raise ValueError(f"training.sampler: {sampler!r} is no similarity of this recipe.{nearest(sampler, names)}")
+        labelled = [name for name in names if not self.is_instance(name)]
+        if sampler != "random" and sampler not in labelled:
+            hint = nearest(sampler, labelled)
+            raise ValueError(f"training.sampler: {sampler!r} is no label column that this recipe trains on.{hint}")
         weights = self.objective.weighting
         if isinstance(weights, dict) and set(weights) != set(names):
             raise ValueError(f"objective.weighting names {sorted(weights)}, the similarities are {sorted(names)}")
+        if isinstance(weights, dict) and (min(weights.values()) < 0 or max(weights.values()) == 0):
+            raise ValueError(f"objective.weighting: weights must be at least 0, and not all 0: {weights}")
         if self.objective.paper and self.objective.weighting != "uncertainty":
             raise ValueError("objective.paper is the published form of weighting = 'uncertainty' only")
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
-        _ = self.run_views  # the limits make valid settings
+        for name, each in self.similarities.items():
+            try:
+                _ = self._limited(each)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
 
     def is_instance(self, name: str) -> bool:
@@ -187,9 +194,11 @@ class Recipe(_Section):
     @property
     def run_views(self) -> ViewSettings:
         """The views of the run: what the recipe asks for, weakened to the limits of every similarity."""
-        asked = self.views.model_dump()
-        limits = [each.views.model_dump(exclude_none=True) for each in self.similarities.values() if each.views]
-        return self.views.weakest(ViewSettings.model_validate(asked | limit) for limit in limits)
+        return self.views.weakest(self._limited(each) for each in self.similarities.values())
+
+    def _limited(self, similarity: SimilaritySettings) -> ViewSettings:
+        limits = similarity.views.model_dump(exclude_none=True) if similarity.views else {}
+        return ViewSettings.model_validate(self.views.model_dump() | limits)
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -224,7 +233,7 @@ class Recipe(_Section):
         try:
             return cls.model_validate(tables)
         except ValidationError as error:
-            raise UserError("\n".join(_explain(each, name) for each in error.errors())) from None
+            raise UserError("\n".join(dict.fromkeys(_explain(each, name) for each in error.errors()))) from None
 
 
 def parse_value(text: str) -> Any:
@@ -250,14 +259,13 @@ def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
 
 def _explain(error: Any, name: str) -> str:
     """One line a person can act on: the file, the dotted key, what is wrong, and the nearest valid key."""
-    path = [str(part) for part in error["loc"]]
+    path = [str(part) for part in error["loc"] if "[" not in str(part)]  # a union's branches are not keys
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key.{nearest(path[-1], _fields(path[:-1])) or f' Known here: {_listed(path[:-1])}'}"
     if error["type"] == "missing":
-        return (
-            f"{where}: missing. {'Name a table of images' if path[0] == 'catalog' else 'Name at least one similarity'}"
-        )
+        hints = {"catalog": " Name a table of images.", "similarities": " Name at least one similarity."}
+        return f"{where}: missing.{hints.get(path[0], '')}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
 
 

@@ -70,9 +70,13 @@ class Run:
         write_text(self.folder / name, _json(content))
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl, on the disk's way before the next checkpoint is."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        """Add one line to metrics.jsonl. **Raises** `UserError` when the disk refuses."""
+        line = json.dumps(record, allow_nan=False) + "\n"
+        try:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.folder}: metrics.jsonl could not be written: {error.strerror}") from error
 
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl in order; a last line that was cut off is left out."""

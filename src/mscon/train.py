@@ -54,7 +54,9 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     settings = recipe.training
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = accelerator(settings.device)
-    fabric = Fabric(accelerator=device, devices=1, precision=precision(settings.precision, device))
+    fabric = Fabric(
+        accelerator=device, devices=1, precision=precision(settings.precision, device, size=recipe.image.size)
+    )
     labels = (
         Run.open(folder).labels
         if resume
@@ -126,17 +128,23 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
 
 def accelerator(wish: str) -> str:
     """`auto` as cuda where there is a device, else cpu; any other wish as it is."""
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device is cuda, but torch finds no CUDA device here; leave it out, or set it to cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
 
 
-def precision(wish: str, device: str) -> Any:
-    """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is."""
+def precision(wish: str, device: str, *, size: int) -> Any:
+    """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is.
+
+    On a CPU, images under 32 px stay in float32: where maps shrink to one cell before the last stage, bfloat16
+    gradients of the filters were seen to differ from run to run, and to overflow.
+    """
     if wish != "auto":
         return wish
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    return "bf16-mixed" if capabilities.get("amx_bf16") else "32-true"
+    return "bf16-mixed" if capabilities.get("amx_bf16") and size >= 32 else "32-true"
 
 
 def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
@@ -217,7 +225,7 @@ def _validate(
 ) -> float | None:
     """Mean relative excess over the similarities on held-out items, under views that are the same every time.
 
-    None when no similarity has a positive pair there.
+    Whole batches only: the rows of a last incomplete one do not count. None when no similarity has a positive there.
     """
     model.eval()
     loss_fn.eval()
@@ -229,7 +237,9 @@ def _validate(
         images, values = _views(recipe, data, items, seed=(0, number), device=fabric.device)
         with fabric.autocast():
             projections = model(images)
-        terms.add(loss_fn(projections, values))
+        out = loss_fn(projections, values)
+        _check_finite(out, at.step, last_good=log.run.checkpoints)
+        terms.add(out)
     loss_fn.train()
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]

@@ -49,6 +49,7 @@ class Fixed(nn.Module):
         super().__init__()
         if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights must be at least 0, finite, and not all 0: {list(weights)}")
+        self.similarities = len(weights)
         given = torch.tensor(list(weights), dtype=torch.float64)
         self.register_buffer("weight", (given * (len(weights) / given.sum())).float())
 
@@ -79,7 +80,7 @@ class Uncertainty(nn.Module):
 
     def __init__(self, similarities: int, *, paper: bool = False):
         super().__init__()
-        self.paper = paper
+        self.similarities, self.paper = similarities, paper
         self.log_variance = nn.Parameter(torch.full((similarities,), 1.0 if paper else 0.0))
 
     def forward(self, terms: BatchTerms) -> Weights:
@@ -116,7 +117,7 @@ class Excess(nn.Module):
         super().__init__()
         if not (0.0 <= decay < 1.0 and 0.0 < least <= 1.0 and warmup >= 0):
             raise ValueError(f"need 0 ≤ decay < 1, 0 < least ≤ 1, warmup ≥ 0: {decay=}, {least=}, {warmup=}")
-        self.decay, self.least, self.warmup = decay, least, warmup
+        self.similarities, self.decay, self.least, self.warmup = similarities, decay, least, warmup
         self.register_buffer("excess", torch.zeros(similarities, dtype=torch.float64))
         self.register_buffer("span", torch.zeros(similarities, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

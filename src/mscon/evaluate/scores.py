@@ -56,7 +56,7 @@ def score(
     - `split`: row indices into the features and labels.
     - `groups`: a code per item, near-duplicates sharing one; the bootstrap resamples groups.
     - `resamples`, `seed`: of the bootstrap.
-    - `progress`: called with probes done and probes in all.
+    - `progress`: called with feature sets probed and feature sets in all.
 
     **Returns:** per label what `evaluation.json` holds under `labels`; a number that is not defined is None:
 
