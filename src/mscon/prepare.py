@@ -35,22 +35,6 @@ class Prepared:
     groups: np.ndarray | None
 
 
-def read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
-    """How each trained and each out-of-domain column is read. **Raises** `UserError` for a column that cannot be
-    used.
-    """
-    columns: dict[str, LabelColumn] = {}
-    for name in recipe.label_columns:
-        trained = name in recipe.similarities
-        columns[name] = read_label(catalog, name, recipe.similarities[name].kind if trained else None)
-        if trained and columns[name].kind == "continuous":
-            raise UserError(
-                f"column {name!r} of {catalog.source} is continuous, and only categories are trained on so far:"
-                f" probe it with --ood {name}, or cut it into classes and name that column"
-            )
-    return columns
-
-
 def prepare(
     recipe: Recipe,
     *,
@@ -70,7 +54,7 @@ def prepare(
     **Raises:** `UserError` for whatever in the catalog keeps it from being used.
     """
     catalog = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
-    columns = dict(labels) if labels is not None else read_labels(catalog, recipe)
+    columns = dict(labels) if labels is not None else _read_labels(catalog, recipe)
     values = {name: column.encode(catalog.column(name)) for name, column in columns.items()}
     split = read_split(
         catalog,
@@ -106,6 +90,22 @@ def training_batches(recipe: Recipe, data: Prepared) -> Batches:
         return Batches(rows, settings.batch_size, settings.seed)
     codes = torch.from_numpy(data.values[settings.sampler])[rows]
     return Batches(rows, settings.batch_size, settings.seed, codes=codes, per_class=settings.per_class)
+
+
+def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
+    """How each trained and each out-of-domain column is read. **Raises** `UserError` for a column that cannot be
+    used.
+    """
+    columns: dict[str, LabelColumn] = {}
+    for name in recipe.label_columns:
+        trained = name in recipe.similarities
+        columns[name] = read_label(catalog, name, recipe.similarities[name].kind if trained else None)
+        if trained and columns[name].kind == "continuous":
+            raise UserError(
+                f"column {name!r} of {catalog.source} is continuous, and only categories are trained on so far:"
+                f" probe it with --ood {name}, or cut it into classes and name that column"
+            )
+    return columns
 
 
 def _strata(columns: Mapping[str, LabelColumn]) -> Sequence[str]:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from mscon.data.catalog import Catalog
 from mscon.data.views import augment
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -25,7 +24,7 @@ from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
 from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss, MSConOutput
-from mscon.prepare import Prepared, prepare, read_labels, training_batches
+from mscon.prepare import Prepared, prepare, training_batches
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.similarity import Categorical, Instance
@@ -57,12 +56,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     fabric = Fabric(
         accelerator=device, devices=1, precision=precision(settings.precision, device, size=recipe.image.size)
     )
-    labels = (
-        Run.open(folder).labels
-        if resume
-        else read_labels(Catalog.read(recipe.catalog.source, image=recipe.catalog.image), recipe)
-    )
-    data = prepare(recipe, labels=labels, progress=display.decoding if display else None)
+    kept_run = Run.open(folder) if resume else None
+    data = prepare(recipe, labels=kept_run.labels if kept_run else None, progress=display.decoding if display else None)
     train_batches = training_batches(recipe, data)
 
     torch.manual_seed(settings.seed)
@@ -79,7 +74,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if average:
         parts["average"] = average
 
-    run = Run.open(folder) if resume else Run.create(folder, recipe, labels)
+    run = kept_run or Run.create(folder, recipe, data.labels)
     run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
