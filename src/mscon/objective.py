@@ -8,7 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mscon.contrast import AnchorLosses, Engine, contrastive_loss
+from mscon.contrast import (
+    Engine,
+    Head,
+    Precision,
+    Ranks,
+    Shares,
+    check_engine,
+    contrastive_losses,
+    product_precision,
+    unit_rows,
+)
 from mscon.similarity import Similarity
 from mscon.weighting import BatchTerms, Excess, Fixed, Uncertainty, Weighting
 
@@ -65,8 +75,12 @@ class MSConLoss(nn.Module):
     - `temperature`: τ for all, or name → τ.
     - `weighting`: `"excess"`, `"equal"`, `"uncertainty"`, name → fixed weight, or a module of `mscon.weighting`.
     - `engine`: how the quadratic part is computed, see `contrastive_loss`.
+    - `gather_distributed`: the batch is spread over the processes of torch.distributed, each calling this with rows of
+      its own (their numbers may differ): losses run over the rows of all, as if one process held them. Total and terms
+      are then the same everywhere, and gradients such that their average over the processes, which
+      `DistributedDataParallel` takes, is that of one process. In one process it changes nothing.
 
-    **Raises:** `ValueError` for no similarity, names that do not match, or an unknown weighting.
+    **Raises:** `ValueError` for no similarity, names that do not match, or an unknown weighting or engine.
     """
 
     def __init__(
@@ -76,6 +90,7 @@ class MSConLoss(nn.Module):
         temperature: float | Mapping[str, float] = 0.1,
         weighting: WeightingChoice = "excess",
         engine: Engine = "auto",
+        gather_distributed: bool = False,
     ):
         super().__init__()
         if not similarities:
@@ -90,7 +105,9 @@ class MSConLoss(nn.Module):
         if bad := {name: each for name, each in self.temperature.items() if not each > 0.0}:
             raise ValueError(f"temperature must be positive: {bad}")
         self.weighting = _weighting(weighting, names)
+        check_engine(engine)
         self.engine: Engine = engine
+        self.gather_distributed = gather_distributed
 
     def forward(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> MSConOutput:
         """The objective over one batch, all views of all items as rows.
@@ -109,13 +126,9 @@ class MSConLoss(nn.Module):
         names = list(self.similarities)
         _same_names("projections", projections, names)
         _same_names("labels", labels, names)
-        losses = {name: self._similarity_loss(name, projections[name], labels[name]) for name in names}
-        batch = BatchTerms(
-            loss=torch.stack([each.mean for each in losses.values()]),
-            floor=torch.stack([each.mean_floor for each in losses.values()]),
-            chance=torch.stack([each.chance for each in losses.values()]),
-            anchors=torch.stack([each.count for each in losses.values()]),
-        )
+        for name in names:
+            _check_rows(name, projections[name], labels[name])
+        batch = self._batch_terms([projections[name] for name in names], [labels[name] for name in names])
         weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty
         return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
@@ -129,14 +142,35 @@ class MSConLoss(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
 
-    def _similarity_loss(self, name: str, z: Tensor, values: Tensor) -> AnchorLosses:
-        if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
-            raise ValueError(
-                f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
-                f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
-            )
-        targets = self.similarities[name].targets(values)
-        return contrastive_loss(z, targets, temperature=self.temperature[name], engine=self.engine)
+    def _batch_terms(self, projections: list[Tensor], values: list[Tensor]) -> BatchTerms:
+        """The mean loss of every similarity and the marks beside it, over the rows of all processes."""
+        precisions: list[Precision] = [
+            product_precision(z, temperature)
+            for z, temperature in zip(projections, self.temperature.values(), strict=True)
+        ]
+        units = [unit_rows(z) for z in projections]
+        ranks = Ranks.here() if self.gather_distributed else None
+        shares: Shares | None = None
+        if ranks:
+            _check_equal_rows(projections)
+            shares = ranks.shares(len(units[0]), units[0].device)
+            units, values = shares.gather_projections(units), shares.gather(values)
+        kinds = zip(self.similarities.values(), self.temperature.values(), strict=True)
+        heads = [
+            Head(z, similarity.targets(each), temperature, precision)
+            for (similarity, temperature), z, each, precision in zip(kinds, units, values, precisions, strict=True)
+        ]
+        losses = contrastive_losses(heads, engine=self.engine, shares=shares)
+        loss = torch.stack([each.mean for each in losses])
+        floor = torch.stack([each.mean_floor for each in losses])
+        if ranks:
+            loss, floor = ranks.sum_of_shares(torch.stack([loss, floor]))
+        return BatchTerms(
+            loss=loss,
+            floor=floor,
+            chance=torch.stack([each.chance for each in losses]),
+            anchors=torch.stack([each.count for each in losses]),
+        )
 
 
 def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
@@ -174,6 +208,19 @@ def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Ter
         )
         for c, name in enumerate(names)
     }
+
+
+def _check_rows(name: str, z: Tensor, values: Tensor) -> None:
+    if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
+        raise ValueError(
+            f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
+            f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
+        )
+
+
+def _check_equal_rows(projections: list[Tensor]) -> None:
+    if len(counts := {len(z) for z in projections}) > 1:
+        raise ValueError(f"with gather_distributed all similarities come with the same rows, not with {sorted(counts)}")
 
 
 def _same_names(what: str, given: Mapping[str, object], names: list[str]) -> None:

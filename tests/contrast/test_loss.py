@@ -1,6 +1,8 @@
 """The loss of one similarity: the textbook formula, engines that agree, and laws that hold for any batch."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_tiled_equals_dense_in_float32(n: int, temperature: float, kind: str) ->
 def test_tile_size_changes_nothing(tile: int, temperature: float) -> None:
     z = torch.nn.functional.normalize(batch(20, 2)[0], dim=1)
     torch.testing.assert_close(
-        tiled_push(z, temperature=temperature, tile=tile), tiled_push(z, temperature=temperature, tile=512)
+        tiled_push([z], temperatures=[temperature], tile=tile), tiled_push([z], temperatures=[temperature], tile=512)
     )
 
 
@@ -169,14 +171,108 @@ def test_zero_rows_and_a_huge_row_stay_finite(engine: str) -> None:
     assert gradient.isfinite().all()
 
 
-def test_half_precision_and_autocast_are_computed_in_float32() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_projections_give_the_loss_of_their_float32_values(engine: str, dtype: torch.dtype) -> None:
     z, labels = batch(600, 5, d=32)
-    half = z.to(torch.bfloat16)
-    expected = contrastive_loss(half.float(), LabelTargets.of(labels), engine="tiled").mean
+    half = z.to(dtype)
+    expected, gradient = value_and_gradient(half.float(), labels, engine=engine, temperature=0.04)
+    values, half_gradient = value_and_gradient(half, labels, engine=engine, temperature=0.04)
+    assert values.dtype == torch.float32
+    assert half_gradient.dtype == dtype
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(half_gradient, gradient.to(dtype))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5])
+def test_autocast_multiplies_in_bfloat16_and_stays_close(temperature: float) -> None:
+    z, labels = batch(1500, 5, d=64)
+    exact, exact_gradient = value_and_gradient(z.float(), labels, engine="tiled", temperature=temperature)
     with torch.autocast("cpu", torch.bfloat16):
-        for engine in ENGINES:
-            mean = contrastive_loss(half, LabelTargets.of(labels), engine=engine).mean  # pyright: ignore
-            torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
+        values, gradient = value_and_gradient(z.float(), labels, engine="tiled", temperature=temperature)
+        again, gradient_again = value_and_gradient(z.float(), labels, engine="tiled", temperature=temperature)
+    assert values.dtype == torch.float32
+    assert (values - exact).abs().max() <= 2**-8 / temperature
+    assert (gradient - exact_gradient).norm() <= 2**-6 * exact_gradient.norm()
+    assert torch.equal(values, again)
+    assert torch.equal(gradient, gradient_again)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_below_a_temperature_of_0_05_autocast_changes_nothing(engine: str) -> None:
+    z, labels = batch(700, 5, d=32)
+    targets, leaf, leaf_inside = LabelTargets.of(labels), z.float().requires_grad_(), z.float().requires_grad_()
+    expected = contrastive_loss(leaf, targets, engine=engine, temperature=0.04).mean  # pyright: ignore
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = contrastive_loss(leaf_inside, targets, engine=engine, temperature=0.04).mean  # pyright: ignore
+    assert torch.equal(inside, expected)
+    expected.backward()
+    inside.backward()
+    assert leaf.grad is not None
+    assert leaf_inside.grad is not None
+    assert torch.equal(leaf_inside.grad, leaf.grad)
+
+
+def test_torchs_own_setting_is_heeded_and_left_as_it_was() -> None:
+    z, labels = batch(900, 5, d=64)
+    exact = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled").loss
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        coarse = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled").loss
+        low = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled", temperature=0.04).loss
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert (coarse - exact).abs().max() <= 2**-8 / 0.1
+    assert torch.equal(low, contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled", temperature=0.04).loss)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_may_lie_in_memory_in_any_order(engine: str) -> None:
+    z, labels = batch(600, 5)
+    expected = value_and_gradient(z, labels, engine=engine)
+    for strange in (z.mT.contiguous().mT, torch.stack([z, z], dim=2)[..., 0]):
+        assert not strange.is_contiguous()
+        values, gradient = value_and_gradient(strange, labels, engine=engine)
+        torch.testing.assert_close(values, expected[0])
+        torch.testing.assert_close(gradient, expected[1])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inference_mode_gives_the_same_values(engine: str) -> None:
+    z, labels = batch(600, 5)
+    expected = contrastive_loss(z, LabelTargets.of(labels), engine=engine).loss  # pyright: ignore
+    with torch.inference_mode():
+        torch.testing.assert_close(contrastive_loss(z, LabelTargets.of(labels), engine=engine).loss, expected)  # pyright: ignore
+
+
+COMPILED = """
+import torch
+from mscon import Categorical, MSConLoss
+
+torch.manual_seed(0)
+z, labels = torch.randn(600, 16, dtype=torch.float64), {"a": torch.randint(5, (600,)), "b": torch.randint(3, (600,))}
+for engine in ("dense", "tiled"):
+    loss_fn = MSConLoss({"a": Categorical(), "b": Categorical()}, engine=engine, weighting="equal")
+
+    def total(z):
+        return loss_fn({"a": z * 2.0, "b": z[:, :8]}, labels).total
+
+    leaf, compiled_leaf = z.clone().requires_grad_(), z.clone().requires_grad_()
+    expected, compiled = total(leaf), torch.compile(total, backend="aot_eager")(compiled_leaf)
+    expected.backward()
+    compiled.backward()
+    torch.testing.assert_close(compiled, expected)
+    torch.testing.assert_close(compiled_leaf.grad, leaf.grad)
+print("the same")
+"""
+
+
+def test_compiled_code_may_call_it() -> None:
+    # In a process of its own: the compiler cannot trace the type checks that are on in this one.
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.stdout == "the same\n", done.stderr
 
 
 def test_floor_is_the_entropy_of_the_targets_and_the_loss_never_falls_below_it() -> None:

@@ -6,11 +6,40 @@ For N unit projections z and target distributions q (rows sum to 1, q_ii = 0):
     pull_i = z_i · Σ_j q_ij z_j / τ
     loss_i = push_i − pull_i
 
-`targets` says what q is, `dense` is the whole equation as written, `tiled` computes push, `loss` puts the parts
-together. Nothing here knows of images or files.
+`targets` says what q is, `loss` puts push and pull together. push comes from one of three engines: `dense` is the
+whole equation as written, `tiled` goes through it tile by tile with torch's own products, `triton_push` with fused GPU
+kernels; `push` chooses. `precision` says how finely they multiply, `ranks` lets several processes share one batch.
+Nothing here knows of images or files.
 """
 
-from mscon.contrast.loss import AnchorLosses, Engine, contrastive_loss, simclr_loss, supcon_loss
+from mscon.contrast.loss import (
+    AnchorLosses,
+    Head,
+    contrastive_loss,
+    contrastive_losses,
+    simclr_loss,
+    supcon_loss,
+    unit_rows,
+)
+from mscon.contrast.precision import Precision, product_precision
+from mscon.contrast.push import Engine, check_engine
+from mscon.contrast.ranks import Ranks, Shares
 from mscon.contrast.targets import LabelTargets, Targets
 
-__all__ = ["AnchorLosses", "Engine", "LabelTargets", "Targets", "contrastive_loss", "simclr_loss", "supcon_loss"]
+__all__ = [
+    "AnchorLosses",
+    "Engine",
+    "Head",
+    "LabelTargets",
+    "Precision",
+    "Ranks",
+    "Shares",
+    "Targets",
+    "check_engine",
+    "contrastive_loss",
+    "contrastive_losses",
+    "product_precision",
+    "simclr_loss",
+    "supcon_loss",
+    "unit_rows",
+]

@@ -5,18 +5,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def dense_loss(z: Float[Tensor, "n d"], q: Float[Tensor, "n n"], *, temperature: float) -> Float[Tensor, " n"]:
+def dense_loss(
+    z: Float[Tensor, "n d"], q: Float[Tensor, "m n"], *, temperature: float, own: slice = slice(None)
+) -> Float[Tensor, " m"]:
     """loss_i = −Σ_j q_ij log p_ij with p_ij = exp(z_i·z_j/τ) / Σ_{k≠i} exp(z_i·z_k/τ).
 
     **Arguments:**
 
     - `z`: N ≥ 2 unit rows.
-    - `q`: target distributions with q_ii = 0; a row of zeros gives a loss of 0.
+    - `q`: target distributions of the M rows `own`, with q_ii = 0; a row of zeros gives a loss of 0.
     - `temperature`: τ > 0.
+    - `own`: the rows to compute; all of them when left out.
 
-    **Returns:** one value per row, in z's dtype. O(N²) memory.
+    **Returns:** one value per row of `own`, in z's dtype. O(M·N) memory.
     """
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    scores = z @ z.mT / temperature
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)[own]
+    scores = z[own] @ z.mT / temperature
     log_p = scores.masked_fill(itself, float("-inf")).log_softmax(dim=1)
     return -(q * log_p.masked_fill(itself, 0.0)).sum(dim=1)

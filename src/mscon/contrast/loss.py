@@ -1,8 +1,8 @@
 """The loss of one similarity, per anchor, with what it takes to read it: floor and chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,14 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscon.contrast.dense import dense_loss
+from mscon.contrast.precision import Precision, product_precision
+from mscon.contrast.push import Engine, check_engine, push, takes_dense
+from mscon.contrast.ranks import Shares
 from mscon.contrast.targets import LabelTargets, Targets
-from mscon.contrast.tiled import tiled_push
-
-Engine = Literal["auto", "dense", "tiled"]
-"""How push is computed; every engine gives the same values and gradients."""
-
-DENSE_UP_TO = 512
-"""The batch up to which `auto` takes the dense engine: its N×N tensors are still small, and it makes fewer calls."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +22,52 @@ class AnchorLosses:
 
     - `loss`: push_i − pull_i in nats; 0 for a row that is no anchor.
     - `floor`: H(q_i), the least value that loss can take; 0 for a row that is no anchor.
-    - `chance`: log of the number of candidates, the loss of an anchor that ranks all others alike; one number.
     - `anchors`: rows that have a label and at least one positive.
+    - `chance`: log of the number of candidates, the loss of an anchor that ranks all others alike; one number.
+    - `count`: how many anchors there are; in a batch over several processes, where the rows are those of this process
+      alone, the anchors of all.
     """
 
     loss: Float[Tensor, " n"]
     floor: Float[Tensor, " n"]
-    chance: Float[Tensor, ""]
     anchors: Bool[Tensor, " n"]
-
-    @property
-    def count(self) -> Int[Tensor, ""]:
-        """How many rows are anchors."""
-        return self.anchors.sum()
+    chance: Float[Tensor, ""]
+    count: Int[Tensor, ""]
 
     @property
     def mean(self) -> Float[Tensor, ""]:
-        """The loss, averaged over the anchors; 0 with a gradient of 0 when there are none."""
+        """The loss, averaged over the anchors; 0 with a gradient of 0 when there are none.
+
+        In a batch over several processes: this process's summand of it.
+        """
         return self.loss.sum() / self.count.clamp(min=1)
 
     @property
     def mean_floor(self) -> Float[Tensor, ""]:
-        """The floor, averaged over the anchors; 0 when there are none."""
+        """The floor, averaged in the same way."""
         return self.floor.sum() / self.count.clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one similarity brings to a batch.
+
+    - `z`: projections as unit rows, float32 or float64.
+    - `targets`: what each row is pulled toward, over the same N rows.
+    - `temperature`: τ > 0.
+    - `precision`: of the products of push.
+    """
+
+    z: Float[Tensor, "n d"]
+    targets: Targets
+    temperature: float
+    precision: Precision
+
+
+def unit_rows(z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """z / ‖z‖ row by row, half precision raised to float32; a row of zeros stays one."""
+    with torch.autocast(z.device.type, enabled=False):
+        return F.normalize(z if z.dtype in (torch.float32, torch.float64) else z.float(), dim=1)
 
 
 def contrastive_loss(
@@ -64,48 +83,110 @@ def contrastive_loss(
     **Arguments:**
 
     - `z`: projections, one row per view of an item; normalised to unit length here. Half precision is raised to
-      float32.
+      float32; `product_precision` says how finely products are multiplied.
     - `targets`: what each row is pulled toward, over the same N rows.
     - `temperature`: τ > 0.
-    - `engine`: `"dense"` (N×N tensors), `"tiled"` (O(N·d) memory) or `"auto"` (by N).
+    - `engine`: `"dense"` (N×N tensors), `"tiled"` (O(N·d) memory, torch's own products), `"triton"` (O(N·d) memory,
+      fused kernels, on a CUDA device) or `"auto"` (by N and device).
 
     **Returns:** the losses per row. Rows without a label take no part at all, so they get a gradient of 0; a row
     without a positive is no anchor but still a negative to others. With no anchor at all, every loss is 0 and so is
     the gradient.
 
-    **Raises:** `ValueError` for a temperature that is not positive or an unknown engine.
+    **Raises:** `ValueError` for a temperature that is not positive, or an engine that is unknown or cannot serve here.
     """
     if not temperature > 0.0:
         raise ValueError(f"temperature must be positive, not {temperature}")
-    if engine not in ("auto", "dense", "tiled"):
-        raise ValueError(f"engine must be 'auto', 'dense' or 'tiled', not {engine!r}")
-    rows = targets.rows
-    everything = len(rows) == len(z)
-    unit = _unit_rows(z if everything else z[rows])
-    if len(rows) < 2:
-        nothing = z[:0].sum() + unit.new_zeros(len(z))
-        none = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-        return AnchorLosses(loss=nothing, floor=nothing.detach(), chance=unit.new_zeros(()), anchors=none)
+    check_engine(engine)
+    head = Head(unit_rows(z), targets, temperature, product_precision(z, temperature))
+    return contrastive_losses([head], engine=engine)[0]
 
-    with torch.autocast(z.device.type, enabled=False):
-        dense = engine == "dense" or (engine == "auto" and len(rows) <= DENSE_UP_TO)
-        if dense:
-            loss = dense_loss(unit, targets.matrix().to(unit.dtype), temperature=temperature)
+
+def contrastive_losses(
+    heads: Sequence[Head], *, engine: Engine = "auto", shares: Shares | None = None
+) -> list[AnchorLosses]:
+    """`contrastive_loss` of several similarities over one batch, their quadratic parts computed together.
+
+    **Arguments:**
+
+    - `heads`: one per similarity.
+    - `engine`: as in `contrastive_loss`.
+    - `shares`: which process holds which rows, when a batch of several processes was gathered; each then computes the
+      losses of its own rows against all.
+
+    **Returns:** losses per similarity, for this process's rows.
+    """
+    labelled = [_Labelled.of(head, shares) for head in heads]
+    quadratic = [each for each in labelled if each.count >= 2 and not takes_dense(engine, each.count)]
+    pushes: dict[int, Tensor] = {}
+    if quadratic:
+        values = push(
+            [each.z for each in quadratic],
+            temperatures=[each.head.temperature for each in quadratic],
+            precisions=[each.head.precision for each in quadratic],
+            engine=engine,
+            ranks=shares.ranks if shares else None,
+        )
+        pushes = {id(each): value for each, value in zip(quadratic, values, strict=True)}
+    return [each.losses(pushes.get(id(each))) for each in labelled]
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """The labelled rows of one similarity, and which of them are this process's own.
+
+    - `z`: the labelled rows' projections.
+    - `own`: this process's rows among them.
+    - `places`, `rows`: where those lie among the `rows` rows that this process holds.
+    """
+
+    head: Head
+    z: Tensor
+    own: slice
+    places: Tensor
+    rows: int
+
+    @classmethod
+    def of(cls, head: Head, shares: Shares | None) -> "_Labelled":
+        labelled = head.targets.rows
+        z = head.z if len(labelled) == len(head.z) else head.z.index_select(0, labelled)
+        if shares is None:
+            return cls(head, z, slice(0, len(labelled)), labelled, len(head.z))
+        mine = shares.own
+        first, last = (int((labelled < edge).sum()) for edge in (mine.start, mine.stop))
+        return cls(head, z, slice(first, last), labelled[first:last] - mine.start, mine.stop - mine.start)
+
+    @property
+    def count(self) -> int:
+        return len(self.z)
+
+    def losses(self, push: Tensor | None) -> AnchorLosses:
+        """With `push` of all labelled rows; the dense engine needs none."""
+        targets, z, own = self.head.targets, self.z, self.own
+        if self.count < 2:
+            loss, floor = z[own].sum(dim=1) * 0.0, z.new_zeros(own.stop - own.start)
         else:
-            pull = (unit * targets.mean_target(unit)).sum(dim=1) / temperature
-            loss = tiled_push(unit, temperature=temperature) - pull
-    loss = loss.where(targets.anchors, 0.0)
-    floor = targets.floor.to(unit.dtype).where(targets.anchors, 0.0)
-    chance = unit.new_tensor(log(len(rows) - 1))
-    if everything:
-        return AnchorLosses(loss=loss, floor=floor, chance=chance, anchors=targets.anchors)
-    scatter = unit.new_zeros(len(z))
-    return AnchorLosses(
-        loss=scatter.index_copy(0, rows, loss),
-        floor=scatter.index_copy(0, rows, floor),
-        chance=chance,
-        anchors=torch.zeros(len(z), dtype=torch.bool, device=z.device).index_copy(0, rows, targets.anchors),
-    )
+            loss, floor = self._loss(push), targets.floor[own].to(z.dtype)
+        anchors = targets.anchors[own]
+        return AnchorLosses(
+            loss=self._placed(loss.where(anchors, 0.0)),
+            floor=self._placed(floor.where(anchors, 0.0)),
+            anchors=self._placed(anchors),
+            chance=z.new_tensor(log(max(1, self.count - 1))),
+            count=targets.anchors.sum(),
+        )
+
+    def _loss(self, push: Tensor | None) -> Tensor:
+        targets, z, own, temperature = self.head.targets, self.z, self.own, self.head.temperature
+        with torch.autocast(z.device.type, enabled=False):
+            if push is None:
+                return dense_loss(z, targets.matrix(own).to(z.dtype), temperature=temperature, own=own)
+            return push[own] - (z[own] * targets.mean_target(z, own)).sum(dim=1) / temperature
+
+    def _placed(self, values: Tensor) -> Tensor:
+        if len(values) == self.rows:
+            return values
+        return values.new_zeros(self.rows).index_copy(0, self.places, values)
 
 
 def supcon_loss(
@@ -131,7 +212,3 @@ def simclr_loss(
         raise ValueError(f"{len(z)} rows are not {views} views of the same number of items")
     items = torch.arange(len(z) // views, device=z.device).repeat(views)
     return supcon_loss(z, items, temperature=temperature, engine=engine)
-
-
-def _unit_rows(z: Tensor) -> Tensor:
-    return F.normalize(z if z.dtype in (torch.float32, torch.float64) else z.float(), dim=1)

@@ -31,12 +31,14 @@ class Targets(Protocol):
         """Entropy H(q_i) in nats, float64: the least loss that anchor i can have; 0 where it has no positive."""
         ...
 
-    def mean_target(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """Σ_j q_ij z_j, the point that anchor i is pulled toward; differentiable in z, in O(M·d) memory."""
+    def mean_target(self, z: Float[Tensor, "m d"], own: slice = slice(None)) -> Float[Tensor, "own d"]:
+        """Σ_j q_ij z_j of the labelled rows `own`, the points that they are pulled toward; differentiable in z, in
+        O(M·d) memory.
+        """
         ...
 
-    def matrix(self) -> Float[Tensor, "m m"]:
-        """The distributions q themselves, float64: M×M, for the dense engine and for tests."""
+    def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """The distributions q of the labelled rows `own`, float64: for the dense engine and for tests."""
         ...
 
 
@@ -72,15 +74,16 @@ class LabelTargets:
         """log |P(i)|."""
         return self.positives.clamp(min=1).double().log()
 
-    def mean_target(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+    def mean_target(self, z: Float[Tensor, "m d"], own: slice = slice(None)) -> Float[Tensor, "own d"]:
         """The mean of the positives, by one sum per class: (S_class(i) − z_i) / |P(i)|."""
         sums = z.new_zeros(len(z), z.shape[1]).index_add(0, self.classes, z)
-        return (sums[self.classes] - z) / self.positives.clamp(min=1).to(z.dtype).unsqueeze(1)
+        others = sums.index_select(0, self.classes[own]) - z[own]
+        return others / self.positives[own].clamp(min=1).to(z.dtype).unsqueeze(1)
 
-    def matrix(self) -> Float[Tensor, "m m"]:
+    def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Same label and not itself, divided by |P(i)|."""
-        same = (self.classes.unsqueeze(0) == self.classes.unsqueeze(1)).double().fill_diagonal_(0.0)
-        return same / self.positives.clamp(min=1).double().unsqueeze(1)
+        same = (self.classes.unsqueeze(1) == self.classes).double().fill_diagonal_(0.0)
+        return same[own] / self.positives[own].clamp(min=1).double().unsqueeze(1)
 
 
 def _numbered(codes: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,125 +1,172 @@
-"""push in tiles: exact, O(N·d) memory forward and backward, never an N×N tensor.
+"""push in tiles of torch's own products: exact, O(N·d) memory forward and backward, never an N×N tensor.
 
 S_ij = z_i·z_j/τ is symmetric, so tiles i ≤ j serve rows and columns alike: N²d flops forward and 3N²d backward, not
-2N²d and 6N²d.
+2N²d and 6N²d. Several processes share the tiles out among themselves.
 """
 
+from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TILE = 512
-"""Rows of a tile: 512² float32 scores are 1 MiB, which a core's second-level cache holds beside the two operands."""
+from mscon.contrast.precision import Precision, products
+from mscon.contrast.ranks import Ranks
 
-SHIFT_FLOOR = 0.025
-"""At this temperature and above, exp(s − 1/τ) of the least score s = −1/τ is exp(−80): a normal float32. Below it,
-underflow.
+TILE = 512
+"""Rows of a tile: 512² float32 scores are 1 MiB, of which two fit into a core's second-level cache (measured in
+docs/performance.md).
 """
 
+UNSHIFTED_FLOOR = 0.025
+"""At this temperature and above, exp(s) of any score |s| ≤ 1/τ = 40 and sums of such are normal float32 numbers."""
 
-def tiled_push(z: Float[Tensor, "n d"], *, temperature: float, tile: int = TILE) -> Float[Tensor, " n"]:
-    """push_i = log Σ_{j≠i} exp(z_i·z_j / τ), in O(N·d + tile²) memory.
+
+def tiled_push(
+    heads: Sequence[Float[Tensor, "_ _"]],
+    *,
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision] | None = None,
+    ranks: Ranks | None = None,
+    tile: int = TILE,
+) -> list[Float[Tensor, " _"]]:
+    """push_i = log Σ_{j≠i} exp(z_i·z_j / τ) of several heads, each in O(N·d + tile²) memory.
 
     With a_i = upstream_i · exp(−push_i) the gradient is (1/τ) Σ_{j≠i} exp(z_i·z_j/τ) (a_i + a_j) z_j; the scores are
     computed anew in the backward pass. Differentiable once.
 
     **Arguments:**
 
-    - `z`: N ≥ 2 unit rows, float32 or float64; |z_i·z_j| ≤ 1 is what makes a fixed shift of 1/τ safe.
-    - `temperature`: τ > 0; below 0.025 a running maximum replaces the fixed shift.
+    - `heads`: N_c unit rows each, float32 or float64; |z_i·z_j| ≤ 1 is what makes exp safe without a running maximum.
+    - `temperatures`: τ > 0 of each; below 0.025 a running maximum is kept.
+    - `precisions`: of each head's products; its own dtype's when left out.
+    - `ranks`: the processes that all hold these same rows. Each works through its share of the tiles; values are
+      whole, while the gradient is a share, of which the sum over the processes is the gradient of the sum of their
+      totals.
     - `tile`: rows of a tile.
 
-    **Returns:** one value per row, in z's dtype.
+    **Returns:** one value per row of each head, in its dtype; −∞ for a head of one row.
     """
-    push: Tensor = _TiledPush.apply(z, temperature, tile)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
-    return push
+    precisions = precisions or ["float64" if z.dtype == torch.float64 else "float32" for z in heads]
+    if ranks:  # enough tiles that shares come out about even
+        tile = max(1, min(tile, max((len(z) for z in heads), default=0) // (2 * ranks.size)))
+    settings = list(zip(temperatures, precisions, strict=True))
+    return list(_TiledPush.apply(settings, ranks, tile, *heads))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportArgumentType]
 
 
 class _TiledPush(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, temperature: float, tile: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.contiguous()
-            log_sums = _shifted_log_sums if temperature >= SHIFT_FLOOR else _running_log_sums
-            push = log_sums(z, temperature, tile)
-        ctx.save_for_backward(z, push)
-        ctx.temperature, ctx.tile = temperature, tile
-        return push
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, settings: list[tuple[float, Precision]], ranks: Ranks | None, tile: int, *heads: Tensor
+    ) -> tuple[Tensor, ...]:
+        heads = tuple(z.contiguous() for z in heads)
+        pushes: list[Tensor] = []
+        for z, (temperature, precision) in zip(heads, settings, strict=True):
+            with products(z.device, precision):
+                if temperature >= UNSHIFTED_FLOOR:
+                    sums = _sums(z, temperature, tile, ranks)
+                    pushes.append((ranks.sum(sums) if ranks else sums).log_())
+                else:
+                    logs = _log_sums(z, temperature, tile, ranks)
+                    pushes.append(_log_sum_over(ranks, logs) if ranks else logs)
+        ctx.save_for_backward(*heads, *pushes)
+        ctx.settings, ctx.ranks, ctx.tile = settings, ranks, tile
+        return tuple(pushes)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():  # as under create_graph=True; autograd alone would return a wrong second derivative
             raise RuntimeError("the tiled engine is differentiable once: take engine='dense' for second derivatives")
-        z, push = ctx.saved_tensors
-        with torch.autocast(z.device.type, enabled=False):
-            gradient = _shifted_gradient if ctx.temperature >= SHIFT_FLOOR else _row_gradient
-            return gradient(z, push, upstream, ctx.temperature, ctx.tile), None, None
+        count = len(upstream)
+        heads, pushes = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        gradients: list[Tensor] = []
+        for z, push, up, (temperature, precision) in zip(heads, pushes, upstream, ctx.settings, strict=True):
+            up = ctx.ranks.sum(up) if ctx.ranks else up
+            with products(z.device, precision):
+                gradient = _gradient if temperature >= UNSHIFTED_FLOOR else _gradient_of_logs
+                gradients.append(gradient(z, push, up, temperature, ctx.tile, ctx.ranks).div_(temperature))
+        return None, None, None, *gradients
 
 
-def _tile_pairs(n: int, tile: int) -> list[tuple[slice, slice]]:
+def _tiles(n: int, tile: int, ranks: Ranks | None) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles on and above the diagonal; among several processes, every size-th of them."""
     starts = range(0, n, tile)
-    return [(slice(i, min(i + tile, n)), slice(j, min(j + tile, n))) for i in starts for j in starts if j >= i]
+    pairs = ((slice(i, min(i + tile, n)), slice(j, min(j + tile, n))) for i in starts for j in starts if j >= i)
+    return (pair for k, pair in enumerate(pairs) if ranks is None or k % ranks.size == ranks.rank)
 
 
-def _scores(scaled: Tensor, z: Tensor, rows: slice, columns: slice, workspace: Tensor) -> Tensor:
-    """One tile of z_i·z_j/τ in the workspace, −∞ where an item meets itself."""
-    left, right = scaled[rows], z[columns]
-    scores = torch.mm(left, right.mT, out=workspace[: len(left) * len(right)].view(len(left), len(right)))
-    if rows == columns:
-        scores.fill_diagonal_(float("-inf"))
-    return scores
+class _Workspace:
+    """Room for two tiles, used over and over: fresh memory for each would cost more than the arithmetic in it."""
+
+    def __init__(self, z: Tensor, tile: int):
+        self.tiles = z.new_empty(2, min(tile, len(z)) ** 2)
+
+    def scores(self, z: Tensor, rows: slice, columns: slice, temperature: float) -> tuple[Tensor, Tensor]:
+        """z_i·z_j/τ of one tile, −∞ where an item meets itself; and a second tile of the same shape, not filled."""
+        left, right = z[rows], z[columns]
+        scores, spare = self.tiles[:, : len(left) * len(right)].view(2, len(left), len(right))
+        torch.addmm(scores, left, right.mT, beta=0, alpha=1.0 / temperature, out=scores)
+        if rows == columns:
+            scores.fill_diagonal_(-inf)
+        return scores, spare
 
 
-def _workspace(z: Tensor, tile: int) -> Tensor:
-    return z.new_empty(min(tile, len(z)) ** 2)
-
-
-def _shifted_log_sums(z: Tensor, temperature: float, tile: int) -> Tensor:
-    sums, workspace, scaled, shift = z.new_zeros(len(z)), _workspace(z, tile), z / temperature, 1.0 / temperature
-    for rows, columns in _tile_pairs(len(z), tile):
-        weights = _scores(scaled, z, rows, columns, workspace).sub_(shift).exp_()
+def _sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+    sums, workspace = z.new_zeros(len(z)), _Workspace(z, tile)
+    for rows, columns in _tiles(len(z), tile, ranks):
+        weights = workspace.scores(z, rows, columns, temperature)[0].exp_()
         sums[rows] += weights.sum(dim=1)
         if rows != columns:
             sums[columns] += weights.sum(dim=0)
-    return sums.log_().add_(shift)
+    return sums
 
 
-def _running_log_sums(z: Tensor, temperature: float, tile: int) -> Tensor:
-    push, workspace, scaled = z.new_full((len(z),), float("-inf")), _workspace(z, tile), z / temperature
-    for rows, columns in _tile_pairs(len(z), tile):
-        scores = _scores(scaled, z, rows, columns, workspace)
-        push[rows] = torch.logaddexp(push[rows], scores.logsumexp(dim=1))
-        if rows != columns:
-            push[columns] = torch.logaddexp(push[columns], scores.logsumexp(dim=0))
-    return push
+def _log_sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+    logs, workspace = z.new_full((len(z),), -inf), _Workspace(z, tile)
+    for rows, columns in _tiles(len(z), tile, ranks):
+        scores, spare = workspace.scores(z, rows, columns, temperature)
+        for part, dim in [(rows, 1), (columns, 0)][: 1 if rows == columns else 2]:
+            highest = scores.amax(dim, keepdim=True).clamp_(min=-1.0 / temperature)  # −∞ in a tile of one item alone
+            weights = torch.sub(scores, highest, out=spare).exp_()
+            logs[part] = torch.logaddexp(logs[part], weights.sum(dim).log_() + highest.squeeze(dim))
+    return logs
 
 
-def _shifted_gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int) -> Tensor:
-    gradient, workspace, scaled, shift = torch.zeros_like(z), _workspace(z, tile), z / temperature, 1.0 / temperature
-    a = upstream * (shift - push).exp()
-    for rows, columns in _tile_pairs(len(z), tile):
-        weights = _scores(scaled, z, rows, columns, workspace).sub_(shift).exp_()
-        weights.mul_(a[rows].unsqueeze(1) + a[columns].unsqueeze(0))
-        _add_products(gradient, weights, scaled, rows, columns)
+def _log_sum_over(ranks: Ranks, logs: Tensor) -> Tensor:
+    """log Σ exp over the processes, each having seen its share."""
+    every = logs.new_full((ranks.size, len(logs)), 0.0)
+    every[ranks.rank] = logs.clamp(min=torch.finfo(logs.dtype).min)  # −∞ would make NaN of a sum with itself
+    return ranks.sum(every).logsumexp(dim=0)
+
+
+def _gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+    gradient, workspace = torch.zeros_like(z), _Workspace(z, tile)
+    a = upstream * (-push).exp()
+    for rows, columns in _tiles(len(z), tile, ranks):
+        weights, spare = workspace.scores(z, rows, columns, temperature)
+        weights.exp_().mul_(torch.add(a[rows].unsqueeze(1), a[columns], out=spare))
+        _add_products(gradient, weights, z, rows, columns)
     return gradient
 
 
-def _row_gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int) -> Tensor:
+def _gradient_of_logs(
+    z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None
+) -> Tensor:
     """At a low temperature exp(−push_i) alone overflows: exp(s − push_i) and exp(s − push_j), each ≤ 1, are taken
     apart.
     """
-    gradient, workspace, scaled = torch.zeros_like(z), _workspace(z, tile), z / temperature
-    for rows, columns in _tile_pairs(len(z), tile):
-        scores = _scores(scaled, z, rows, columns, workspace)
-        weights = (scores - push[rows].unsqueeze(1)).exp_().mul_(upstream[rows].unsqueeze(1))
-        weights += scores.sub_(push[columns].unsqueeze(0)).exp_().mul_(upstream[columns].unsqueeze(0))
-        _add_products(gradient, weights, scaled, rows, columns)
+    gradient, workspace = torch.zeros_like(z), _Workspace(z, tile)
+    for rows, columns in _tiles(len(z), tile, ranks):
+        scores, spare = workspace.scores(z, rows, columns, temperature)
+        torch.sub(scores, push[rows].unsqueeze(1), out=spare).exp_().mul_(upstream[rows].unsqueeze(1))
+        weights = scores.sub_(push[columns]).exp_().mul_(upstream[columns]).add_(spare)
+        _add_products(gradient, weights, z, rows, columns)
     return gradient
 
 
-def _add_products(gradient: Tensor, weights: Tensor, scaled: Tensor, rows: slice, columns: slice) -> None:
-    gradient[rows].addmm_(weights, scaled[columns])
+def _add_products(gradient: Tensor, weights: Tensor, z: Tensor, rows: slice, columns: slice) -> None:
+    gradient[rows].addmm_(weights, z[columns])
     if rows != columns:
-        gradient[columns].addmm_(weights.mT, scaled[rows])
+        gradient[columns].addmm_(weights.mT, z[rows])

@@ -1,0 +1,50 @@
+"""push of all similarities of a batch at once, by the engine that suits it."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mscon.contrast.precision import Precision
+from mscon.contrast.ranks import Ranks
+from mscon.contrast.tiled import tiled_push
+
+Engine = Literal["auto", "dense", "tiled", "triton"]
+"""How the quadratic part is computed; every engine gives the same values and gradients."""
+
+DENSE_UP_TO = 512
+"""The batch up to which `auto` takes the dense engine: its N×N tensors are still small, and it makes fewer calls."""
+
+
+def check_engine(engine: str) -> None:
+    """**Raises** `ValueError` for a name that is no engine."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine must be one of {', '.join(map(repr, get_args(Engine)))}, not {engine!r}")
+
+
+def takes_dense(engine: Engine, rows: int) -> bool:
+    """Whether a batch of so many rows goes through the dense engine."""
+    return engine == "dense" or (engine == "auto" and rows <= DENSE_UP_TO)
+
+
+def push(
+    heads: Sequence[Float[Tensor, "_ _"]],
+    *,
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine = "auto",
+    ranks: Ranks | None = None,
+) -> list[Float[Tensor, " _"]]:
+    """push_i = log Σ_{j≠i} exp(z_i·z_j / τ) of several heads, in O(N·d) memory.
+
+    **Arguments:** as `tiled_push`; `engine` is `"triton"`, `"tiled"`, or `"auto"`: Triton's kernels on a CUDA device
+    for what they take, else tiles.
+
+    **Raises:** `ValueError` when `"triton"` is asked for what its kernels do not take.
+    """
+    # torch.compile would unroll every tile into its graph: it calls these as they are. (`torch.compiler.disable` as a
+    # decorator would import the compiler, seconds of it, for everybody.)
+    engine_push = torch.compiler.disable(tiled_push) if torch.compiler.is_compiling() else tiled_push
+    return engine_push(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
