@@ -19,9 +19,9 @@ from mscon.contrast.loss import (
     contrastive_losses,
     simclr_loss,
     supcon_loss,
-    unit_rows,
 )
 from mscon.contrast.precision import Precision, product_precision
+from mscon.contrast.pull import unit_rows
 from mscon.contrast.push import Engine, check_engine
 from mscon.contrast.ranks import Ranks, Shares
 from mscon.contrast.targets import LabelTargets, Targets

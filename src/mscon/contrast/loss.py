@@ -7,10 +7,10 @@ from math import log
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mscon.contrast.dense import dense_loss
 from mscon.contrast.precision import Precision, product_precision
+from mscon.contrast.pull import pull, unit_rows
 from mscon.contrast.push import Engine, check_engine, push, takes_dense
 from mscon.contrast.ranks import Shares
 from mscon.contrast.targets import LabelTargets, Targets
@@ -62,12 +62,6 @@ class Head:
     targets: Targets
     temperature: float
     precision: Precision
-
-
-def unit_rows(z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """z / ‖z‖ row by row, half precision raised to float32; a row of zeros stays one."""
-    with torch.autocast(z.device.type, enabled=False):
-        return F.normalize(z if z.dtype in (torch.float32, torch.float64) else z.float(), dim=1)
 
 
 def contrastive_loss(
@@ -181,7 +175,7 @@ class _Labelled:
         with torch.autocast(z.device.type, enabled=False):
             if push is None:
                 return dense_loss(z, targets.matrix(own).to(z.dtype), temperature=temperature, own=own)
-            return push[own] - (z[own] * targets.mean_target(z, own)).sum(dim=1) / temperature
+            return push[own] - pull(z, targets, own) / temperature
 
     def _placed(self, values: Tensor) -> Tensor:
         if len(values) == self.rows:

@@ -1,7 +1,7 @@
 """push of all similarities of a batch at once, by the engine that suits it."""
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -44,7 +44,19 @@ def push(
 
     **Raises:** `ValueError` when `"triton"` is asked for what its kernels do not take.
     """
-    # torch.compile would unroll every tile into its graph: it calls these as they are. (`torch.compiler.disable` as a
-    # decorator would import the compiler, seconds of it, for everybody.)
-    engine_push = torch.compiler.disable(tiled_push) if torch.compiler.is_compiling() else tiled_push
-    return engine_push(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
+    if torch.compiler.is_compiling():
+        # The compiler would unroll every tile into its graph. (As a decorator, `disable` would import the compiler,
+        # seconds of it, for everybody.)
+        outside = cast(Callable[..., list[Tensor]], torch.compiler.disable(_push))  # pyright: ignore[reportUnknownMemberType]
+        return outside(heads, temperatures, precisions, engine, ranks)
+    return _push(heads, temperatures, precisions, engine, ranks)
+
+
+def _push(
+    heads: Sequence[Tensor],
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine,
+    ranks: Ranks | None,
+) -> list[Tensor]:
+    return tiled_push(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)

@@ -32,9 +32,14 @@ class Targets(Protocol):
         ...
 
     def mean_target(self, z: Float[Tensor, "m d"], own: slice = slice(None)) -> Float[Tensor, "own d"]:
-        """Σ_j q_ij z_j of the labelled rows `own`, the points that they are pulled toward; differentiable in z, in
-        O(M·d) memory.
+        """q z for the labelled rows `own`: Σ_j q_ij z_j, the point that anchor i is pulled toward, in O(M·d) memory.
+
+        A plain function of numbers: its gradient is `mean_target_gradient`.
         """
+        ...
+
+    def mean_target_gradient(self, upstream: Float[Tensor, "own d"], own: slice = slice(None)) -> Float[Tensor, "m d"]:
+        """qᵀ upstream, over the labelled rows `own`: Σ_i q_ij upstream_i, in O(M·d) memory."""
         ...
 
     def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
@@ -76,14 +81,29 @@ class LabelTargets:
 
     def mean_target(self, z: Float[Tensor, "m d"], own: slice = slice(None)) -> Float[Tensor, "own d"]:
         """The mean of the positives, by one sum per class: (S_class(i) − z_i) / |P(i)|."""
-        sums = z.new_zeros(len(z), z.shape[1]).index_add(0, self.classes, z)
-        others = sums.index_select(0, self.classes[own]) - z[own]
-        return others / self.positives[own].clamp(min=1).to(z.dtype).unsqueeze(1)
+        return self._of_others(z, z[own], self.classes, self.classes[own]).mul_(self._share(z, own))
+
+    def mean_target_gradient(self, upstream: Float[Tensor, "own d"], own: slice = slice(None)) -> Float[Tensor, "m d"]:
+        """The same sums over upstream_i / |P(i)|."""
+        shares = upstream * self._share(upstream, own)
+        whole = shares
+        if len(shares) < len(self.classes):
+            whole = shares.new_zeros(len(self.classes), shares.shape[1])
+            whole[own] = shares
+        return self._of_others(shares, whole, self.classes[own], self.classes)
 
     def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Same label and not itself, divided by |P(i)|."""
         same = (self.classes.unsqueeze(1) == self.classes).double().fill_diagonal_(0.0)
         return same[own] / self.positives[own].clamp(min=1).double().unsqueeze(1)
+
+    def _of_others(self, summands: Tensor, itself: Tensor, classes: Tensor, of: Tensor) -> Tensor:
+        """The sum over a class, for each row of classes `of`, without the row itself."""
+        sums = summands.new_zeros(len(self.classes), summands.shape[1]).index_add_(0, classes, summands)
+        return sums.index_select(0, of).sub_(itself)
+
+    def _share(self, z: Tensor, own: slice) -> Tensor:
+        return self.positives[own].clamp(min=1).to(z.dtype).reciprocal_().unsqueeze(1)
 
 
 def _numbered(codes: Tensor) -> tuple[Tensor, Tensor]:

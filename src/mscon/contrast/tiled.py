@@ -90,65 +90,78 @@ class _TiledPush(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-def _tiles(n: int, tile: int, ranks: Ranks | None) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles on and above the diagonal; among several processes, every size-th of them."""
-    starts = range(0, n, tile)
-    pairs = ((slice(i, min(i + tile, n)), slice(j, min(j + tile, n))) for i in starts for j in starts if j >= i)
+def _tiles(blocks: int, ranks: Ranks | None) -> Iterator[tuple[int, int]]:
+    """Blocks of rows and of columns of the tiles on and above the diagonal; of several processes, each takes every
+    size-th.
+    """
+    pairs = ((i, j) for i in range(blocks) for j in range(i, blocks))
     return (pair for k, pair in enumerate(pairs) if ranks is None or k % ranks.size == ranks.rank)
 
 
-class _Workspace:
-    """Room for two tiles, used over and over: fresh memory for each would cost more than the arithmetic in it."""
+class _Scores:
+    """z_i·z_j/τ tile by tile, in room for two tiles that is used over and over: fresh memory for each would cost more
+    than the arithmetic in it.
+    """
 
-    def __init__(self, z: Tensor, tile: int):
-        self.tiles = z.new_empty(2, min(tile, len(z)) ** 2)
+    def __init__(self, z: Tensor, temperature: float, tile: int):
+        self.z = _blocks(z, tile)
+        self.z_transposed = [each.mT for each in self.z]
+        self.scale = 1.0 / temperature
+        self.room = z.new_empty(2, min(tile, len(z)) ** 2)
 
-    def scores(self, z: Tensor, rows: slice, columns: slice, temperature: float) -> tuple[Tensor, Tensor]:
-        """z_i·z_j/τ of one tile, −∞ where an item meets itself; and a second tile of the same shape, not filled."""
-        left, right = z[rows], z[columns]
-        scores, spare = self.tiles[:, : len(left) * len(right)].view(2, len(left), len(right))
-        torch.addmm(scores, left, right.mT, beta=0, alpha=1.0 / temperature, out=scores)
-        if rows == columns:
+    def tile(self, i: int, j: int) -> tuple[Tensor, Tensor]:
+        """The scores, −∞ where an item meets itself; and a second tile of the same shape, not filled."""
+        left, right = self.z[i], self.z_transposed[j]
+        rows, columns = len(left), right.shape[1]
+        scores, spare = self.room[:, : rows * columns].view(2, rows, columns)
+        torch.addmm(scores, left, right, beta=0, alpha=self.scale, out=scores)
+        if i == j:
             scores.fill_diagonal_(-inf)
         return scores, spare
 
 
+def _blocks(values: Tensor, tile: int) -> list[Tensor]:
+    return [values[start : start + tile] for start in range(0, len(values), tile)]
+
+
 def _sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
-    sums, workspace = z.new_zeros(len(z)), _Workspace(z, tile)
-    for rows, columns in _tiles(len(z), tile, ranks):
-        weights = workspace.scores(z, rows, columns, temperature)[0].exp_()
-        sums[rows] += weights.sum(dim=1)
-        if rows != columns:
-            sums[columns] += weights.sum(dim=0)
-    return sums
+    whole, scores = z.new_zeros(len(z)), _Scores(z, temperature, tile)
+    sums = _blocks(whole, tile)
+    for i, j in _tiles(len(sums), ranks):
+        weights = scores.tile(i, j)[0].exp_()
+        sums[i].add_(weights.sum(dim=1))
+        if i != j:
+            sums[j].add_(weights.sum(dim=0))
+    return whole
 
 
 def _log_sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
-    logs, workspace = z.new_full((len(z),), -inf), _Workspace(z, tile)
-    for rows, columns in _tiles(len(z), tile, ranks):
-        scores, spare = workspace.scores(z, rows, columns, temperature)
-        for part, dim in [(rows, 1), (columns, 0)][: 1 if rows == columns else 2]:
-            highest = scores.amax(dim, keepdim=True).clamp_(min=-1.0 / temperature)  # −∞ in a tile of one item alone
-            weights = torch.sub(scores, highest, out=spare).exp_()
-            logs[part] = torch.logaddexp(logs[part], weights.sum(dim).log_() + highest.squeeze(dim))
-    return logs
+    whole, scores = z.new_full((len(z),), -inf), _Scores(z, temperature, tile)
+    logs = _blocks(whole, tile)
+    for i, j in _tiles(len(logs), ranks):
+        tile_scores, spare = scores.tile(i, j)
+        for block, dim in [(i, 1), (j, 0)][: 1 if i == j else 2]:
+            highest = tile_scores.amax(dim, keepdim=True).clamp_(min=-1.0 / temperature)  # −∞ where an item is alone
+            sums = torch.sub(tile_scores, highest, out=spare).exp_().sum(dim)
+            torch.logaddexp(logs[block], sums.log_() + highest.squeeze(dim), out=logs[block])
+    return whole
 
 
 def _log_sum_over(ranks: Ranks, logs: Tensor) -> Tensor:
     """log Σ exp over the processes, each having seen its share."""
-    every = logs.new_full((ranks.size, len(logs)), 0.0)
-    every[ranks.rank] = logs.clamp(min=torch.finfo(logs.dtype).min)  # −∞ would make NaN of a sum with itself
+    every = logs.new_zeros(ranks.size, len(logs))
+    every[ranks.rank] = logs.clamp(min=torch.finfo(logs.dtype).min)  # a sum of −∞ with −∞ would be NaN
     return ranks.sum(every).logsumexp(dim=0)
 
 
 def _gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
-    gradient, workspace = torch.zeros_like(z), _Workspace(z, tile)
-    a = upstream * (-push).exp()
-    for rows, columns in _tiles(len(z), tile, ranks):
-        weights, spare = workspace.scores(z, rows, columns, temperature)
-        weights.exp_().mul_(torch.add(a[rows].unsqueeze(1), a[columns], out=spare))
-        _add_products(gradient, weights, z, rows, columns)
-    return gradient
+    whole, scores, a = torch.zeros_like(z), _Scores(z, temperature, tile), upstream * (-push).exp()
+    gradient, a_rows, a_columns = _blocks(whole, tile), _blocks(a.unsqueeze(1), tile), _blocks(a, tile)
+    for i, j in _tiles(len(gradient), ranks):
+        weights, spare = scores.tile(i, j)
+        weights.exp_().mul_(torch.add(a_rows[i], a_columns[j], out=spare))
+        _add_products(gradient, weights, scores.z, i, j)
+    return whole
 
 
 def _gradient_of_logs(
@@ -157,16 +170,17 @@ def _gradient_of_logs(
     """At a low temperature exp(−push_i) alone overflows: exp(s − push_i) and exp(s − push_j), each ≤ 1, are taken
     apart.
     """
-    gradient, workspace = torch.zeros_like(z), _Workspace(z, tile)
-    for rows, columns in _tiles(len(z), tile, ranks):
-        scores, spare = workspace.scores(z, rows, columns, temperature)
-        torch.sub(scores, push[rows].unsqueeze(1), out=spare).exp_().mul_(upstream[rows].unsqueeze(1))
-        weights = scores.sub_(push[columns]).exp_().mul_(upstream[columns]).add_(spare)
-        _add_products(gradient, weights, z, rows, columns)
-    return gradient
+    whole, scores = torch.zeros_like(z), _Scores(z, temperature, tile)
+    gradient, pushes, upstreams = _blocks(whole, tile), _blocks(push, tile), _blocks(upstream, tile)
+    for i, j in _tiles(len(gradient), ranks):
+        weights, spare = scores.tile(i, j)
+        torch.sub(weights, pushes[i].unsqueeze(1), out=spare).exp_().mul_(upstreams[i].unsqueeze(1))
+        weights.sub_(pushes[j]).exp_().mul_(upstreams[j]).add_(spare)
+        _add_products(gradient, weights, scores.z, i, j)
+    return whole
 
 
-def _add_products(gradient: Tensor, weights: Tensor, z: Tensor, rows: slice, columns: slice) -> None:
-    gradient[rows].addmm_(weights, z[columns])
-    if rows != columns:
-        gradient[columns].addmm_(weights.mT, z[rows])
+def _add_products(gradient: list[Tensor], weights: Tensor, z: list[Tensor], i: int, j: int) -> None:
+    gradient[i].addmm_(weights, z[j])
+    if i != j:
+        gradient[j].addmm_(weights.mT, z[i])

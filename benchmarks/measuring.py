@@ -1,0 +1,80 @@
+"""What the benchmarks share: medians, fresh processes, peak memory, and a description of the machine."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+
+def times_of(work: Callable[[], object], repeats: int, finished: Callable[[], object] = lambda: None) -> list[float]:
+    """Seconds of each repeat, after one that does not count; `finished` waits for a device."""
+    work()
+    finished()
+    seconds: list[float] = []
+    for _ in range(repeats):
+        start = perf_counter()
+        work()
+        finished()
+        seconds.append(perf_counter() - start)
+    return seconds
+
+
+def in_fresh_process(script: str, case: dict[str, Any], *, limit_gb: float) -> dict[str, Any]:
+    """What `script --case JSON` prints as JSON on its last line; {"status": …} when it dies of the memory limit."""
+    environment = os.environ | {"BENCHMARK_MEMORY_LIMIT_GB": str(limit_gb)}
+    command = [sys.executable, script, "--case", json.dumps(case)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    if any(sign in done.stderr for sign in ("can't allocate memory", "MemoryError", "bad_alloc", "out of memory")):
+        return {"status": "out of memory"}
+    raise SystemExit(f"{case} failed:\n{done.stderr}")
+
+
+def limit_memory() -> None:
+    """In a fresh process: refuse allocations beyond the limit, so that the machine never swaps."""
+    import resource
+
+    limit = int(float(os.environ.get("BENCHMARK_MEMORY_LIMIT_GB", "16")) * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+class PeakMemory:
+    """Resident memory of this process above where it stood at the start, at its highest; in MB (10⁶ bytes). Linux."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        self.start = self._kilobytes("VmRSS")
+
+    def extra_mb(self) -> float:
+        return (self._kilobytes("VmHWM") - self.start) * 1024 / 1e6
+
+    def _kilobytes(self, name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, threads and torch, for a column of every CSV."""
+    import torch
+
+    name = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else name
+    return {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
