@@ -1,15 +1,17 @@
 """The model: shapes, saving and loading, encoders of the user's own."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mscon.encoder import Stage, StagesEncoder
+from mscon.encoder import Norm, Stage, StagesEncoder
 from mscon.errors import UserError
-from mscon.model import Architecture, MSConModel, build_model
+from mscon.model import FORMAT, Architecture, MSConModel, build_model
 
 IMAGES = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
 
@@ -118,6 +120,100 @@ def test_maps_with_channels_last_are_turned() -> None:
     encoder = StagesEncoder(Maps(), [3], [Stage(stage=-1, grid=1)]).eval()
     batch = torch.randn(4, 3, 6, 6)
     torch.testing.assert_close(encoder(batch), batch.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_byobnet"])
+@pytest.mark.parametrize("stages", [(), STAGES], ids=["pooled", "stages"])
+def test_under_group_norm_a_row_does_not_depend_on_the_others(backbone: str, stages: tuple[Stage, ...]) -> None:
+    torch.manual_seed(0)
+    model = build_model(backbone, {"category": 16}, image_size=64, stages=stages, head_norm=True, norm="group")
+    assert not [each for each in model.modules() if isinstance(each, BATCH_NORMS)]
+    assert model.training
+    batch = torch.randn(4, 3, 64, 64)
+    alone = torch.cat([model(row)["category"] for row in batch.split(1)])
+    torch.testing.assert_close(model(batch)["category"], alone, rtol=1e-4, atol=1e-4)
+    assert (alone.std(dim=0) > 0).all(), "not the same for every image"
+
+
+def test_group_norm_keeps_activations_scales_and_shifts() -> None:
+    def made(norm: Norm) -> nn.Module:
+        torch.manual_seed(0)
+        return build_model("test_efficientnet", {"category": 16}, image_size=64, norm=norm).encoder
+
+    batch, group = made("batch"), made("group")
+    replaced = {name: each for name, each in batch.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    assert replaced
+    for name, module in replaced.items():
+        first, *after = group.get_submodule(name).children()
+        assert isinstance(first, nn.GroupNorm)
+        assert first.num_channels % first.num_groups == 0
+        assert first.num_channels // first.num_groups in (16, 8, first.num_channels)
+        assert torch.equal(first.weight, module.weight)
+        assert torch.equal(first.bias, module.bias)
+        assert [str(each) for each in after] == [str(each) for each in module.children()]
+
+
+def test_each_stage_is_normalised_by_itself() -> None:
+    class Maps(nn.Module):
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [1000.0 * images + 7.0, 0.001 * images]
+
+    encoder = StagesEncoder(Maps(), [3, 3], [Stage(-2, 2), Stage(-1, 1)], norm="group")
+    h = encoder(torch.randn(4, 3, 8, 8))
+    assert h.shape == (4, 15)
+    torch.testing.assert_close(h[:, :12].mean(dim=1), torch.zeros(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(h[:, :12].std(dim=1, correction=0), torch.ones(4), rtol=0, atol=1e-3)
+    torch.testing.assert_close(h[:, 12:].mean(dim=1), torch.zeros(4), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stages", [(), STAGES], ids=["pooled", "stages"])
+def test_frozen_statistics_are_used_and_never_move(stages: tuple[Stage, ...]) -> None:
+    torch.manual_seed(0)
+    model = build_model("test_resnet", {"category": 16}, image_size=64, stages=stages, head_norm=True, norm="frozen")
+    norms = [each for each in model.modules() if isinstance(each, BATCH_NORMS)]
+    assert norms
+    for each in norms:
+        assert each.running_mean is not None
+        assert each.running_var is not None
+        each.running_mean.normal_(std=0.1)
+        each.running_var.uniform_(0.5, 2.0)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    batch = torch.randn(4, 3, 64, 64)
+    out = model.train()(batch)["category"]
+    assert model.training
+    torch.testing.assert_close(out, torch.cat([model(row)["category"] for row in batch.split(1)]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out, model.eval()(batch)["category"])
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    out.sum().backward()
+    assert all(each.weight.grad is not None for each in norms), "scales and shifts are trained"
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "frozen"])
+def test_a_models_norm_is_saved_and_loaded(norm: Norm, tmp_path: Path) -> None:
+    model = build_model("test_resnet", {"category": 16}, image_size=32, stages=STAGES, head_norm=True, norm=norm)
+    model.save(tmp_path / "model.safetensors")
+    loaded = MSConModel.load(tmp_path / "model.safetensors")
+    assert loaded.architecture == model.architecture
+    assert loaded.architecture.norm == norm
+    torch.testing.assert_close(loaded.project(IMAGES, "category"), model.project(IMAGES, "category"), rtol=0, atol=0)
+    modes = [[each.training for each in one.train().modules()] for one in (model, loaded)]
+    assert modes[0] == modes[1]
+
+
+def test_a_file_from_before_there_was_a_choice_of_norm_is_read(model: MSConModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    with safe_open(path, framework="pt") as file:
+        described = json.loads(file.metadata()[FORMAT])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del described["norm"]
+    save_file(weights, path, {FORMAT: json.dumps(described)})
+    loaded = MSConModel.load(path)
+    assert loaded.architecture.norm == "batch"
+    torch.testing.assert_close(loaded.embed(IMAGES), model.embed(IMAGES), rtol=0, atol=0)
 
 
 def test_images_of_one_channel() -> None:

@@ -54,6 +54,11 @@ def test_overrides_change_any_field() -> None:
         ({"objective.paper": True}, "weighting = 'uncertainty' only"),
         ({"similarities.instance": {}, "training.views_per_item": 1}, "views_per_item of at least 2"),
         ({"training.epochs.more": 1}, "'epochs' is a value, not a table"),
+        ({"training.micro_batch": 0}, r"training.micro_batch: .*greater than or equal to 1"),
+        ({"training.micro_batch": 1}, r"training.micro_batch = 1 gives .* a single view .* set model.norm = 'group'"),
+        ({"training.micro_batch": 2, "training.batch_size": 3, "training.views_per_item": 1}, "a single view"),
+        ({"model.norm": "layer"}, "model.norm: .*'batch', 'group' or 'frozen'"),
+        ({"model.norm": "frozen"}, "needs statistics to keep: set model.pretrained = true"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -61,6 +66,21 @@ def test_mistakes_are_named(overrides: dict, message: str) -> None:
     base = SMALL | {"training": {"epochs": 2}} if "training.epochs.more" in overrides else SMALL
     with pytest.raises(UserError, match=message):
         Recipe.of(base, overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"training.micro_batch": 1, "model.norm": "group"},
+        {"training.micro_batch": 1, "model.norm": "frozen", "model.pretrained": True},
+        {"training.micro_batch": 2},
+        {"training.micro_batch": 3, "training.batch_size": 5, "training.views_per_item": 1},
+        {"training.micro_batch": 10_000},
+    ],
+    ids=str,
+)
+def test_micro_batches_that_can_be_normalised_are_taken(overrides: dict) -> None:
+    assert Recipe.of(SMALL, overrides).training.micro_batch == overrides["training.micro_batch"]
 
 
 def test_files_that_are_no_recipes_are_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mscon.contrast import contrastive_loss, simclr_loss, supcon_loss
     from mscon.data import Catalog
+    from mscon.micro_batch import micro_batched
     from mscon.model import MSConModel
     from mscon.objective import MSConLoss
     from mscon.recipe import Recipe
@@ -26,6 +27,7 @@ __all__ = [
     "Recipe",
     "Run",
     "contrastive_loss",
+    "micro_batched",
     "simclr_loss",
     "supcon_loss",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "Recipe": "mscon.recipe",
     "Run": "mscon.run",
     "contrastive_loss": "mscon.contrast",
+    "micro_batched": "mscon.micro_batch",
     "simclr_loss": "mscon.contrast",
     "supcon_loss": "mscon.contrast",
 }

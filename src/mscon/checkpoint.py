@@ -29,9 +29,16 @@ class Position:
 
 
 def save_checkpoint(
-    folder: Path, position: Position, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+    folder: Path,
+    position: Position,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    *,
+    rng: Tensor | None = None,
 ) -> Path:
     """Write modules, optimiser state and the generator's state; remove all but the newest `KEPT` checkpoints.
+
+    `rng` holds the states of several processes' generators, one below the other; this process's when left out.
 
     **Raises:** `UserError` when the disk refuses; older checkpoints are then untouched.
     """
@@ -44,7 +51,7 @@ def save_checkpoint(
         tensors |= {
             f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
         }
-    tensors["rng"] = torch.get_rng_state()
+    tensors["rng"] = torch.get_rng_state() if rng is None else rng
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     path = folder / f"step-{position.step:08d}.safetensors"
     write_whole(path, lambda aside: save_tensors(whole, aside, {"position": json.dumps(vars(position))}))
@@ -58,8 +65,10 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*.safetensors"), default=None)
 
 
-def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
-    """Put everything back as it was saved.
+def load_checkpoint(
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, *, rank: int = 0
+) -> Position:
+    """Put everything back as it was saved, the generator as it was on process `rank`.
 
     **Raises:** `UserError` for a file that cannot be read or belongs to another recipe.
     """
@@ -70,10 +79,22 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
-        torch.set_rng_state(tensors["rng"])
+        _lay_out_as_parameters(optimizer)
+        states = tensors["rng"].view(-1, tensors["rng"].shape[-1])
+        torch.set_rng_state(states[rank % len(states)].clone())
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: not a checkpoint that this run can go on from: {error}") from error
     return position
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Files hold dense rows. A fused optimiser goes through a parameter and its state number by number in the order of
+    memory, so under channels_last it would pair the wrong ones.
+    """
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,15 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mscon.errors import UserError, nearest
+
+Norm = Literal["batch", "group", "frozen"]
+"""What features are normalised by.
+
+- `"batch"`: the statistics of the rows that go through the encoder together (batch normalisation).
+- `"group"`: those of each image alone: GroupNorm in place of every batch normalisation of a timm backbone, LayerNorm
+  in what is built on top of it.
+- `"frozen"`: a timm backbone keeps its batch normalisation and the statistics stored in it, which never move; LayerNorm
+  in what is built on top of it. For backbones that come with statistics: pretrained ones.
+
+Under the last two no row depends on another, so that a batch may be cut into micro-batches of any size.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Stage:
 
 
 class StagesEncoder(nn.Module):
-    """Embedding h = BatchNorm[ cells(x_s) of every stage s, side by side ], x_s the stage's map.
+    """Embedding h = Norm[ cells(x_s) of every stage s, side by side ], x_s the stage's map.
 
     Average pooling of the last stage keeps what the trained similarities need and forgets the rest; early stages and
     coarse positions keep what a label that nobody trained on may need: edges, texture, layout.
@@ -36,15 +49,17 @@ class StagesEncoder(nn.Module):
     - `backbone`: a module that returns its stages' maps, (B, C_s, H_s, W_s) each, finest first.
     - `channels`: C_s of every stage.
     - `stages`: which to gather, and how finely.
+    - `norm`: batch normalisation for `"batch"`, else a LayerNorm of every stage's cells.
     """
 
-    def __init__(self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage]):
+    def __init__(self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage], *, norm: Norm = "batch"):
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
         # Some transformers give their maps as (B, H, W, C).
         self.channels_come_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
-        self.norm = nn.BatchNorm1d(sum(channels[each.stage] * each.grid**2 for each in self.stages))
+        widths = [channels[each.stage] * each.grid**2 for each in self.stages]
+        self.norm = nn.BatchNorm1d(sum(widths)) if norm == "batch" else _StageNorms(widths)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """The embedding of a batch of normalised images."""
@@ -55,6 +70,19 @@ class StagesEncoder(nn.Module):
         return self.norm(torch.cat(cells, dim=1).float())
 
 
+class _StageNorms(nn.Module):
+    """A LayerNorm of every stage: one over all of them would leave little of a stage whose maps are small numbers."""
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        self.widths = list(widths)
+        self.stages = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        parts = cells.split(self.widths, dim=1)
+        return torch.cat([norm(part) for norm, part in zip(self.stages, parts, strict=True)], dim=1)
+
+
 def build_encoder(
     backbone: str,
     *,
@@ -62,6 +90,7 @@ def build_encoder(
     image_size: int | None = None,
     in_chans: int = 3,
     pretrained: bool = False,
+    norm: Norm = "batch",
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A timm backbone from images to (B, D) embeddings.
@@ -73,6 +102,7 @@ def build_encoder(
     - `image_size`: side in pixels, for backbones that are built for one size.
     - `in_chans`: channels of an image.
     - `pretrained`: start from timm's weights, which are downloaded.
+    - `norm`: see `Norm`; a backbone without batch normalisation keeps what it has.
     - `options`: passed on to `timm.create_model`.
 
     **Raises:** `UserError` for a name that timm does not know (with the nearest), weights that cannot be had, or
@@ -90,9 +120,29 @@ def build_encoder(
     except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
         what = "its pretrained weights" if pretrained else "it"
         raise UserError(f"backbone {backbone!r}: timm could not make {what}: {error}") from error
+    if norm == "group":
+        module = _group_normed(module)
     if not stages:
         return module
     channels: list[int] = module.feature_info.channels()
     if absent := [each.stage for each in stages if not -len(channels) <= each.stage < 0]:
         raise UserError(f"backbone {backbone!r} has stages −1 to −{len(channels)}, but model.stages names {absent}")
-    return StagesEncoder(module, channels, stages)
+    return StagesEncoder(module, channels, stages, norm=norm)
+
+
+def _group_normed(module: nn.Module) -> nn.Module:
+    """The module with GroupNorm (Wu and He 2018, arXiv 1803.08494) for batch normalisation, scales and shifts kept:
+    some blocks start with a scale of 0.
+    """
+    if not isinstance(module, _BatchNorm):
+        for name, child in module.named_children():
+            setattr(module, name, _group_normed(child))
+        return module
+    channels = module.num_features
+    # On a map of one cell a group of few channels has few numbers, and of one channel nothing but zeros comes out.
+    size = next(each for each in (16, 8, channels) if channels % each == 0)
+    norm = nn.GroupNorm(channels // size, channels, eps=module.eps, affine=module.affine)
+    if module.affine:
+        norm.weight, norm.bias = module.weight, module.bias
+    after = list(module.children())  # timm has batch normalisation with dropout and activation in it
+    return nn.Sequential(norm, *after) if after else norm

@@ -29,11 +29,14 @@ class Display(Protocol):
 
 
 class Log:
-    """metrics.jsonl, TensorBoard events and the display, fed with the same records."""
+    """metrics.jsonl, TensorBoard events and the display, fed with the same records.
 
-    def __init__(self, run: Run, at: Position, *, items: int, display: Display | None):
+    Of several processes that train together, one `writes`; the others only keep time.
+    """
+
+    def __init__(self, run: Run, at: Position, *, items: int, display: Display | None, writes: bool = True):
         self.run, self.items, self.display = run, items, display
-        self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step + 1)
+        self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step + 1) if writes else None
         self.terms = TermMeans()
         self.before, self.began = at.seconds, perf_counter()
         self.mark, self.steps, self.total = perf_counter(), 0, 0.0
@@ -62,9 +65,12 @@ class Log:
 
     def close(self) -> None:
         """Flush what is not on the disk yet."""
-        self.board.close()
+        if self.board:
+            self.board.close()
 
     def _write(self, record: dict[str, Any]) -> None:
+        if self.board is None:
+            return
         self.run.append_metrics(record)
         for name, term in record["terms"].items():
             for key in ("loss", "excess", "relative_excess", "weight"):

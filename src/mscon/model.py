@@ -11,9 +11,10 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mscon.data.views import normalize
-from mscon.encoder import Stage, build_encoder
+from mscon.encoder import Norm, Stage, build_encoder
 from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
 
@@ -29,11 +30,13 @@ class Architecture:
     - `embedding_dim`: width D of the embedding.
     - `head_dims`: similarity → width of its projection.
     - `head_layers`, `head_width`: linear layers of a head and their hidden width.
-    - `head_norm`: batch normalisation before a head's ReLU.
+    - `head_norm`: normalisation before a head's ReLU, by batch or by LayerNorm as `norm` says.
     - `image_size`: side in pixels of the images it was trained on.
     - `in_chans`: channels of an image.
     - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
     - `backbone_options`: passed on to timm.
+    - `norm`: what features are normalised by, see `mscon.encoder.Norm`. A module of the user's own keeps its layers;
+      `"frozen"` holds for its batch normalisation too.
     """
 
     backbone: str | None
@@ -46,6 +49,7 @@ class Architecture:
     in_chans: int = 3
     stages: tuple[Stage, ...] = ()
     backbone_options: dict[str, Any] = field(default_factory=dict)
+    norm: Norm = "batch"
 
 
 class MSConModel(nn.Module):
@@ -67,6 +71,15 @@ class MSConModel(nn.Module):
     def similarities(self) -> tuple[str, ...]:
         """The names of the heads."""
         return tuple(self.architecture.head_dims)
+
+    def train(self, mode: bool = True) -> "MSConModel":
+        """Training or evaluation mode; batch normalisation that is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self.architecture.norm == "frozen":
+            for module in self.encoder.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
         """Projections of every similarity, name → (B, d) floats, not yet of unit length: what `MSConLoss` takes."""
@@ -152,13 +165,14 @@ def build_model(
     head_layers: int = 2,
     head_width: int | None = None,
     head_norm: bool = False,
+    norm: Norm = "batch",
     backbone_options: Mapping[str, Any] | None = None,
 ) -> MSConModel:
     """A model around a timm backbone.
 
     **Arguments:**
 
-    - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `backbone_options`: see `build_encoder`.
+    - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `norm`, `backbone_options`: see `build_encoder`.
     - `similarities`: name → projection width.
     - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
 
@@ -166,7 +180,13 @@ def build_model(
     """
     options = dict(backbone_options or {})
     encoder = build_encoder(
-        backbone, stages=stages, image_size=image_size, in_chans=in_chans, pretrained=pretrained, options=options
+        backbone,
+        stages=stages,
+        image_size=image_size,
+        in_chans=in_chans,
+        pretrained=pretrained,
+        norm=norm,
+        options=options,
     )
     try:
         with torch.inference_mode():
@@ -184,6 +204,7 @@ def build_model(
         in_chans=in_chans,
         stages=tuple(stages),
         backbone_options=options,
+        norm=norm,
     )
     return MSConModel(encoder, architecture).train()
 
@@ -196,16 +217,18 @@ def _encoder(architecture: Architecture, path: Path) -> nn.Module:
         stages=architecture.stages,
         image_size=architecture.image_size,
         in_chans=architecture.in_chans,
+        norm=architecture.norm,
         options=architecture.backbone_options,
     )
 
 
 def _head(architecture: Architecture, dim: int) -> nn.Sequential:
     width = architecture.head_width or architecture.embedding_dim
+    norm_layer = nn.BatchNorm1d if architecture.norm == "batch" else nn.LayerNorm
     layers: list[nn.Module] = []
     inputs = architecture.embedding_dim
     for _ in range(architecture.head_layers - 1):
-        norm = [nn.BatchNorm1d(width)] if architecture.head_norm else []
+        norm = [norm_layer(width)] if architecture.head_norm else []
         layers += [nn.Linear(inputs, width, bias=not norm), *norm, nn.ReLU(inplace=True)]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, dim))

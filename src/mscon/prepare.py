@@ -82,14 +82,23 @@ def prepare(
     )
 
 
-def training_batches(recipe: Recipe, data: Prepared) -> Batches:
-    """The training split's batches. **Raises** `UserError` for a batch larger than what there is to train on."""
+def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_size: int = 1) -> Batches:
+    """The training split's batches, or process `rank`'s part of each when there are `world_size` of them.
+
+    **Raises** `UserError` for a batch larger than what there is to train on, or that cannot be shared out equally.
+    """
     settings = recipe.training
     rows = torch.from_numpy(data.split.train)
-    if settings.sampler == "random":
-        return Batches(rows, settings.batch_size, settings.seed)
-    codes = torch.from_numpy(data.values[settings.sampler])[rows]
-    return Batches(rows, settings.batch_size, settings.seed, codes=codes, per_class=settings.per_class)
+    random = settings.sampler == "random"
+    return Batches(
+        rows,
+        settings.batch_size,
+        settings.seed,
+        codes=None if random else torch.from_numpy(data.values[settings.sampler])[rows],
+        per_class=None if random else settings.per_class,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:

@@ -97,8 +97,11 @@ class ModelSettings(_Section):
     )
     head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
     head_width: int = Field(default=512, ge=1, description="Hidden width of a head.")
-    head_norm: bool = Field(default=True, description="Batch normalisation before a head's ReLU.")
+    head_norm: bool = Field(default=True, description="Normalisation before a head's ReLU, of the kind of `norm`.")
     head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
+    norm: Literal["batch", "group", "frozen"] = Field(
+        default="batch", description="batch; group: each image by itself; frozen: pretrained statistics that stay."
+    )
 
 
 class ObjectiveSettings(_Section):
@@ -120,6 +123,11 @@ class TrainingSettings(_Section):
     )
     batch_size: int = Field(default=128, ge=2, description="Items of a step; each comes in `views_per_item` views.")
     views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
+    micro_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Views that the encoder sees at once, to save memory; the objective sees all of the step's.",
+    )
     sampler: str = Field(
         default="random", description="'random', or a similarity's name: several items of each of its classes."
     )
@@ -178,6 +186,9 @@ class Recipe(_Section):
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
+        if self.model.norm == "frozen" and not self.model.pretrained:
+            raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
+        self._check_micro_batch()
         for name, each in self.similarities.items():
             try:
                 _ = self._limited(each)
@@ -185,6 +196,16 @@ class Recipe(_Section):
                 first = error.errors()[0]
                 raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
+
+    def _check_micro_batch(self) -> None:
+        settings = self.training
+        rows = settings.batch_size * settings.views_per_item
+        parts = -(-rows // settings.micro_batch) if settings.micro_batch else 1
+        if self.model.norm == "batch" and rows // parts < 2:
+            raise ValueError(
+                f"training.micro_batch = {settings.micro_batch} gives the encoder a single view to take batch"
+                " statistics from: raise it, or set model.norm = 'group'"
+            )
 
     def is_instance(self, name: str) -> bool:
         """Whether a similarity is of kind instance, or has no kind and the name 'instance'."""

@@ -2,7 +2,7 @@
 rows as its gradient allows.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -47,7 +47,7 @@ class _UnitRows(torch.autograd.Function):
 
 
 def _lengths(z: Tensor) -> Tensor:
-    lengths: Tensor = torch.linalg.vector_norm(z, dim=1, keepdim=True)  # pyright: ignore[reportUnknownMemberType]
+    lengths = cast(Tensor, torch.linalg.vector_norm(z, dim=1, keepdim=True))  # pyright: ignore[reportUnknownMemberType]
     return lengths.clamp_min(SHORTEST)
 
 

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from mscon.build import new_model
 from mscon.embed import embed_pixels
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.scores import MODEL, Label, score
 from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.run import Run
-from mscon.train import new_model
 
 FLOORS = ("untrained", "pixels", "classical")
 

@@ -1,0 +1,117 @@
+"""What a recipe asks for, built: device and processes, model, objective, optimiser and its rates."""
+
+import math
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from mscon.encoder import Stage
+from mscon.errors import UserError
+from mscon.model import MSConModel, build_model
+from mscon.objective import MSConLoss
+from mscon.recipe import Recipe
+from mscon.similarity import Categorical, Instance
+from mscon.weighting import Uncertainty
+
+
+def new_fabric(recipe: Recipe) -> Fabric:
+    """The device and precision of a training, and all the processes that torchrun started for it, connected."""
+    settings = recipe.training
+    device = accelerator(settings.device)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    fabric = Fabric(
+        accelerator=device,
+        strategy="ddp" if processes > 1 else "auto",
+        devices=here,
+        num_nodes=processes // here,
+        precision=precision(settings.precision, device, size=recipe.image.size),
+    )
+    fabric.launch()
+    return fabric
+
+
+def accelerator(wish: str) -> str:
+    """`auto` as cuda where there is a device, else cpu; any other wish as it is."""
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device is cuda, but torch finds no CUDA device here; leave it out, or set it to cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
+
+
+def precision(wish: str, device: str, *, size: int) -> Any:
+    """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is.
+
+    On a CPU, images under 32 px stay in float32: where maps shrink to one cell before the last stage, bfloat16
+    gradients of the filters were seen to differ from run to run, and to overflow.
+    """
+    if wish != "auto":
+        return wish
+    if device == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return "bf16-mixed" if capabilities.get("amx_bf16") and size >= 32 else "32-true"
+
+
+def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
+    """The model that a recipe describes, before any training; torch's global seed decides its random weights."""
+    settings = recipe.model
+    return build_model(
+        settings.backbone,
+        {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()},
+        image_size=recipe.image.size,
+        stages=[Stage(**each.model_dump()) for each in settings.stages],
+        pretrained=pretrained,
+        head_layers=settings.head_layers,
+        head_width=settings.head_width,
+        head_norm=settings.head_norm,
+        norm=settings.norm,
+    )
+
+
+def new_objective(recipe: Recipe) -> MSConLoss:
+    """The objective that a recipe describes, over the batch of all processes."""
+    settings = recipe.objective
+    similarities = {name: Instance() if recipe.is_instance(name) else Categorical() for name in recipe.similarities}
+    return MSConLoss(
+        similarities,
+        temperature={name: each.temperature or settings.temperature for name, each in recipe.similarities.items()},
+        weighting=Uncertainty(len(similarities), paper=True) if settings.paper else settings.weighting,
+        gather_distributed=True,
+    )
+
+
+def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torch.optim.Optimizer:
+    """The optimiser over all that is learned; each group keeps its highest rate for `set_rates`."""
+    settings = recipe.training
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    if recipe.objective.paper:
+        decayed += list(loss_fn.parameters())
+        own = []
+    else:
+        own = loss_fn.parameter_groups(lr=recipe.objective.weighting_lr)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}, *own]
+    if settings.optimizer == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True, fused=True)
+    for group in optimizer.param_groups:
+        group["highest_lr"] = group["lr"]
+    return optimizer
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, *, warmup: float) -> None:
+    """Every group's highest rate, times what `rate_factor` says."""
+    factor = rate_factor(step, steps, warmup=warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = group["highest_lr"] * factor
+
+
+def rate_factor(step: int, steps: int, *, warmup: float) -> float:
+    """Linear from 0 to 1 over the first `warmup` share of the steps, then half a cosine down to 0."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
