@@ -1,5 +1,6 @@
 """Several processes that share a batch do what one process does with all of it: values, gradients, weights."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ CASES = [
     for temperature in (0.01, 0.1)
     for large in (False, True)
 ]
+if find_spec("triton"):
+    CASES += [("triton", torch.float32, temperature, False) for temperature in (0.01, 0.1)]
 
 
 def inputs(counts: list[int], dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,0 +1,197 @@
+"""Images a second of a whole training, beside its encoder alone and beside the same training built from others' parts.
+
+    python benchmarks/training.py                  # training.csv, about ten minutes on two cores
+
+Every line is a fresh process; the ways take turns, `--rounds` times over. One epoch of the default recipe on
+`footwear` (three similarities; letters where `footwear` is not at hand), batches of 128 items in two views of 64 px.
+
+Ways:
+
+encoder        forward and backward of the encoder alone, on one batch that is already there: nothing to load, no heads,
+               no loss, no optimiser
+model          the same with the projection heads
+mscon          `mscon train` as it is: cache, views, encoder, heads, objective, clipping, optimiser, log
+peers          a DataLoader with two workers that decodes each image and takes torchvision v2 transforms of the same
+               strengths, the same model, one pytorch-metric-learning SupConLoss per head, clipping, torch's AdamW
+
+Columns:
+
+images_per_second   views through the encoder in a second, median over stretches of ten steps, the first left out
+stretches           how many
+share               of the encoder alone
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from measuring import in_fresh_process, machine, median
+
+WAYS = ("encoder", "model", "mscon", "peers")
+STRETCH, STRETCHES = 10, 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes per way")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.case:
+        print(json.dumps({"status": "ok", "rates": globals()[f"_{given.case['way']}"]()}))
+        return
+    rates: dict[str, list[float]] = {way: [] for way in given.ways}
+    for number in range(given.rounds):
+        for way, each in rates.items():
+            each += in_fresh_process(__file__, {"way": way}, limit_gb=64)["rates"]
+            print(f"round {number + 1}: {way}: {median(each):.0f} images/s", flush=True)
+    alone = median(rates["encoder"]) if "encoder" in rates else float("nan")
+    with given.out.open("w", newline="") as file:
+        head = ("way", "images_per_second", "stretches", "share", "catalog", *machine())
+        writer = csv.DictWriter(file, head, lineterminator="\n")
+        writer.writeheader()
+        for way, each in rates.items():
+            found = {"way": way, "images_per_second": f"{median(each):.0f}", "stretches": len(each)}
+            share = {"share": f"{median(each) / alone:.2f}", "catalog": _recipe().catalog.source.rpartition("/")[2]}
+            writer.writerow(found | share | machine())
+
+
+def _recipe() -> Any:
+    from mscon.recipe import Recipe
+
+    default = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("MSCON_DATA", default)) / "footwear" / "footwear.parquet"
+    source, names = (
+        (str(path), ("category", "gender", "colour")) if path.exists() else ("glyphs", ("character", "style"))
+    )
+    return Recipe.of(
+        {
+            "catalog": {"source": source},
+            "similarities": {name: {} for name in names},
+            "training": {"epochs": 1},
+        }
+    )
+
+
+def _parts() -> tuple[Any, Any, Any]:
+    """The recipe, its model and the autocast that its precision asks for."""
+    import torch
+
+    from mscon.build import new_fabric, new_model
+
+    recipe = _recipe()
+    fabric = new_fabric(recipe)
+    torch.manual_seed(0)
+    model = new_model(recipe, pretrained=False).to(memory_format=torch.channels_last)
+    return recipe, fabric.to_device(model), fabric
+
+
+def _alone(whole: bool) -> list[float]:
+    import torch
+
+    recipe, model, fabric = _parts()
+    rows = recipe.training.batch_size * recipe.training.views_per_item
+    images = torch.randn(rows, 3, recipe.image.size, recipe.image.size, device=fabric.device)
+    images = images.to(memory_format=torch.channels_last)
+
+    def step() -> None:
+        model.zero_grad()
+        with fabric.autocast():
+            outputs = list(model(images).values()) if whole else [model.encoder(images)]
+        sum(each.float().square().mean() for each in outputs).backward()
+
+    return _rates(step, rows)
+
+
+def _encoder() -> list[float]:
+    return _alone(whole=False)
+
+
+def _model() -> list[float]:
+    return _alone(whole=True)
+
+
+def _mscon() -> list[float]:
+    from mscon.train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(_recipe(), Path(folder) / "run")
+        rates = [each["images_per_second"] for each in run.metrics() if each["kind"] == "train"]
+    return rates[1:]
+
+
+def _peers() -> list[float]:
+    import torch
+    from PIL import Image
+    from pytorch_metric_learning.losses import SupConLoss
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.transforms import v2
+
+    from mscon.data.views import IMAGENET_MEAN, IMAGENET_STD
+    from mscon.prepare import prepare
+
+    recipe, model, fabric = _parts()
+    data, views, settings = prepare(recipe), recipe.run_views, recipe.training
+    transform = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(recipe.image.size, scale=views.scale, ratio=views.ratio, antialias=True),
+            v2.RandomHorizontalFlip(views.flip),
+            v2.ColorJitter(views.brightness, views.contrast, views.saturation, views.hue),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+    class Photos(Dataset):
+        def __len__(self) -> int:
+            return len(data.split.train)
+
+        def __getitem__(self, number: int) -> tuple[Any, Any, list[int]]:
+            row = int(data.split.train[number])
+            image = Image.open(io.BytesIO(data.catalog.image_bytes(row))).convert("RGB")
+            return transform(image), transform(image), [int(codes[row]) for codes in labels]
+
+    labels = [data.values[name] for name in recipe.similarities]
+    loader = DataLoader(Photos(), settings.batch_size, shuffle=True, drop_last=True, num_workers=2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    loss_fn = SupConLoss(temperature=recipe.objective.temperature)
+    batches = iter(loader)
+
+    def step() -> None:
+        first, second, codes = next(batches)
+        images = torch.cat([first, second]).to(fabric.device, memory_format=torch.channels_last)
+        with fabric.autocast():
+            projections = model(images)
+        total = sum(
+            loss_fn(z.float(), code.repeat(2).to(fabric.device))
+            for z, code in zip(projections.values(), codes, strict=True)
+        )
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+
+    return _rates(step, 2 * settings.batch_size)
+
+
+def _rates(step: Any, images: int) -> list[float]:
+    """Images a second of each stretch after the first."""
+    rates: list[float] = []
+    for _ in range(STRETCHES):
+        start = perf_counter()
+        for _ in range(STRETCH):
+            step()
+        rates.append(images * STRETCH / (perf_counter() - start))
+    return rates[1:]
+
+
+if __name__ == "__main__":
+    main()
