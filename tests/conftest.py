@@ -4,9 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("mscon", "beartype.beartype")
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton reads it when it first meets a kernel
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MSCON_DATA", ROOT.parent / "shared" / "data"))

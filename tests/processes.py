@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 
 def in_processes(work: Callable[..., Any], size: int, folder: Path, *arguments: Any) -> list[Any]:
     """What `work(rank, *arguments)` returns in each of `size` gloo processes, by rank; both must pickle."""
     store = folder / f"store-{size}"
-    mp.spawn(_run, args=(work, size, store, arguments), nprocs=size)
+    spawn(_run, args=(work, size, store, arguments), nprocs=size)
     return [torch.load(_answer(store, rank)) for rank in range(size)]
 
 

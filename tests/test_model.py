@@ -149,8 +149,8 @@ def test_group_norm_keeps_activations_scales_and_shifts() -> None:
     for name, module in replaced.items():
         first, *after = group.get_submodule(name).children()
         assert isinstance(first, nn.GroupNorm)
-        assert first.num_channels % first.num_groups == 0
-        assert first.num_channels // first.num_groups in (16, 8, first.num_channels)
+        assert first.num_groups <= 32
+        assert first.num_channels >= 4 * first.num_groups
         assert torch.equal(first.weight, module.weight)
         assert torch.equal(first.bias, module.bias)
         assert [str(each) for each in after] == [str(each) for each in module.children()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, Literal
 
 import timm
@@ -139,9 +140,9 @@ def _group_normed(module: nn.Module) -> nn.Module:
             setattr(module, name, _group_normed(child))
         return module
     channels = module.num_features
-    # On a map of one cell a group of few channels has few numbers, and of one channel nothing but zeros comes out.
-    size = next(each for each in (16, 8, channels) if channels % each == 0)
-    norm = nn.GroupNorm(channels // size, channels, eps=module.eps, affine=module.affine)
+    # 32 groups as in the paper, but of 4 channels at least: on a map of one cell a channel alone would become 0.
+    groups = gcd(channels, max(1, min(32, channels // 4)))
+    norm = nn.GroupNorm(groups, channels, eps=module.eps, affine=module.affine)
     if module.affine:
         norm.weight, norm.bias = module.weight, module.bias
     after = list(module.children())  # timm has batch normalisation with dropout and activation in it

@@ -75,7 +75,7 @@ def every_case(rank: int, size: int) -> list[dict[str, Any]]:
             dict.fromkeys(NAMES, Categorical()),
             temperature=temperature,
             weighting="uncertainty",
-            engine=engine,
+            engine=engine,  # pyright: ignore[reportArgumentType]
             gather_distributed=True,
         )
         if rank >= 0:

@@ -1,18 +1,26 @@
 """Views: randomly cropped, flipped and recoloured copies of a batch of images, made all at once on its device."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import log, tau
+from math import log
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from mscon.data.resample import IMAGENET_MEAN, IMAGENET_STD, ViewParameters, apply_views, normalize
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ViewParameters",
+    "ViewSettings",
+    "apply_views",
+    "augment",
+    "draw_views",
+    "normalize",
+]
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -80,35 +88,15 @@ class ViewSettings(BaseModel):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class ViewParameters:
-    """What exactly is done to each of n images: all the chance in a view, drawn beforehand; tensors on the CPU."""
-
-    box: Float[Tensor, "n 4"]  # the crop's left, top, width and height as shares of the image's width and height
-    flip: Bool[Tensor, " n"]
-    brightness: Float[Tensor, " n"]  # factors, 1 = as it is
-    contrast: Float[Tensor, " n"]
-    saturation: Float[Tensor, " n"]
-    hue: Float[Tensor, " n"]  # shares of the colour circle, 0 = as it is
-
-    @classmethod
-    def identity(cls, n: int) -> "ViewParameters":
-        """Parameters that leave n images as they are; `dataclasses.replace` changes one of them."""
-        one = torch.ones(n)
-        return cls(
-            torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(n, 1),
-            torch.zeros(n, dtype=torch.bool),
-            one,
-            one,
-            one,
-            torch.zeros(n),
-        )
-
-
 def augment(
-    images: UInt8[Tensor, "n 3 h w"], settings: ViewSettings, *, generator: torch.Generator, size: int | None = None
-) -> Float[Tensor, "n 3 s s"]:
-    """One random view of each image, normalised for the encoder: `apply_views` under parameters from `draw_views`.
+    images: UInt8[Tensor, "n 3 h w"],
+    settings: ViewSettings,
+    *,
+    generator: torch.Generator,
+    views: int = 1,
+    size: int | None = None,
+) -> Float[Tensor, "m 3 s s"]:
+    """Random views of each image, normalised for the encoder: `apply_views` under parameters from `draw_views`.
 
     **Arguments:**
 
@@ -117,20 +105,17 @@ def augment(
     - `generator`: a generator on the CPU, from which every number is drawn, so that one seed means the same views on
       every device. It moves on by the same amount under all settings: switching one on leaves the others' draws as
       they were.
+    - `views`: how many of each image. They come view by view, each in the images' order: the same, bit for bit, as one
+      view of `images.repeat(views, 1, 1, 1)`, without the copies.
     - `size`: the views' side in pixels; left out, the images' height.
 
     **Returns:**
 
-    Float32, channels_last, on the images' device.
+    n · views rows of float32, channels_last, on the images' device.
     """
     n, _, height, width = images.shape
-    parameters = draw_views(n, settings, aspect=width / height, generator=generator)
+    parameters = draw_views(n * views, settings, aspect=width / height, generator=generator)
     return apply_views(images, parameters, size=size)
-
-
-def normalize(images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """(image / 255 − mean) / std with ImageNet's mean and std; float32, channels_last, on the images' device."""
-    return _normalize(images.float())
 
 
 def draw_views(n: int, settings: ViewSettings, *, aspect: float = 1.0, generator: torch.Generator) -> ViewParameters:
@@ -171,82 +156,3 @@ def draw_views(n: int, settings: ViewSettings, *, aspect: float = 1.0, generator
         saturation=factor(settings.saturation, u[8]).masked_fill(u[5] < settings.grey, 0),
         hue=settings.hue * (2 * u[9] - 1),
     )
-
-
-def apply_views(
-    images: UInt8[Tensor, "n 3 h w"], parameters: ViewParameters, *, size: int | None = None
-) -> Float[Tensor, "n 3 s s"]:
-    """The views that the parameters describe: an affine resampling and a 3×4 colour matrix per image, then `normalize`.
-
-    *Crop and flip.* The box is stretched to size × size: bilinear, pixel centres at half-integers
-    (`align_corners=False`), the image's edge repeated beyond it. Nothing is smoothed before, so a box much larger than
-    `size` aliases: keep images at about the views' size.
-
-    *Colour.* For brightness b, contrast c, saturation s, and x a pixel of the cropped image, whose luminance is
-    Y(x) = 0.299 R + 0.587 G + 0.114 B and on average m:
-
-        x' = clamp( b·c · (Y(x) + s · rotate(x − Y(x), 2π·hue)) + b·(1 − c)·m )
-
-    `rotate` turns the chroma in the YIQ plane: linear, and it keeps the luminance. (It is not the shift in HSV that
-    torchvision takes for hue.) Saturation 0 is greyscale. The steps commute, as saturation and hue
-    leave m alone, so that they have no order; colours are clamped to [0, 255] once, after all of them.
-
-    **Arguments:**
-
-    - `images`: uint8, of any memory layout, on any device. n may be 0.
-    - `parameters`: one entry per image.
-    - `size`: the views' side in pixels; left out, the images' height.
-
-    **Returns:**
-
-    Float32 also under autocast, channels_last, on the images' device.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        return _normalize(_recolour(_crop(images, parameters, images.shape[2] if size is None else size), parameters))
-
-
-def _crop(images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
-    """(n, 3, size, size) floats in [0, 255]."""
-    n = len(images)
-    box, flip = parameters.box, parameters.flip
-    if n == 0:
-        return images.new_empty((0, 3, size, size), dtype=torch.float32)
-    if images.shape[2:] == (size, size) and torch.equal(box, ViewParameters.identity(n).box):
-        # No resampling, so that the pixels stay what they are to the last bit.
-        return torch.where(flip.to(images.device)[:, None, None, None], images.flip(-1), images).float()
-    left, top, width, height = box.unbind(1)
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = torch.where(flip, -width, width)
-    theta[:, 0, 2] = 2 * left + width - 1
-    theta[:, 1, 1] = height
-    theta[:, 1, 2] = 2 * top + height - 1
-    grid = F.affine_grid(theta.to(images.device, non_blocking=True), [n, 3, size, size], align_corners=False)
-    return F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-_TO_YIQ = torch.tensor(
-    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float64
-)
-_TURN_IQ = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
-_LUMINANCE = _TO_YIQ[0].float()
-_LUMA = _LUMINANCE.expand(3, 3)  # x to Y(x) in all three channels
-_CHROMA = torch.eye(3) - _LUMA  # x to x − Y(x)
-_QUARTER_TURN = (_TO_YIQ.inverse() @ _TURN_IQ @ _TO_YIQ).float()  # the chroma turned by 90 degrees
-
-
-def _recolour(x: Tensor, parameters: ViewParameters) -> Tensor:
-    """(n, 3, s, s) floats in [0, 255] to the same, recoloured."""
-    b, c, s, hue = parameters.brightness, parameters.contrast, parameters.saturation, parameters.hue
-    if not torch.cat([b - 1, c - 1, s - 1, hue]).any():
-        return x
-    b, c, s, angle = (p[:, None, None] for p in (b, c, s, tau * hue))
-    matrix = b * c * (_LUMA + s * (angle.cos() * _CHROMA + angle.sin() * _QUARTER_TURN))
-    matrix, offset = matrix.to(x.device, non_blocking=True), (b * (1 - c)).to(x.device, non_blocking=True)
-    pixels = x.flatten(2)
-    mean = (pixels.mean(2) @ _LUMINANCE.to(x.device))[:, None, None]
-    return torch.baddbmm(offset * mean, matrix, pixels).clamp_(0, 255).view_as(x)
-
-
-def _normalize(x: Tensor) -> Tensor:
-    mean, std = (255 * torch.tensor(v, device=x.device)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return torch.addcmul(-mean / std, x.contiguous(memory_format=torch.channels_last), 1 / std)
