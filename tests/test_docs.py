@@ -17,8 +17,9 @@ def test_the_readmes_python_runs() -> None:
     with torch.random.fork_rng():
         blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
         assert blocks
+        names: dict[str, object] = {}  # one after the other, as one reads
         for block in blocks:
-            exec(compile(block, "README.md", "exec"), {})
+            exec(compile(block, "README.md", "exec"), names)
 
 
 @pytest.mark.parametrize(

@@ -15,26 +15,17 @@ from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
 
-TRAIN = """
-import sys
-from pathlib import Path
-from mscon.recipe import Recipe
-from mscon.train import train
-train(Recipe.read(Path(sys.argv[1])), Path(sys.argv[2]), resume="resume" in sys.argv)
-"""
-
 
 def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
     given = folder.with_name(f"{folder.name}.toml")
     given.write_text(recipe.to_toml(), encoding="utf-8")
-    script = folder.with_name("train.py")
-    script.write_text(TRAIN, encoding="utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    command = [*launch, str(script), str(given), str(folder), *words]
+    command = [*launch, "-m", "mscon", "train", str(given), "--out", str(folder), *words]
     done = subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained: ") == 1
     return Run.open(folder)
 
 
@@ -76,7 +67,7 @@ def test_two_processes_go_on_from_a_checkpoint(tiny: dict, tmp_path: Path) -> No
         later.unlink()
     again.model_path.unlink()
     assert first_epoch.exists()
-    resumed = under_torchrun(Recipe.of(tiny, change), tmp_path / "again", 2, "resume")
+    resumed = under_torchrun(Recipe.of(tiny, change), tmp_path / "again", 2, "--resume")
     assert resumed.model_path.read_bytes() == whole.model_path.read_bytes()
     steps = [json.loads(line)["step"] for line in (resumed.folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == [record["step"] for record in whole.metrics()]

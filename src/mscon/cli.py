@@ -3,6 +3,7 @@
 The package's own modules are imported inside the commands, so that help answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,8 @@ def train(
 
         mscon train runs/shoes --resume
 
+        torchrun --nproc-per-node=4 -m mscon train recipe.toml
+
     Ctrl-C ends it after the current step with a checkpoint. The recipe that the run writes into its folder names
     every value that `--set` can change.
 
@@ -127,7 +130,7 @@ def train(
     else:
         recipe = _recipe(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of torchrun's processes, one speaks
     with TerminalDisplay(console) as display:
         run = run_training(recipe, folder, resume=resume, display=display)
     _say(console, f"trained: {run.model_path}\nnow: mscon evaluate {run.folder}")
