@@ -225,7 +225,7 @@ def _version(method: str) -> str:
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> None:
-    """Bars of milliseconds, a panel per size, on a logarithmic axis with the lengths written out."""
+    """Bars of milliseconds, a panel per size, with each length and how many times ours it is written beside it."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -240,19 +240,25 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
         for line in here:
             row = methods.index(line["method"]) + (0.2 if line["strength"] == "strong" else -0.2)
             axes.barh(row, line["median_ms"], height=0.36, color=colours[line["strength"]])
-            times = f"  {line['times_ours']:.3g}×" if line["times_ours"] not in (None, 1) else ""
-            axes.text(1.08 * line["median_ms"], row, f"{line['median_ms']:.3g}{times}", va="center", fontsize=8.5)
+            milliseconds = f"{line['median_ms']:.1f}" if line["median_ms"] < 10 else f"{line['median_ms']:,.0f}"
+            times = f" ({line['times_ours']:.1f}×)" if line["times_ours"] not in (None, 1) else ""
+            axes.annotate(
+                f"{milliseconds} ms{times}",
+                (line["median_ms"], row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
         axes.set_title(f"{size} × {size} pixels", loc="left")
         axes.set_xlabel(f"milliseconds for {here[0]['batch']} views")
-        axes.set_xscale("log")
-        axes.set_xlim(right=4 * max(line["median_ms"] for line in here))
+        axes.set_xlim(right=1.45 * max(line["median_ms"] for line in here))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    axes = figure.axes[0]
-    axes.set_yticks(range(len(methods)), methods)
-    axes.invert_yaxis()
-    marks = [Patch(color=colour, label=f"{name} strengths") for name, colour in colours.items()]
-    figure.legend(handles=marks, loc="outside upper right", ncols=2, frameon=False)
+    figure.axes[0].set_yticks(range(len(methods)), methods)
+    figure.axes[0].invert_yaxis()
+    marks = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    figure.axes[-1].legend(handles=marks, title="strength of the views", loc="lower right", frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -115,9 +115,11 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                     no_sync=partial(fabric.no_backward_sync, wrapped),
                 )
                 _check_finite(out, at.step, last_good=run.checkpoints)
-                length = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+                length = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
                 if not length.isfinite():
                     raise UserError(_not_finite("gradient", at.step, "all similarities together", run.checkpoints))
+                if length > settings.clip:
+                    nn.utils.clip_grads_with_norm_(model.parameters(), settings.clip, length)
                 stepper.step()
                 if average:
                     average.update_parameters(model)

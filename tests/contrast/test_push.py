@@ -49,7 +49,7 @@ def test_without_a_device_for_them_the_kernels_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "rows", "dense"), [("auto", 512, True), ("auto", 513, False), ("dense", 9999, True), ("tiled", 2, False)]
+    ("engine", "rows", "dense"), [("auto", 128, True), ("auto", 129, False), ("dense", 9999, True), ("tiled", 2, False)]
 )
 def test_auto_takes_n_by_n_tensors_while_they_are_small(engine: str, rows: int, dense: bool) -> None:
     assert takes_dense(engine, rows) is dense  # pyright: ignore[reportArgumentType]

@@ -76,7 +76,7 @@ class PackedHeads:
 
     def pack(self, vectors: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, " rows"]:
         """One number per row of each head in the layout of `z`, float32; zeros between the heads."""
-        packed = torch.zeros(len(self.z), device=self.z.device)
+        packed = self.z.new_zeros(len(self.z), dtype=torch.float32)
         for part, vector in zip(self.unpack(packed), vectors, strict=True):
             part.copy_(vector.detach())
         return packed

@@ -137,7 +137,7 @@ def push_forward(
     **Returns:** (Σ_j k_ij, Σ_j k_ij z_i·z_j, Σ_j k_ij (v_i − v_j)²) per row beside push, or no rows without values;
     zeros outside `own`, so that the sum over several processes is the whole.
     """
-    push = torch.zeros(len(packed.z), device=packed.z.device)
+    push = packed.z.new_zeros(len(packed.z), dtype=torch.float32)
     sums = push.new_zeros(len(push) if packed.values is not None else 0, 3)
     values = push if packed.values is None else packed.values
     for table in _tables(packed, own):
@@ -190,7 +190,7 @@ def push_backward(
         near = sums[:, 0]
         b = (of_pull / unit / near.clamp(min=SMALLEST)).where(near >= SMALLEST, 0.0)
         values = packed.values
-    gradient = torch.zeros(len(packed.z), packed.z.shape[2], device=packed.z.device)
+    gradient = packed.z.new_zeros(len(packed.z), packed.z.shape[2], dtype=torch.float32)
     for table in _tables(packed, own):
         a = push if table.running else u * (-push).exp()
         _launch(_KERNELS.gradient_kernel, GRADIENT_CONFIGS, packed, table, config, a, u, b, values, unit, gradient)
@@ -285,7 +285,8 @@ def _tables(packed: PackedHeads, own: Sequence[slice] | None) -> Iterator[_Table
             base = 1.0 if running else LOG2E
             constants = [(base / temperature, narrow, 1.0 / temperature) for _, _, _, temperature, narrow in some]
             longest = max(rows.stop - rows.start for _, _, rows, _, _ in some)
-            yield _Table(running, torch.tensor(bounds, device=device), torch.tensor(constants, device=device), longest)
+            numbers = torch.tensor(constants, dtype=torch.float32, device=device)
+            yield _Table(running, torch.tensor(bounds, device=device), numbers, longest)
 
 
 def _launch(
