@@ -139,11 +139,9 @@ def _log_sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> 
     whole, scores = z.new_full((len(z),), -inf), _Scores(z, temperature, tile)
     logs = _blocks(whole, tile)
     for i, j in _tiles(len(logs), ranks):
-        tile_scores, spare = scores.tile(i, j)
+        tile_scores, _ = scores.tile(i, j)
         for block, dim in [(i, 1), (j, 0)][: 1 if i == j else 2]:
-            highest = tile_scores.amax(dim, keepdim=True).clamp_(min=-1.0 / temperature)  # −∞ where an item is alone
-            sums = torch.sub(tile_scores, highest, out=spare).exp_().sum(dim)
-            torch.logaddexp(logs[block], sums.log_() + highest.squeeze(dim), out=logs[block])
+            torch.logaddexp(logs[block], tile_scores.logsumexp(dim), out=logs[block])
     return whole
 
 

@@ -15,7 +15,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, eq=False)
 class ViewParameters:
-    """What exactly is done to each of n images: all the chance in a view, drawn beforehand; tensors on the CPU."""
+    """What exactly is done in each of n views: all the chance in them, drawn beforehand; tensors on the CPU."""
 
     box: Float[Tensor, "n 4"]  # the crop's left, top, width and height as shares of the image's width and height
     flip: Bool[Tensor, " n"]
@@ -49,8 +49,9 @@ def apply_views(
     torchvision takes for hue.) Saturation 0 is greyscale. The steps commute, as saturation and hue
     leave m alone, so that they have no order; colours are clamped to [0, 255] once, after all of them.
 
-    Where the box is the whole image at the views' size, or no colour changes, pixels stay what they are to the last
-    bit. A view does not depend on which others are made with it.
+    *Exactness.* A box of the whole image at the views' size leaves the pixels as they are, and factors of 1 with a hue
+    of 0 leave the colours, both to the last bit. Elsewhere float32 rounds: positions to 6e-8 of the image's side. On a
+    CPU a view is the same, to the last bit, whichever others are made with it and on however many threads.
 
     **Arguments:**
 
