@@ -6,7 +6,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,11 +25,13 @@ def times_of(work: Callable[[], object], repeats: int, finished: Callable[[], ob
     return seconds
 
 
-def in_fresh_process(script: str, case: dict[str, Any], *, limit_gb: float) -> dict[str, Any]:
+def in_fresh_process(
+    script: str, case: Any, *, limit_gb: float, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What `script --case JSON` prints as JSON on its last line; {"status": …} when it dies of the memory limit."""
-    environment = os.environ | {"BENCHMARK_MEMORY_LIMIT_GB": str(limit_gb)}
+    whole = os.environ | {"BENCHMARK_MEMORY_LIMIT_GB": str(limit_gb)} | dict(environment or {})
     command = [sys.executable, script, "--case", json.dumps(case)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=whole, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return json.loads(done.stdout.strip().splitlines()[-1])
     if any(sign in done.stderr for sign in ("can't allocate memory", "MemoryError", "bad_alloc", "out of memory")):

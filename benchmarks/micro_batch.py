@@ -29,13 +29,13 @@ import csv
 import json
 import os
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from measuring import PeakMemory, in_fresh_process
 
 WIDTH, SIZE, CLASSES, PLAIN = 128, 64, 100, 256
 ALLOCATORS = {"glibc": {}, "returned": {"MALLOC_MMAP_THRESHOLD_": "65536"}}
@@ -79,11 +79,8 @@ def main() -> None:
             found = {line["case"]: line for line in csv.DictReader(each for each in file if each[0] != "#")}
     for number, case in enumerate(CASES):
         if given.only in str(case):
-            command = [sys.executable, __file__, "--case", str(number)]
-            done = subprocess.run(
-                command, env=os.environ | ALLOCATORS[case.allocator], stdout=subprocess.PIPE, text=True, check=True
-            )
-            found[str(case)] = json.loads(done.stdout)
+            environment = ALLOCATORS[case.allocator]
+            found[str(case)] = in_fresh_process(__file__, number, limit_gb=24, environment=environment)
             print(found[str(case)], flush=True)
     write(given.out, found)
 
@@ -131,10 +128,9 @@ def measure(case: Case) -> dict[str, Any]:
         micro_batched(model, split_rows(rows, micro_batch), lambda z: loss_fn(z, codes), prepare=images)
         return perf_counter() - start
 
-    base = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest value starts anew
+    peak = PeakMemory()
     step(case.rows, case.micro_batch)
-    peak = resident("VmHWM")
+    extra = peak.extra_mb()
 
     rounds = ROUNDS if case.allocator == "glibc" and case.rows <= ROUNDS_UP_TO else 0
     times = [
@@ -147,19 +143,13 @@ def measure(case: Case) -> dict[str, Any]:
         "rows": case.rows,
         "micro_batch": case.micro_batch or "",
         "allocator": case.allocator,
-        "base_mib": round(base),
-        "peak_mib": round(peak - base),
+        "base_mib": round(peak.start / 1024),
+        "peak_mib": round(extra * 1e6 / 2**20),
         "projections_mib": round(case.rows * WIDTH * 4 * case.heads / 2**20, 1),
         "relative_time": round(statistics.median(ours / plain for plain, ours in times), 2) if times else "",
         "ms_per_row": round(1000 * statistics.median(ours for _, ours in times), 2) if times else "",
         "rounds": rounds or "",
     }
-
-
-def resident(key: str) -> float:
-    """MiB, from Linux's own books."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -48,6 +48,19 @@ def test_without_a_device_for_them_the_kernels_are_refused() -> None:
     assert "engine 'triton' needs a CUDA device of compute capability 8.0 or more" in done.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks the interpreter, whose device has no limits of its own")
+def test_unasked_the_kernels_are_left_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mscon.contrast import triton_push
+
+    narrow, wide, wider = (torch.ones(3, d) for d in (16, 256, 257))
+    assert triton_push.takes([narrow, wide], ["float32", "bfloat16"])
+    assert not triton_push.takes([narrow, wider], ["float32", "float32"])
+    assert not triton_push.takes([narrow, narrow.double()], ["float32", "float64"])
+    monkeypatch.setattr(triton_push, "HOPPER_SHARED", 99 * 1024)  # of consumers' cards
+    assert triton_push.takes([narrow, wide], ["float32", "bfloat16"])
+    assert not triton_push.takes([narrow, wide], ["float32", "float32"])
+
+
 @pytest.mark.parametrize(
     ("engine", "rows", "dense"), [("auto", 128, True), ("auto", 129, False), ("dense", 9999, True), ("tiled", 2, False)]
 )

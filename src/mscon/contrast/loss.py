@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import log
 
 import torch
@@ -111,18 +112,18 @@ def contrastive_losses(
     **Returns:** losses per similarity, for this process's rows.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
-    quadratic = [each for each in labelled if each.count >= 2 and not takes_dense(engine, each.count)]
-    pushes: dict[int, Tensor] = {}
-    if quadratic:
-        values = push(
-            [each.z for each in quadratic],
-            temperatures=[each.head.temperature for each in quadratic],
-            precisions=[each.head.precision for each in quadratic],
+    quadratic = [each.count >= 2 and not takes_dense(engine, each.count) for each in labelled]
+    through_push = list(compress(labelled, quadratic))
+    pushes = iter(
+        push(
+            [each.z for each in through_push],
+            temperatures=[each.head.temperature for each in through_push],
+            precisions=[each.head.precision for each in through_push],
             engine=engine,
             ranks=shares.ranks if shares else None,
         )
-        pushes = {id(each): value for each, value in zip(quadratic, values, strict=True)}
-    return [each.losses(pushes.get(id(each))) for each in labelled]
+    )
+    return [each.losses(next(pushes) if has_push else None) for each, has_push in zip(labelled, quadratic, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -61,30 +61,31 @@ def _push(
     engine: Engine,
     ranks: Ranks | None,
 ) -> list[Tensor]:
-    if engine == "triton" or (engine == "auto" and heads[0].device.type == "cuda"):
-        triton = _triton_engine(heads, asked_for=engine == "triton")
-        if triton:
-            return triton(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
-    return tiled_push(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
+    if not heads:
+        return []
+    triton = _triton(heads, precisions, asked_for=engine == "triton") if _may_be_triton(engine, heads[0]) else None
+    return (triton or tiled_push)(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
 
 
-def _triton_engine(heads: Sequence[Tensor], *, asked_for: bool) -> Callable[..., list[Tensor]] | None:
-    """The fused kernels, where Triton is installed, the device serves and the heads fit; else None or, if they were
-    asked for, an error.
-    """
+def _may_be_triton(engine: Engine, z: Tensor) -> bool:
+    return engine == "triton" or (engine == "auto" and z.device.type == "cuda")
+
+
+def _triton(
+    heads: Sequence[Tensor], precisions: Sequence[Precision], *, asked_for: bool
+) -> Callable[..., list[Tensor]] | None:
+    """The fused kernels where they can serve; else None or, if they were asked for, an error."""
     try:
-        from mscon.contrast import triton_push
-        from mscon.contrast.triton_heads import WIDEST
+        from mscon.contrast.triton_push import available, takes, triton_push
     except ImportError as error:
         if asked_for:
             raise ValueError(f"engine 'triton' needs Triton, which comes with torch for CUDA: {error}") from None
         return None
-    if asked_for:  # the engine itself says what it does not take
-        if not triton_push.available(heads[0].device):
-            raise ValueError(
-                f"engine 'triton' needs a CUDA device of compute capability 8.0 or more, and these projections are on"
-                f" {heads[0].device}: take engine='auto'"
-            )
-        return triton_push.triton_push
-    fit = all(z.dtype == torch.float32 and z.shape[1] <= WIDEST for z in heads)
-    return triton_push.triton_push if fit and triton_push.available(heads[0].device) else None
+    device = heads[0].device
+    if asked_for and not available(device):
+        raise ValueError(
+            "engine 'triton' needs a CUDA device of compute capability 8.0 or more, and these projections are on"
+            f" {device}: take engine='auto'"
+        )
+    # What they do not take, they say themselves to who asked for them.
+    return triton_push if asked_for or takes(heads, precisions) else None

@@ -28,7 +28,7 @@ from mscon.contrast.triton_configs import (
     fitting,
     shared_bytes,
 )
-from mscon.contrast.triton_heads import PackedHeads, tile_width
+from mscon.contrast.triton_heads import LIMBS, WIDEST, PackedHeads, tile_width
 
 SMALLEST = 2.0**-126
 """The least normal float32. A sum of kernel values below it counts as none: its reciprocal would overflow."""
@@ -46,6 +46,19 @@ def available(device: torch.device) -> bool:
     if INTERPRETED:
         return True
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def takes(heads: Sequence[Tensor], precisions: Sequence[Precision]) -> bool:
+    """Whether the kernels serve these heads on their device: float32, not too wide for a tile of its shared memory."""
+    if not available(heads[0].device):
+        return False
+    return all(
+        z.dtype == torch.float32
+        and z.shape[1] <= WIDEST
+        and len(_fitting(configs, z.device, width=tile_width(z.shape[1]), limbs=LIMBS[precision], kernel=False)) > 0
+        for z, precision in zip(heads, precisions, strict=True)
+        for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS)
+    )
 
 
 def triton_push(
@@ -313,11 +326,17 @@ def _choice(
     configs: tuple[Config, ...], flags: dict[str, int], packed: PackedHeads, launch: Callable[[Config], None]
 ) -> Config:
     (rows, limbs, width), device = packed.z.shape, packed.z.device
-    limit = HOPPER_SHARED if INTERPRETED else shared_bytes(device)
-    choices = fitting(configs, width=width, limbs=limbs, kernel=packed.values is not None, shared_limit=limit)
+    choices = _fitting(configs, device, width=width, limbs=limbs, kernel=packed.values is not None)
     if not choices:
         raise ValueError(f"tiles of {width} columns do not fit this GPU at this precision: take engine='tiled'")
     if INTERPRETED:
         return choices[0]
     # The best choice changes with the size, slowly: it is looked for anew whenever the rows have doubled.
     return fastest(choices, launch, (configs, *flags.values(), device, rows.bit_length()), _TRITON.OutOfResources)
+
+
+def _fitting(
+    configs: tuple[Config, ...], device: torch.device, *, width: int, limbs: int, kernel: bool
+) -> list[Config]:
+    limit = HOPPER_SHARED if INTERPRETED else shared_bytes(device)
+    return fitting(configs, width=width, limbs=limbs, kernel=kernel, shared_limit=limit)
