@@ -1,11 +1,11 @@
 """Time and memory of one supervised contrastive loss, forward and backward, ours beside others'.
 
-    python benchmarks/loss.py                      # the whole table: loss.csv and loss.svg, about half an hour
-    python benchmarks/loss.py --rows 8192 --out /tmp/try.csv
+    python benchmarks/loss.py                      # the whole table: loss.csv and loss.svg, about an hour on two cores
+    python benchmarks/loss.py --rows 8192          # these lines of it anew
 
-Every line is a fresh process, so that its memory is its own; methods take turns, `--rounds`
-times over while they are quick. Projections
-are random unit rows, labels random among 20 classes, temperature 0.1, float32 unless the method says otherwise.
+Every line is a fresh process, so that its memory is its own; methods take turns, `--rounds` times over while they are
+quick. Projections are random unit rows, labels random among 20 classes, temperature 0.1, float32 unless the method
+says otherwise.
 
 Methods:
 
@@ -18,7 +18,7 @@ pytorch-metric-learning
                its SupConLoss
 supcontrast    the formula of the SupContrast repository, with N×N tensors
 supcontrast compiled
-               the same under torch.compile, compilation not counted
+               the same under torch.compile, compilation not counted (but about 37 MB of its memory are)
 
 Columns:
 
@@ -26,9 +26,10 @@ median_s, least_s   of one forward + backward
 repeats        how many were timed
 extra_mb       highest memory during them above what stood before (inputs, libraries), MB; on CUDA torch's own count
 mm_gflops      rate of this machine at the products alone, on the tile shapes of `tiled` (512 × 128 by 128 × 512, and
-               512 × 512 by 512 × 128 both ways round), float32, measured in the same process before and after
+               512 × 512 by 512 × 128 both ways round; on a CUDA device 8192 in place of 512), float32 for every method,
+               bfloat16 on CUDA, measured in the same process afterwards and, from 512 rows on, before
 share          of that rate, counting 4N²d (6N²d for triton) per similarity
-status         ok, or "out of memory": it would have passed --limit gigabytes
+status         ok, or "out of memory": it would have passed --limit gigabytes of the machine's memory, or the device's
 
 loss_growth.csv holds the exponents of time and memory in N, least squares on logarithms from 2,048 rows on.
 """
@@ -41,10 +42,10 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from measuring import PeakMemory, in_fresh_process, limit_memory, machine, median, times_of
+from measuring import PeakMemory, figure, in_fresh_process, machine, median, times_of
 
 WIDTH, CLASSES, TEMPERATURE, TILE = 128, 20, 0.1, 512
-ROWS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
+ROWS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 CUDA_ROWS = (*ROWS, 131072, 262144, 524288, 1048576)
 OURS = ("tiled", "tiled bf16", "triton", "triton bf16", "dense")
 PEERS = ("pytorch-metric-learning", "supcontrast", "supcontrast compiled")
@@ -88,14 +89,26 @@ def main() -> None:
                 print(lines[-1], flush=True)
                 if each[-1]["status"] != "ok":
                     full.add(method)
-            _write(given.out, lines)
+            _write(given.out, _merged(given.out, lines))
+    lines = _merged(given.out, lines)
     _write(given.out.with_name(f"{given.out.stem}_growth.csv"), _growth(lines))
     draw(lines, given.out.with_suffix(".svg"))
 
 
+def _merged(path: Path, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These lines in the place of those that are there already, in the table's order."""
+    before: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            before = [each | {key: int(each[key]) for key in ("similarities", "rows")} for each in csv.DictReader(file)]
+    both = {
+        (each["similarities"], each["rows"], (*OURS, *PEERS).index(each["method"])): each for each in before + lines
+    }
+    return [both[place] for place in sorted(both)]
+
+
 def measure(method: str, similarities: int, rows: int, repeats: int) -> dict[str, Any]:
     """One line's worth, in this process."""
-    limit_memory()
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -174,8 +187,9 @@ def _product_rate(device: Any) -> float:
     import torch
 
     tile = TILE if device.type == "cpu" else 8192
-    left, right = (torch.randn(tile, WIDTH, device=device) for _ in range(2))
-    scores, gradient = torch.empty(tile, tile, device=device), torch.zeros(tile, WIDTH, device=device)
+    kind = {"device": device, "dtype": torch.float32 if device.type == "cpu" else torch.bfloat16}
+    left, right = (torch.randn(tile, WIDTH, **kind) for _ in range(2))
+    scores, gradient = torch.empty(tile, tile, **kind), torch.zeros(tile, WIDTH, **kind)
 
     def products() -> None:
         for _ in range(10):
@@ -243,14 +257,9 @@ def _write(path: Path, lines: list[dict[str, Any]]) -> None:
 
 def draw(lines: list[dict[str, Any]], path: Path) -> None:
     """Time and memory against rows, one similarity, both axes logarithmic."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "mscon"
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    colours = dict(zip((*OURS, *PEERS), plt.get_cmap("tab10").colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
+    page = figure(10, 4.2)
+    panels = page.subplots(1, 2)
+    colours = {method: f"C{number}" for number, method in enumerate((*OURS, *PEERS))}
     for panel, key, name in zip(panels, ("median_s", "extra_mb"), ("seconds", "extra memory, MB"), strict=True):
         for method, colour in colours.items():
             points = [
@@ -265,7 +274,7 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
         panel.set_xscale("log", base=2)
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    page.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,25 +27,25 @@ def times_of(work: Callable[[], object], repeats: int, finished: Callable[[], ob
 
 
 def in_fresh_process(
-    script: str, case: Any, *, limit_gb: float, environment: Mapping[str, str] | None = None
+    script: str, case: Any, *, limit_gb: float | None = None, environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What `script --case JSON` prints as JSON on its last line; {"status": …} when it dies of the memory limit."""
-    whole = os.environ | {"BENCHMARK_MEMORY_LIMIT_GB": str(limit_gb)} | dict(environment or {})
+    """What `script --case JSON` prints as JSON on its last line. With a limit, allocations beyond it are refused, so
+    that the machine never swaps, and what dies of that answers {"status": "out of memory"}.
+    """
+
+    def limit() -> None:
+        if limit_gb:
+            resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 2**30),) * 2)
+
     command = [sys.executable, script, "--case", json.dumps(case)]
-    done = subprocess.run(command, env=whole, capture_output=True, text=True, check=False)
+    own = os.environ | dict(environment or {})
+    done = subprocess.run(command, env=own, preexec_fn=limit, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return json.loads(done.stdout.strip().splitlines()[-1])
-    if any(sign in done.stderr for sign in ("can't allocate memory", "MemoryError", "bad_alloc", "out of memory")):
+    signs = ("can't allocate memory", "MemoryError", "bad_alloc", "out of memory")
+    if limit_gb and any(sign in done.stderr for sign in signs):
         return {"status": "out of memory"}
     raise SystemExit(f"{case} failed:\n{done.stderr}")
-
-
-def limit_memory() -> None:
-    """In a fresh process: refuse allocations beyond the limit, so that the machine never swaps."""
-    import resource
-
-    limit = int(float(os.environ.get("BENCHMARK_MEMORY_LIMIT_GB", "16")) * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 class PeakMemory:
@@ -64,6 +65,15 @@ class PeakMemory:
 
 def median(values: list[float]) -> float:
     return statistics.median(values)
+
+
+def figure(width: float, height: float) -> Any:
+    """An empty figure that is saved as the same SVG every time."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "mscon", "font.size": 10})
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def machine() -> dict[str, str | int]:

@@ -42,7 +42,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from measuring import PeakMemory, in_fresh_process, machine, median
+from measuring import PeakMemory, figure, in_fresh_process, machine, median
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -202,7 +202,7 @@ def _extra_mb(case: dict[str, Any]) -> int | None:
     """None for the workers, whose memory is in other processes."""
     if case["method"] == WORKERS:
         return None
-    return round(in_fresh_process(__file__, case, limit_gb=16.0)["extra_mb"])
+    return round(in_fresh_process(__file__, case)["extra_mb"])
 
 
 def extra_memory(*, method: str, size: int, strength: str, batch: int) -> float:
@@ -226,16 +226,13 @@ def _version(method: str) -> str:
 
 def draw(lines: list[dict[str, Any]], path: Path) -> None:
     """Bars of milliseconds, a panel per size, with each length and how many times ours it is written beside it."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "views", "font.size": 10})
     done = [line for line in lines if line["status"] == "ok"]
     sizes, methods = (list(dict.fromkeys(line[key] for line in done)) for key in ("size", "method"))
     colours = {"default": "#2a6f97", "strong": "#d98324"}
-    figure = Figure(figsize=(10, 0.8 + 0.55 * len(methods)), layout="constrained")
-    for axes, size in zip(figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0], sizes, strict=True):
+    page = figure(10, 0.8 + 0.55 * len(methods))
+    for axes, size in zip(page.subplots(1, len(sizes), sharey=True, squeeze=False)[0], sizes, strict=True):
         here = [line for line in done if line["size"] == size]
         for line in here:
             row = methods.index(line["method"]) + (0.2 if line["strength"] == "strong" else -0.2)
@@ -255,11 +252,11 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
         axes.set_xlim(right=1.45 * max(line["median_ms"] for line in here))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    figure.axes[0].set_yticks(range(len(methods)), methods)
-    figure.axes[0].invert_yaxis()
+    page.axes[0].set_yticks(range(len(methods)), methods)
+    page.axes[0].invert_yaxis()
     marks = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    figure.axes[-1].legend(handles=marks, title="strength of the views", loc="lower right", frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    page.axes[-1].legend(handles=marks, title="strength of the views", loc="lower right", frameon=False)
+    page.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Real processes for tests of what several of them do together."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ def in_processes(work: Callable[..., Any], size: int, folder: Path, *arguments: 
 
 def _run(rank: int, work: Callable[..., Any], size: int, store: Path, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    soon = timedelta(seconds=60)  # a deadlock ends
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=soon)
     try:
         torch.save(work(rank, *arguments), _answer(store, rank))
     finally:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mscon import Categorical, MSConLoss, micro_batched
 from mscon.micro_batch import joined, split_rows
 from mscon.objective import MSConOutput, WeightingChoice
+from processes import in_processes
 
 ROWS, WIDTH = 23, 6
 SIZES = (7, 7, 9)
@@ -338,51 +341,77 @@ def test_all_but_the_last_micro_batch_are_kept_from_synchronising(inputs: Tensor
     assert held == [True, True, True, True, False, False], "forward and backward of each micro-batch"
 
 
-TWO_PROCESSES = """
-import sys
-from copy import deepcopy
-import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from mscon import micro_batched
-
-rank, place = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)).double()
-plain, whole = DistributedDataParallel(deepcopy(model)), deepcopy(model)
-model = DistributedDataParallel(model)
-shared = []
-
-def counted(_, bucket):
-    shared.append(bucket.index())
-    return torch.distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda f: f.value()[0] / 2)
-
-model.register_comm_hook(None, counted)
-both = torch.randn(2, 23, 6, dtype=torch.float64)
-loss = lambda z: (z @ z.T).exp().sum().log()
-for _ in range(2):
-    model.zero_grad()
-    shared.clear()
-    micro_batched(model, both[rank].split([7, 7, 9]), loss, no_sync=model.no_sync)
-    assert shared == sorted(set(shared)) and shared, shared
-loss(plain(both[rank])).backward()
-((loss(whole(both[0])) + loss(whole(both[1]))) / 2).backward()
-for ours, theirs, alone in zip(model.parameters(), plain.parameters(), whole.parameters(), strict=True):
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(ours.grad, alone.grad, rtol=1e-12, atol=1e-12)
-torch.distributed.destroy_process_group()
-"""
+def similar_rows(z: Tensor) -> Tensor:
+    return (z @ z.mT).exp().sum().log()
 
 
-def test_two_processes_share_their_gradients_once_a_step(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-c", TWO_PROCESSES]
-    processes = [
-        subprocess.Popen([*arguments, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+def shared_gradients(rank: int) -> None:
+    """Two processes with rows of their own: gradients are those of one process, and are shared once a step."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+    plain, whole, model = DistributedDataParallel(deepcopy(layers)), deepcopy(layers), DistributedDataParallel(layers)
+    shared: list[int] = []
+
+    def counted(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # pyright: ignore[reportPrivateImportUsage]
+        shared.append(bucket.index())
+        return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda f: f.value()[0] / 2)
+
+    model.register_comm_hook(None, counted)
+    both = torch.randn(2, 23, 6, dtype=torch.float64)
+    for _ in range(2):
+        model.zero_grad()
+        shared.clear()
+        micro_batched(model, both[rank].split([7, 7, 9]), similar_rows, no_sync=model.no_sync)
+        assert shared
+        assert shared == sorted(set(shared))
+    similar_rows(plain(both[rank])).backward()
+    ((similar_rows(whole(both[0])) + similar_rows(whole(both[1]))) / 2).backward()
+    for ours, theirs, alone in zip(gradients(model), gradients(plain), gradients(whole), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(ours, alone, rtol=1e-12, atol=1e-12)
+
+
+def shared_buffers(rank: int) -> None:
+    """DDP gives the first process's buffers to all at the start of a step; the gradient is that of a model with
+    those, in both passes.
+    """
+    torch.manual_seed(0)
+    layers = nn.Sequential(spectral_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 4)).double()
+    model, alone = DistributedDataParallel(deepcopy(layers)), deepcopy(layers)
+    if rank:
+        for buffer in model.buffers():
+            buffer.copy_(nn.functional.normalize(torch.randn_like(buffer), dim=0))
+    both = torch.randn(2, 23, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    parts = both[rank].split([7, 7, 9])
+    micro_batched(model, parts, similar_rows, no_sync=model.no_sync)
+    similar_rows(torch.cat([alone(part) for part in parts])).backward()
+    for ours, theirs in zip(gradients(model), gradients(alone), strict=True):
+        dist.all_reduce(theirs)
+        torch.testing.assert_close(ours, theirs / 2, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(model.buffers(), alone.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("work", [shared_gradients, shared_buffers])
+def test_two_processes_share_a_step(work: Callable[[int], None], tmp_path: Path) -> None:
+    in_processes(work, 2, tmp_path)
+
+
+def test_a_step_that_breaks_off_leaves_the_generators_after_it(inputs: Tensor) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_grad_enabled():
+                raise KeyboardInterrupt
+            return x * torch.rand_like(x)
+
+    torch.manual_seed(5)
+    with pytest.raises(KeyboardInterrupt):
+        micro_batched(Broken(), inputs.split(SIZES), lambda z: z.sum())
+    broken = torch.get_rng_state()
+    torch.manual_seed(5)
+    for part in inputs.split(SIZES):
+        torch.rand_like(part)
+    assert torch.equal(broken, torch.get_rng_state())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

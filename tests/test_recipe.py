@@ -55,7 +55,10 @@ def test_overrides_change_any_field() -> None:
         ({"similarities.instance": {}, "training.views_per_item": 1}, "views_per_item of at least 2"),
         ({"training.epochs.more": 1}, "'epochs' is a value, not a table"),
         ({"training.micro_batch": 0}, r"training.micro_batch: .*greater than or equal to 1"),
-        ({"training.micro_batch": 1}, r"training.micro_batch = 1 gives .* a single view .* set model.norm = 'group'"),
+        (
+            {"training.micro_batch": 1},
+            r"a single view at once .* raise training.micro_batch, or set model.norm = 'group'",
+        ),
         ({"training.micro_batch": 2, "training.batch_size": 3, "training.views_per_item": 1}, "a single view"),
         ({"model.norm": "layer"}, "model.norm: .*'batch', 'group' or 'frozen'"),
         ({"model.norm": "frozen"}, "needs statistics to keep: set model.pretrained = true"),

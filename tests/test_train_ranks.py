@@ -1,31 +1,37 @@
 """Training under torchrun: two real processes train the model that one process trains."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 import torch
 from torch import nn
 
 from mscon.build import new_model
+from mscon.checkpoint import latest_checkpoint
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
 
 
-def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
+def launched(recipe: Recipe, folder: Path, size: int, *words: str) -> subprocess.Popen[str]:
     given = folder.with_name(f"{folder.name}.toml")
     given.write_text(recipe.to_toml(), encoding="utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     command = [*launch, "-m", "mscon", "train", str(given), "--out", str(folder), *words]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("trained: ") == 1
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
+    process = launched(recipe, folder, size, *words)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert said.count("trained: ") == 1
     return Run.open(folder)
 
 
@@ -39,6 +45,7 @@ def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> Non
         "training.optimizer": "sgd",
         "training.lr": 0.003,
         "training.batch_size": 32,
+        "objective.weighting": "uncertainty",
     }
     recipe = Recipe.of(tiny, change)
     one = train(recipe, tmp_path / "one")
@@ -58,16 +65,46 @@ def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> Non
                 assert other == pytest.approx(value, rel=1e-3, abs=1e-3), key
 
 
-def test_two_processes_go_on_from_a_checkpoint(tiny: dict, tmp_path: Path) -> None:
-    change = {"training.epochs": 2, "training.batch_size": 32}
-    whole = under_torchrun(Recipe.of(tiny, change), tmp_path / "whole", 2)
-    again = under_torchrun(Recipe.of(tiny, change), tmp_path / "again", 2)
-    first_epoch = sorted(again.checkpoints.glob("step-*.safetensors"))[0]
-    for later in sorted(again.checkpoints.glob("step-*.safetensors"))[1:]:
-        later.unlink()
-    again.model_path.unlink()
-    assert first_epoch.exists()
-    resumed = under_torchrun(Recipe.of(tiny, change), tmp_path / "again", 2, "--resume")
+@pytest.mark.parametrize("change", [{}, {"training.ema": 0.9}], ids=["plain", "averaged"])
+def test_two_processes_stop_together_and_go_on_to_the_same_bits(tiny: dict, change: dict, tmp_path: Path) -> None:
+    recipe = Recipe.of(tiny, {"training.epochs": 2, "training.batch_size": 32, **change})
+    whole = under_torchrun(recipe, tmp_path / "whole", 2)
+    stopped = launched(recipe, tmp_path / "stopped", 2)
+    checkpoints = tmp_path / "stopped" / "checkpoints"
+    while latest_checkpoint(checkpoints) is None:
+        assert stopped.poll() is None, stopped.communicate()[1]
+        sleep(0.02)
+    stopped.send_signal(signal.SIGINT)
+    _, errors = stopped.communicate()
+    assert stopped.returncode != 0
+    assert errors.count("stopped, with a checkpoint. Go on with: torchrun, 2 processes again, -m mscon train") == 1
+    last, before = latest_checkpoint(whole.checkpoints), latest_checkpoint(checkpoints)
+    assert last is not None
+    assert before is not None
+    assert before.name < last.name, "ended before it was stopped"
+    resumed = under_torchrun(recipe, tmp_path / "stopped", 2, "--resume")
     assert resumed.model_path.read_bytes() == whole.model_path.read_bytes()
-    steps = [json.loads(line)["step"] for line in (resumed.folder / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [record["step"] for record in whole.metrics()]
+    held = [[record["total"] for record in run.metrics() if record["kind"] == "val"] for run in (whole, resumed)]
+    assert held[0] == held[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"similarities": {"charcter": {}}}, "Did you mean 'character'"),
+        ({"training.batch_size": 33}, "A batch of 33 items cannot be shared equally by 2 processes"),
+        (
+            {"training.batch_size": 2, "training.views_per_item": 1},
+            "with 2 processes the encoder would see a single view at once",
+        ),
+    ],
+    ids=["label", "share", "statistics"],
+)
+def test_a_mistake_is_told_once_and_ends_all_processes(tiny: dict, change: dict, message: str, tmp_path: Path) -> None:
+    process = launched(Recipe.of(tiny, change), tmp_path / "run", 2)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert " ".join(errors.split()).count(message) == 1
+    assert "monitored_barrier" not in errors
+    assert "mscon/train.py" not in errors, "a traceback"
+    assert not (tmp_path / "run").exists()

@@ -34,11 +34,11 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     *,
-    rng: Tensor | None = None,
+    rng: Tensor,
 ) -> Path:
     """Write modules, optimiser state and the generator's state; remove all but the newest `KEPT` checkpoints.
 
-    `rng` holds the states of several processes' generators, one below the other; this process's when left out.
+    `rng` holds the states of every process's generator, one below the other.
 
     **Raises:** `UserError` when the disk refuses; older checkpoints are then untouched.
     """
@@ -51,7 +51,7 @@ def save_checkpoint(
         tensors |= {
             f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
         }
-    tensors["rng"] = torch.get_rng_state() if rng is None else rng
+    tensors["rng"] = rng
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     path = folder / f"step-{position.step:08d}.safetensors"
     write_whole(path, lambda aside: save_tensors(whole, aside, {"position": json.dumps(vars(position))}))
@@ -66,9 +66,10 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_checkpoint(
-    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, *, rank: int = 0
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, *, rank: int
 ) -> Position:
-    """Put everything back as it was saved, the generator as it was on process `rank`.
+    """Put everything back as it was saved, the generator as it was on process `rank`; a process that was not there
+    before keeps its own.
 
     **Raises:** `UserError` for a file that cannot be read or belongs to another recipe.
     """
@@ -81,9 +82,13 @@ def load_checkpoint(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
         _lay_out_as_parameters(optimizer)
         states = tensors["rng"].view(-1, tensors["rng"].shape[-1])
-        torch.set_rng_state(states[rank % len(states)].clone())
+        if rank < len(states):
+            torch.set_rng_state(states[rank].clone())
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a checkpoint that this run can go on from: {error}") from error
+        raise UserError(
+            f"{path}: not a checkpoint that this run can go on from: {error}. Remove it to go on from the one before,"
+            " or start a new run"
+        ) from error
     return position
 
 

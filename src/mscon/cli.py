@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from mscon import __version__
-from mscon.errors import UserError
+from mscon.errors import ToldElsewhere, UserError
 
 if TYPE_CHECKING:
     from mscon.recipe import Recipe
@@ -122,15 +122,13 @@ def train(
 
     if resume:
         folder = out if out is not None else Path(catalog)
-        recipe = Run.open(folder).recipe
-        if out is not None:
-            _check_same(_recipe(catalog, similarity, ood, image, set_), recipe, folder)
-        elif similarity or ood or image or set_:
+        if out is None and (similarity or ood or image or set_):
             raise UserError("a resumed run keeps its recipe: leave out --similarity, --ood, --image and --set")
+        recipe = _recipe(catalog, similarity, ood, image, set_) if out is not None else Run.open(folder).recipe
     else:
         recipe = _recipe(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of torchrun's processes, one speaks
+    console = Console(quiet=_torchrun("RANK", 0) > 0)
     with TerminalDisplay(console) as display:
         run = run_training(recipe, folder, resume=resume, display=display)
     _say(console, f"trained: {run.model_path}\nnow: mscon evaluate {run.folder}")
@@ -226,6 +224,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from mscon.interrupt import InterruptedRun
 
     errors = Console(stderr=True)
+    rank, processes = _torchrun("RANK", 0), _torchrun("WORLD_SIZE", 1)
     try:
         app(
             sys.argv[1:] if words is None else words,
@@ -235,15 +234,24 @@ def main(words: Sequence[str] | None = None) -> None:
         )
     except CycloptsError:
         sys.exit(USER_ERROR)
+    except ToldElsewhere:
+        sys.exit(USER_ERROR)
     except UserError as error:
-        errors.print("[bold red]error:[/bold red] ", end="")
+        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
         _say(errors, str(error))
         sys.exit(USER_ERROR)
     except InterruptedRun as stop:
-        _say(errors, f"stopped, with a checkpoint. Go on with: mscon train {stop} --resume")
+        again = "mscon train" if processes == 1 else f"torchrun, {processes} processes again, -m mscon train"
+        if rank == 0:
+            _say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _torchrun(name: str, alone: int) -> int:
+    """What torchrun tells each process that it starts; `alone` without it."""
+    return int(os.environ.get(name, alone))
 
 
 def _say(console: Console, text: str) -> None:
@@ -294,22 +302,6 @@ def _overrides(settings: list[str]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"--set {key}: give it a value, as in --set training.epochs=5")
     return {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
-
-
-def _check_same(given: "Recipe", kept: "Recipe", folder: Path) -> None:
-    """A resumed run keeps its recipe: say what differs rather than mix two."""
-    ours, theirs = _flat(given.model_dump(mode="json")), _flat(kept.model_dump(mode="json"))
-    changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
-    if changed:
-        listed = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
-        raise UserError(f"{folder}: the run was started with another recipe ({listed}). Start a new run for it")
-
-
-def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _free_folder(source: str) -> Path:

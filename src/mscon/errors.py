@@ -10,6 +10,10 @@ class UserError(Exception):
     """
 
 
+class ToldElsewhere(UserError):  # noqa: N818 - nobody is told of it
+    """A `UserError` of another process, which tells it; this one only stops."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """A sentence naming the option most like `name`, such as " Did you mean 'colour'?"; empty if none is near."""
     match = get_close_matches(name, list(options), n=1, cutoff=0.5)

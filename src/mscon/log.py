@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch.utils.tensorboard import SummaryWriter
 
 from mscon.checkpoint import Position
-from mscon.objective import MSConOutput
+from mscon.objective import NARROWEST, MSConOutput
 from mscon.prepare import Prepared
 from mscon.run import Run
 
@@ -39,7 +39,8 @@ class Log:
         self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step + 1) if writes else None
         self.terms = TermMeans()
         self.before, self.began = at.seconds, perf_counter()
-        self.mark, self.steps, self.total = perf_counter(), 0, 0.0
+        self.start = self.last = perf_counter()  # of the steps since the last record, and of the step just taken
+        self.steps, self.total = 0, 0.0
 
     @property
     def seconds(self) -> float:
@@ -51,17 +52,17 @@ class Log:
         self.terms.add(out)
         self.steps += 1
         self.total += float(out.total.detach())
+        self.last = perf_counter()
         if at.step % LOG_STEPS == 0:
-            now = perf_counter()
             record = {"kind": "train", "step": at.step, "epoch": epochs, "total": self.total / self.steps, "lr": rate}
-            record |= {"images_per_second": self.steps * self.items / (now - self.mark), "seconds": self.seconds}
+            record |= {"images_per_second": self.steps * self.items / (self.last - self.start), "seconds": self.seconds}
             self._write(record | {"terms": self.terms.take()})
-            self.mark, self.steps, self.total = now, 0, 0.0
+            self.start, self.steps, self.total = self.last, 0, 0.0
 
     def validated(self, at: Position, terms: dict[str, dict[str, float | None]], score: float | None) -> None:
         """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors."""
         self._write({"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms})
-        self.mark = perf_counter()
+        self.start += perf_counter() - self.last  # what came since the last step is no time of training
 
     def close(self) -> None:
         """Flush what is not on the disk yet."""
@@ -119,7 +120,7 @@ class TermMeans:
             "floor": floor,
             "chance": chance,
             "excess": loss - floor,
-            "relative_excess": (loss - floor) / (chance - floor) if chance > floor else None,
+            "relative_excess": (loss - floor) / (chance - floor) if chance - floor > NARROWEST * chance else None,
             "weight": weight,
             "anchors": anchors / self.batches,
         }

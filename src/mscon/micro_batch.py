@@ -5,12 +5,13 @@ gradient with respect to the projections z it is one: dL/dθ = Σ_k (∂z_k/∂�
 2021, arXiv 2101.06983).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mscon.objective import MSConOutput
 
@@ -73,13 +74,14 @@ def micro_batched(
         return out
 
     devices = sorted({each.device.index for each in model.parameters() if each.is_cuda})
-    buffers, states, parts = _Buffers(model), [], []
-    with torch.no_grad():
+    states, parts = [], []
+    with torch.no_grad(), _buffers_at_first_call(model) as buffers:
         for entry in micro_batches:
             states.append(_random_state(devices))
             parts.append(model(prepare(entry)))
     torch.clear_autocast_cache()  # older torch keeps weights there that were cast without a graph: no gradient passes
-    buffers.put_back()
+    for each in buffers:
+        each.put_back()
 
     sizes = [len(_tensors(part)[0]) for part in parts]
     projections = joined(parts)
@@ -91,17 +93,19 @@ def micro_batched(
     gradients = [None if each.grad is None else each.grad.split(sizes) for each in _tensors(projections)]
     after = _random_state(devices)
 
-    for number, entry in enumerate(micro_batches):
-        with no_sync() if number < len(micro_batches) - 1 else nullcontext():
-            _set_random_state(states[number], devices)
-            pairs = [
-                (z, gradient[number])
-                for z, gradient in zip(_tensors(model(prepare(entry))), gradients, strict=True)
-                if gradient is not None and z.requires_grad
-            ]
-            if pairs:
-                backward(_Given.apply(*[g for _, g in pairs], *[z for z, _ in pairs]))
-    _set_random_state(after, devices)
+    try:
+        for number, entry in enumerate(micro_batches):
+            with no_sync() if number < len(micro_batches) - 1 else nullcontext():
+                _set_random_state(states[number], devices)
+                pairs = [
+                    (z, gradient[number])
+                    for z, gradient in zip(_tensors(model(prepare(entry))), gradients, strict=True)
+                    if gradient is not None and z.requires_grad
+                ]
+                if pairs:
+                    backward(_Given.apply(*[g for _, g in pairs], *[z for z, _ in pairs]))
+    finally:
+        _set_random_state(after, devices)
     return out
 
 
@@ -135,6 +139,23 @@ class _Given(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
         return (*(None for _ in ctx.gradients), *ctx.gradients)
+
+
+@contextmanager
+def _buffers_at_first_call(model: nn.Module) -> Generator[list["_Buffers"]]:
+    """The model's buffers as its first forward pass within finds them: DDP gives those of one process to all first."""
+    inner = next((each.module for each in model.modules() if isinstance(each, DistributedDataParallel)), model)
+    taken: list[_Buffers] = []
+
+    def take(*_: Any) -> None:
+        if not taken:
+            taken.append(_Buffers(inner))
+
+    hook = inner.register_forward_pre_hook(take)
+    try:
+        yield taken
+    finally:
+        hook.remove()
 
 
 class _Buffers:

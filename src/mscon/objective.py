@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,10 @@ WeightingChoice = Literal["equal", "uncertainty", "excess"] | Mapping[str, float
 """A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
 
 
+NARROWEST = 1e-5
+"""Of the chance's loss: where the floor is no further below it, float32 cannot tell the two apart."""
+
+
 @dataclass(frozen=True)
 class Term:
     """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last three.
@@ -34,8 +38,8 @@ class Term:
     - `floor`: the least value that loss can take: the mean entropy of the targets.
     - `chance`: the loss of an anchor that ranks all others alike.
     - `excess`: loss − floor, the mean KL(q ‖ p) ≥ 0.
-    - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN where chance equals the
-      floor.
+    - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN without anchors, and where
+      chance is no higher than the floor, all of the batch being alike.
     - `weight`: what the loss was multiplied by.
     - `anchors`: how many rows had a label and a positive.
     """
@@ -97,6 +101,9 @@ class MSConLoss(nn.Module):
             raise ValueError("MSConLoss needs at least one similarity")
         self.similarities = dict(similarities)
         names = list(self.similarities)
+        for name, each in self.similarities.items():
+            if isinstance(each, type) or not isinstance(cast(object, each), Similarity):
+                raise ValueError(f"similarities[{name!r}] must be a similarity, such as Categorical(), not {each!r}")
         if isinstance(temperature, Mapping):
             _same_names("temperature", temperature, names)
             self.temperature = {name: float(temperature[name]) for name in names}
@@ -164,7 +171,7 @@ class MSConLoss(nn.Module):
         loss = torch.stack([each.mean for each in losses])
         floor = torch.stack([each.mean_floor for each in losses])
         if ranks:
-            loss, floor = ranks.sum_of_shares(torch.stack([loss, floor]))
+            loss, floor = ranks.sum_of_shares(loss), ranks.sum(floor)
         return BatchTerms(
             loss=loss,
             floor=floor,
@@ -187,6 +194,8 @@ def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
                 return Excess(len(names))
             case _:
                 raise ValueError(f"weighting must be equal, uncertainty, excess, a mapping or a module, not {choice!r}")
+    if not isinstance(cast(object, choice), Fixed | Uncertainty | Excess):
+        raise ValueError(f"weighting must be equal, uncertainty, excess, a mapping or a module, not {choice!r}")
     if choice.similarities != len(names):
         raise ValueError(f"the weighting is for {choice.similarities} similarities, there are {len(names)}")
     return choice
@@ -195,7 +204,7 @@ def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
 def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Term]:
     excess = batch.loss.detach() - batch.floor
     span = batch.chance - batch.floor
-    relative = excess / span.where((span > 0) & (batch.anchors > 0), float("nan"))
+    relative = excess / span.where((span > NARROWEST * batch.chance) & (batch.anchors > 0), float("nan"))
     return {
         name: Term(
             loss=batch.loss[c],
@@ -216,6 +225,8 @@ def _check_rows(name: str, z: Tensor, values: Tensor) -> None:
             f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
             f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
         )
+    if z.device != values.device:
+        raise ValueError(f"projections[{name!r}] are on {z.device}, labels[{name!r}] on {values.device}")
 
 
 def _check_equal_rows(projections: list[Tensor]) -> None:

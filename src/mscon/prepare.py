@@ -85,12 +85,13 @@ def prepare(
 def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_size: int = 1) -> Batches:
     """The training split's batches, or process `rank`'s part of each when there are `world_size` of them.
 
-    **Raises** `UserError` for a batch larger than what there is to train on, or that cannot be shared out equally.
+    **Raises** `UserError` for a batch larger than what there is to train on, one that cannot be shared out equally, and
+    more processes than a share of the batch or of the held-out items goes round.
     """
     settings = recipe.training
     rows = torch.from_numpy(data.split.train)
     random = settings.sampler == "random"
-    return Batches(
+    batches = Batches(
         rows,
         settings.batch_size,
         settings.seed,
@@ -99,6 +100,13 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
         rank=rank,
         world_size=world_size,
     )
+    if len(data.split.val) < world_size:
+        raise UserError(f"{len(data.split.val)} held-out items cannot be shared by {world_size} processes: start fewer")
+    try:
+        recipe.check_batch_statistics(world_size)
+    except ValueError as error:
+        raise UserError(f"with {world_size} processes {error}") from None
+    return batches
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:

@@ -188,7 +188,7 @@ class Recipe(_Section):
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
         if self.model.norm == "frozen" and not self.model.pretrained:
             raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
-        self._check_micro_batch()
+        self.check_batch_statistics()
         for name, each in self.similarities.items():
             try:
                 _ = self._limited(each)
@@ -197,14 +197,15 @@ class Recipe(_Section):
                 raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
 
-    def _check_micro_batch(self) -> None:
+    def check_batch_statistics(self, processes: int = 1) -> None:
+        """**Raises** `ValueError` if one of so many processes would take batch statistics from a single view."""
         settings = self.training
-        rows = settings.batch_size * settings.views_per_item
+        rows = settings.batch_size // processes * settings.views_per_item
         parts = -(-rows // settings.micro_batch) if settings.micro_batch else 1
         if self.model.norm == "batch" and rows // parts < 2:
             raise ValueError(
-                f"training.micro_batch = {settings.micro_batch} gives the encoder a single view to take batch"
-                " statistics from: raise it, or set model.norm = 'group'"
+                "the encoder would see a single view at once and take batch statistics from it: raise"
+                f" training.{'micro_batch' if settings.micro_batch else 'batch_size'}, or set model.norm = 'group'"
             )
 
     def is_instance(self, name: str) -> bool:

@@ -51,6 +51,16 @@ class Run:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
         return cls(folder, recipe, labels)
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """**Raises** `UserError` that says what differs, if this run was started with another recipe."""
+        ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(self.recipe.model_dump(mode="json"))
+        changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+        if changed:
+            listed = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
+            raise UserError(
+                f"{self.folder}: the run was started with another recipe ({listed}). Start a new run for it"
+            )
+
     @property
     def model_path(self) -> Path:
         """The weights that the run keeps."""
@@ -93,6 +103,13 @@ class Run:
         """Drop what was logged after `step`: a resumed training logs it again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(kept))
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _json(content: Any) -> str:

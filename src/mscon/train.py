@@ -1,12 +1,13 @@
 """Training, to be read from top to bottom: catalog → views → encoder → heads → objective → one step, and again.
 
 Everything that chance decides is a pure function of the seed and the step (batches, views) or kept in the checkpoint
-(dropout), so a run that was stopped and resumed ends, on a CPU, with the same bits as one that never was.
+(dropout), so a run that was stopped and resumed ends, on a CPU, with the same bits as one that never was; with several
+processes, if they are as many again, up to the order in which gradients are added up among them.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from mscon.data.views import ViewParameters, apply_views, draw_views
+from mscon.data.batches import Batches
+from mscon.data.views import apply_views, draw_views
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
@@ -27,6 +29,7 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import MSConModel
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.prepare import Prepared, prepare, training_batches
+from mscon.processes import any_process, each_process, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 
@@ -36,7 +39,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
 
     **Arguments:**
 
-    - `recipe`: what to train; with `resume`, it must equal the run's own.
+    - `recipe`: what to train; with `resume`, the run's own.
     - `folder`: the run's folder; made if it is not there.
     - `resume`: go on from the run's last checkpoint, or from the start when there is none.
     - `display`: told of progress.
@@ -45,24 +48,21 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
 
     **Raises:**
 
-    - `UserError`: the catalog or the recipe cannot be used, the loss is not finite any more, or the disk is full.
+    - `UserError`: the catalog or the recipe cannot be used, or is not that of the run to resume; the loss is not finite
+      any more; the disk is full.
     - `InterruptedRun`: SIGINT or SIGTERM came; resume to go on.
     """
-    if not resume and (folder / "recipe.toml").exists():
-        raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
     settings = recipe.training
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
     first = fabric.is_global_zero  # of the processes that train together, the one that writes and shows
     display = display if first else None
-    kept_run = Run.open(folder) if resume else None
-    with fabric.rank_zero_first():  # what it decodes, the others find decoded
-        labels, progress = kept_run.labels if kept_run else None, display.decoding if display else None
-        data = prepare(recipe, labels=labels, progress=progress)
-    train_batches = training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
+    # What the first process decodes and downloads, the others find there.
+    kept_run, data, train_batches = each_process(fabric, partial(_begin, recipe, folder, resume, fabric, display))
 
     torch.manual_seed(settings.seed)
-    model = new_model(recipe, pretrained=recipe.model.pretrained).to(memory_format=torch.channels_last)
+    model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
+    model = model.to(memory_format=torch.channels_last)
     if not first:
         torch.manual_seed(settings.seed + fabric.global_rank)  # or dropout would be the same on every process
     loss_fn = new_objective(recipe)
@@ -83,9 +83,9 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
         fabric.to_device(part)
-    last = latest_checkpoint(run.checkpoints)
-    rank = fabric.global_rank
-    at = load_checkpoint(last, parts, optimizer, rank=rank) if last else Position(epoch=0, batch=0, step=0)
+    at = each_process(fabric, partial(_go_on, run, parts, optimizer, fabric.global_rank))
+    if any_process(fabric, at.step != fabric.broadcast(at.step)):
+        raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
         run.cut_metrics(at.step)
     steps = settings.epochs * len(train_batches)
@@ -125,7 +125,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                     average.update_parameters(model)
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
                 log.step(at, out, rate=optimizer.param_groups[0]["lr"], epochs=epoch + (batch + 1) / len(train_batches))
-                if _any_process(fabric, stopped()):
+                if any_process(fabric, stopped()):
                     save(at)
                     raise InterruptedRun(folder)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
@@ -140,6 +140,25 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     log.close()
     fabric.barrier()  # the model is there for every process
     return run
+
+
+def _begin(
+    recipe: Recipe, folder: Path, resume: bool, fabric: Fabric, display: Display | None
+) -> tuple[Run | None, Prepared, Batches]:
+    """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
+    if not resume and (folder / "recipe.toml").exists():
+        raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
+    run = Run.open(folder) if resume else None
+    if run:
+        run.check_recipe(recipe)
+    data = prepare(recipe, labels=run.labels if run else None, progress=display.decoding if display else None)
+    return run, data, training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
+
+
+def _go_on(run: Run, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, rank: int) -> Position:
+    """Everything as the last checkpoint has it; the very start when there is none."""
+    last = latest_checkpoint(run.checkpoints)
+    return load_checkpoint(last, parts, optimizer, rank=rank) if last else Position(epoch=0, batch=0, step=0)
 
 
 def _views(
@@ -159,20 +178,13 @@ def _views(
 
     def views(rows: Tensor) -> Tensor:
         images = torch.from_numpy(data.pixels.array[item[rows].numpy()]).permute(0, 3, 1, 2).to(fabric.device)
-        these = {each.name: getattr(drawn, each.name)[places[rows]] for each in fields(drawn)}
-        return apply_views(images, ViewParameters(**these))
+        return apply_views(images, drawn[places[rows]])
 
     values = {
         name: item if recipe.is_instance(name) else torch.from_numpy(data.values[name])[item]
         for name in recipe.similarities
     }
     return views, {name: each.to(fabric.device) for name, each in values.items()}
-
-
-def _any_process(fabric: Fabric, answer: bool) -> bool:
-    """Whether any process answers yes: all have to stop after the same step."""
-    answers = fabric.all_reduce(torch.tensor(float(answer), device=fabric.device), reduce_op="sum")
-    return bool(cast(Tensor, answers) > 0)
 
 
 @torch.inference_mode()
@@ -184,6 +196,7 @@ def _validate(
     Whole batches only, each shared out among the processes: what is left over does not count. None when no similarity
     has a positive there.
     """
+    share_buffers(fabric, model)  # the model that is kept is the first process's
     model.eval()
     loss_fn.eval()
     world = fabric.world_size
@@ -196,7 +209,7 @@ def _validate(
         micro_batches = split_rows(len(items) * recipe.training.views_per_item, recipe.training.micro_batch)
         with fabric.autocast():
             projections = joined([model(views(rows)) for rows in micro_batches])
-        out = loss_fn(projections, values)
+        out = loss_fn({name: z.float() for name, z in projections.items()}, values)  # as in training
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
     loss_fn.train()

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mscon.contrast import LabelTargets, contrastive_loss, simclr_loss, supcon_loss
+from mscon.contrast import (
+    LabelTargets,
+    check_engine,
+    contrastive_loss,
+    product_precision,
+    simclr_loss,
+    supcon_loss,
+)
 from mscon.contrast.tiled import tiled_push
 
 ENGINES = ["dense", "tiled"]
@@ -102,10 +109,20 @@ def test_gradient_equals_finite_differences(engine: str, temperature: float) -> 
 
 
 def test_second_derivative_of_the_tiled_engine_is_refused() -> None:
-    z, labels = batch(6, 2, missing=0.0)
-    loss = contrastive_loss(z.requires_grad_(), LabelTargets.of(labels), engine="tiled").mean
-    with pytest.raises(RuntimeError, match="take engine='dense' for second derivatives"):
-        torch.autograd.grad(loss, z, create_graph=True)
+    z = torch.nn.functional.normalize(batch(6, 2)[0], dim=1).requires_grad_()
+    (push,) = tiled_push([z], temperatures=[0.1])
+    with pytest.raises(RuntimeError, match="the tiled engine is differentiable once: take engine='dense'"):
+        torch.autograd.grad(push.sum(), z, create_graph=True)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1])
+def test_a_row_alone_in_its_head_has_no_push_and_no_gradient(temperature: float) -> None:
+    z = torch.nn.functional.normalize(batch(1, 1)[0], dim=1).requires_grad_()
+    (push,) = tiled_push([z], temperatures=[temperature])
+    push.sum().backward()
+    assert push.tolist() == [-math.inf]
+    assert z.grad is not None
+    assert not z.grad.any()
 
 
 @given(
@@ -194,6 +211,7 @@ def test_autocast_multiplies_in_bfloat16_and_stays_close(temperature: float) -> 
     assert values.dtype == torch.float32
     assert (values - exact).abs().max() <= 2**-8 / temperature
     assert (gradient - exact_gradient).norm() <= 2**-6 * exact_gradient.norm()
+    assert torch.equal(values, exact) is not torch.cpu.get_capabilities().get("amx_bf16", False)
     assert torch.equal(values, again)
     assert torch.equal(gradient, gradient_again)
 
@@ -213,19 +231,56 @@ def test_below_a_temperature_of_0_05_autocast_changes_nothing(engine: str) -> No
     assert torch.equal(leaf_inside.grad, leaf.grad)
 
 
-def test_torchs_own_setting_is_heeded_and_left_as_it_was() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_torchs_own_setting_is_heeded_and_left_as_it_was(engine: str) -> None:
     z, labels = batch(900, 5, d=64)
-    exact = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled").loss
+
+    def losses(temperature: float) -> Tensor:
+        return contrastive_loss(z.float(), LabelTargets.of(labels), engine=engine, temperature=temperature).loss  # pyright: ignore
+
+    exact, exact_low = losses(0.1), losses(0.04)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        coarse = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled").loss
-        low = contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled", temperature=0.04).loss
+        coarse, low = losses(0.1), losses(0.04)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
     assert (coarse - exact).abs().max() <= 2**-8 / 0.1
-    assert torch.equal(low, contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled", temperature=0.04).loss)
+    assert torch.equal(low, exact_low)
+
+
+def test_a_setting_that_was_inherited_goes_on_being_inherited() -> None:
+    z, labels = batch(300, 5)
+    matmul, before = torch.backends.mkldnn.matmul, torch.backends.fp32_precision  # pyright: ignore
+    matmul.fp32_precision = "none"
+    try:
+        torch.backends.fp32_precision = "bf16"  # pyright: ignore
+        contrastive_loss(z.float(), LabelTargets.of(labels), engine="tiled", temperature=0.04)
+        assert matmul.fp32_precision == "bf16"
+        torch.backends.fp32_precision = "ieee"  # pyright: ignore
+        assert matmul.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = before  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast", "temperature", "expected"),
+    [
+        (torch.float64, torch.bfloat16, 0.1, "float64"),
+        (torch.float32, None, 0.1, "float32"),
+        (torch.float32, torch.bfloat16, 0.05, "bfloat16"),
+        (torch.float32, torch.bfloat16, 0.049, "float32"),
+        (torch.float32, torch.float16, 0.1, "float32"),
+        (torch.bfloat16, None, 0.1, "bfloat16"),
+        (torch.float16, None, 0.1, "float32"),
+    ],
+)
+def test_precision_follows_dtype_autocast_and_temperature(
+    dtype: torch.dtype, autocast: torch.dtype | None, temperature: float, expected: str
+) -> None:
+    with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+        assert product_precision(torch.ones(2, 3, dtype=dtype), temperature) == expected
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -285,12 +340,6 @@ def test_floor_is_the_entropy_of_the_targets_and_the_loss_never_falls_below_it()
     assert float(losses.chance) == pytest.approx(math.log(int((labels >= 0).sum()) - 1))
 
 
-def test_mean_target_is_the_matrix_times_the_projections() -> None:
-    z, labels = batch(50, 4)
-    targets = LabelTargets.of(labels)
-    torch.testing.assert_close(targets.mean_target(z[targets.rows]), targets.matrix() @ z[targets.rows])
-
-
 def test_codes_may_be_large_sparse_and_of_any_negative() -> None:
     z, _ = batch(6, 1)
     sparse = torch.tensor([10**15, 3, 10**15, 3, -7, -1])
@@ -302,6 +351,8 @@ def test_simclr_is_supcon_with_the_item_as_label() -> None:
     torch.testing.assert_close(simclr_loss(z, views=3), supcon_loss(z, torch.tensor([0, 1, 2, 3] * 3)))
     with pytest.raises(ValueError, match="12 rows are not 5 views"):
         simclr_loss(z, views=5)
+    with pytest.raises(ValueError, match="views must be 2 or more"):
+        simclr_loss(z, views=1)
 
 
 def test_supcon_equals_pytorch_metric_learning_when_every_anchor_has_a_positive() -> None:
@@ -315,5 +366,15 @@ def test_bad_settings_are_refused() -> None:
     z, labels = batch(4, 2)
     with pytest.raises(ValueError, match="temperature must be positive"):
         supcon_loss(z, labels, temperature=0.0)
-    with pytest.raises((ValueError, TypeError), match="engine"):
-        contrastive_loss(z, LabelTargets.of(labels), engine="fast")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="engine"):
+        check_engine("fast")
+    for wrong in (labels[:2], torch.cat([labels, labels])):
+        with pytest.raises(ValueError, match=f"4 projections but labels for {len(wrong)} rows: repeat the labels"):
+            contrastive_loss(z, LabelTargets.of(wrong))
+
+
+def test_labels_that_are_no_integer_codes_are_refused() -> None:
+    # Without the type checks that are on in this process, as a user would meet it.
+    code = "import torch, mscon; mscon.supcon_loss(torch.randn(4, 2), torch.tensor([True, False, True, True]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "labels must be integer codes, -1 where one is missing, not torch.bool" in done.stderr

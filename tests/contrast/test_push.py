@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mscon.contrast.push import takes_dense
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.similarity import Categorical
 
-pytest.importorskip("triton")
+with_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed here")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -27,6 +28,7 @@ def step(engine: str, widths: dict[str, int], n: int = 90) -> tuple[MSConOutput,
     return out, [each.grad for each in z.values() if each.grad is not None]
 
 
+@with_triton
 def test_the_objective_is_the_same_through_the_kernels() -> None:
     widths = {"a": 16, "b": 16, "c": 40}
     (expected, gradients), (ours, our_gradients) = step("dense", widths), step("triton", widths)
@@ -35,11 +37,13 @@ def test_the_objective_is_the_same_through_the_kernels() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+@with_triton
 def test_what_the_kernels_do_not_take_says_what_does() -> None:
     with pytest.raises(ValueError, match="up to 256 columns, not 300: take engine='tiled'"):
         step("triton", {"a": 16, "b": 16, "c": 300})
 
 
+@with_triton
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device for them here")
 def test_without_a_device_for_them_the_kernels_are_refused() -> None:
     code = "import torch, mscon; mscon.supcon_loss(torch.randn(9, 4), torch.zeros(9).long(), engine='triton')"
@@ -48,6 +52,7 @@ def test_without_a_device_for_them_the_kernels_are_refused() -> None:
     assert "engine 'triton' needs a CUDA device of compute capability 8.0 or more" in done.stderr
 
 
+@with_triton
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the interpreter, whose device has no limits of its own")
 def test_unasked_the_kernels_are_left_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
     from mscon.contrast import triton_push

@@ -5,16 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from torch import Tensor
 
-from mscon.data.views import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    ViewSettings,
-    augment,
-    draw_views,
-    normalize,
-)
+from images import colours, photographs
+from mscon.data.views import ViewSettings, augment, draw_views, normalize
 
 OFF = ViewSettings(scale=(1.0, 1.0), flip=0.0, brightness=0.0, contrast=0.0)
 STRONG = ViewSettings(
@@ -22,21 +15,8 @@ STRONG = ViewSettings(
 )
 
 
-def photographs(n: int = 6, height: int = 24, width: int = 24) -> Tensor:
-    """Smooth colour images with every value far enough from 0 and 255 to stay inside under small changes."""
-    coarse = torch.rand(n, 3, 4, 4, generator=seeded(7))
-    fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-    return (60 + 110 * fine).round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
-
-
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def colours(views: Tensor) -> Tensor:
-    """Normalised views back in [0, 1]."""
-    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return views * std + mean
 
 
 def test_settings_that_change_nothing_give_the_normalised_images_bit_for_bit():
@@ -71,13 +51,6 @@ def test_a_flip_of_probability_one_mirrors_every_image():
 def test_a_grey_of_probability_one_drops_all_colour():
     views = colours(augment(photographs(), OFF.model_copy(update={"grey": 1.0}), generator=seeded(0)))
     torch.testing.assert_close(views, views[:, :1].expand_as(views), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [None, 13])
-def test_several_views_are_one_view_of_the_repeated_images_bit_for_bit(size: int | None):
-    images = photographs()
-    expected = augment(images.repeat(3, 1, 1, 1), STRONG, generator=seeded(0), size=size)
-    assert torch.equal(augment(images, STRONG, generator=seeded(0), views=3, size=size), expected)
 
 
 def test_one_seed_gives_the_same_bits_and_another_gives_others():

@@ -21,10 +21,10 @@ from mscon.contrast.loss import (
     supcon_loss,
 )
 from mscon.contrast.precision import Precision, product_precision
-from mscon.contrast.pull import unit_rows
 from mscon.contrast.push import Engine, check_engine
 from mscon.contrast.ranks import Ranks, Shares
 from mscon.contrast.targets import LabelTargets, Targets
+from mscon.contrast.unit import unit_rows
 
 __all__ = [
     "AnchorLosses",

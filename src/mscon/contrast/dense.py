@@ -19,7 +19,8 @@ def dense_loss(
 
     **Returns:** one value per row of `own`, in z's dtype. O(M·N) memory.
     """
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)[own]
+    place = torch.arange(len(z), device=z.device)
+    itself = place[own].unsqueeze(1) == place
     scores = z[own] @ z.mT / temperature
     log_p = scores.masked_fill(itself, float("-inf")).log_softmax(dim=1)
     return -(q * log_p.masked_fill(itself, 0.0)).sum(dim=1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
 from math import log
 
 import torch
@@ -10,11 +9,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mscon.contrast.dense import dense_loss
-from mscon.contrast.precision import Precision, product_precision
-from mscon.contrast.pull import pull, unit_rows
+from mscon.contrast.precision import Precision, product_precision, products
+from mscon.contrast.pull import pull
 from mscon.contrast.push import Engine, check_engine, push, takes_dense
-from mscon.contrast.ranks import Shares
+from mscon.contrast.ranks import Shares, numbers
 from mscon.contrast.targets import LabelTargets, Targets
+from mscon.contrast.unit import unit_rows
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,13 @@ def contrastive_loss(
     without a positive is no anchor but still a negative to others. With no anchor at all, every loss is 0 and so is
     the gradient.
 
-    **Raises:** `ValueError` for a temperature that is not positive, or an engine that is unknown or cannot serve here.
+    **Raises:** `ValueError` for a temperature that is not positive, targets of another number of rows, or an engine
+    that is unknown or cannot serve here.
     """
     if not temperature > 0.0:
         raise ValueError(f"temperature must be positive, not {temperature}")
+    if targets.batch != len(z):
+        raise ValueError(f"{len(z)} projections but labels for {targets.batch} rows: repeat the labels for every view")
     check_engine(engine)
     head = Head(unit_rows(z), targets, temperature, product_precision(z, temperature))
     return contrastive_losses([head], engine=engine)[0]
@@ -112,18 +115,16 @@ def contrastive_losses(
     **Returns:** losses per similarity, for this process's rows.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
-    quadratic = [each.count >= 2 and not takes_dense(engine, each.count) for each in labelled]
-    through_push = list(compress(labelled, quadratic))
-    pushes = iter(
-        push(
-            [each.z for each in through_push],
-            temperatures=[each.head.temperature for each in through_push],
-            precisions=[each.head.precision for each in through_push],
-            engine=engine,
-            ranks=shares.ranks if shares else None,
-        )
+    large = {c: each for c, each in enumerate(labelled) if each.count >= 2 and not takes_dense(engine, each.count)}
+    pushes = push(
+        [each.z for each in large.values()],
+        temperatures=[each.head.temperature for each in large.values()],
+        precisions=[each.head.precision for each in large.values()],
+        engine=engine,
+        ranks=shares.ranks if shares else None,
     )
-    return [each.losses(next(pushes) if has_push else None) for each, has_push in zip(labelled, quadratic, strict=True)]
+    pushed = dict(zip(large, pushes, strict=True))
+    return [each.losses(pushed.get(c)) for c, each in enumerate(labelled)]
 
 
 @dataclass(frozen=True)
@@ -148,20 +149,21 @@ class _Labelled:
         if shares is None:
             return cls(head, z, slice(0, len(labelled)), labelled, len(head.z))
         mine = shares.own
-        first, last = (int((labelled < edge).sum()) for edge in (mine.start, mine.stop))
+        edges = torch.searchsorted(labelled, labelled.new_tensor([mine.start, mine.stop]))
+        first, last = numbers(edges)
         return cls(head, z, slice(first, last), labelled[first:last] - mine.start, mine.stop - mine.start)
 
     @property
     def count(self) -> int:
         return len(self.z)
 
-    def losses(self, push: Tensor | None) -> AnchorLosses:
-        """With `push` of all labelled rows; the dense engine needs none."""
+    def losses(self, pushed: Tensor | None) -> AnchorLosses:
+        """With push of all labelled rows; the dense engine needs none."""
         targets, z, own = self.head.targets, self.z, self.own
         if self.count < 2:
             loss, floor = z[own].sum(dim=1) * 0.0, z.new_zeros(own.stop - own.start)
         else:
-            loss, floor = self._loss(push), targets.floor[own].to(z.dtype)
+            loss, floor = self._loss(pushed), targets.floor[own].to(z.dtype)
         anchors = targets.anchors[own]
         return AnchorLosses(
             loss=self._placed(loss.where(anchors, 0.0)),
@@ -171,12 +173,12 @@ class _Labelled:
             count=targets.anchors.sum(),
         )
 
-    def _loss(self, push: Tensor | None) -> Tensor:
+    def _loss(self, pushed: Tensor | None) -> Tensor:
         targets, z, own, temperature = self.head.targets, self.z, self.own, self.head.temperature
-        with torch.autocast(z.device.type, enabled=False):
-            if push is None:
+        with products(z.device, "float64" if z.dtype == torch.float64 else "float32"):
+            if pushed is None:
                 return dense_loss(z, targets.matrix(own).to(z.dtype), temperature=temperature, own=own)
-            return push[own] - pull(z, targets, own) / temperature
+            return pushed[own] - pull(z, targets, own) / temperature
 
     def _placed(self, values: Tensor) -> Tensor:
         if len(values) == self.rows:
@@ -200,10 +202,12 @@ def simclr_loss(
 ) -> Float[Tensor, ""]:
     """SimCLR's NT-Xent (Chen et al. 2020, arXiv 2002.05709): the other views of the same item are the positives.
 
-    Rows are ordered view by view: row i and row i + N/views are views of one item. **Raises** `ValueError` if N is no
-    multiple.
+    Rows are ordered view by view: row i and row i + N/views are views of one item. **Raises** `ValueError` for fewer
+    than two views, and if N is no multiple.
     """
-    if views < 1 or len(z) % views:
+    if views < 2:
+        raise ValueError("a view needs another one of its item to be pulled toward: views must be 2 or more")
+    if len(z) % views:
         raise ValueError(f"{len(z)} rows are not {views} views of the same number of items")
     items = torch.arange(len(z) // views, device=z.device).repeat(views)
     return supcon_loss(z, items, temperature=temperature, engine=engine)

@@ -11,7 +11,7 @@ Precision = Literal["float64", "float32", "tf32", "bfloat16"]
 """Of the products' inputs; their sums are kept in float32 or, for float64, in float64."""
 
 COARSEST_TEMPERATURE = 0.05
-"""Below it no bfloat16: a rounded product is off by up to 0.001 or so, and that is divided by τ."""
+"""Below it no bfloat16: a rounded product of unit rows is off by 2⁻⁸ at worst, and that is divided by τ."""
 
 
 def product_precision(z: Tensor, temperature: float) -> Precision:
@@ -52,7 +52,9 @@ def products(device: torch.device, precision: Precision) -> Generator[None]:
             yield
         finally:
             if changes:
-                backend.fp32_precision = before
+                backend.fp32_precision = "none"  # what is inherited stays inherited
+                if _setting(device.type) != before:
+                    backend.fp32_precision = before
 
 
 def _backend(device: str) -> Any:

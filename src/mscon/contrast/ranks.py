@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 
@@ -32,7 +32,7 @@ class Ranks:
         """How many rows each process holds, this one `count`; a collective call, as all below."""
         counts = torch.zeros(self.size, dtype=torch.int64, device=device)
         counts[self.rank] = count
-        return Shares(self, tuple(int(each) for each in self.sum(counts)))
+        return Shares(self, tuple(numbers(self.sum(counts))))
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, without gradient."""
@@ -41,8 +41,9 @@ class Ranks:
         return values
 
     def sum_of_shares(self, values: Tensor) -> Tensor:
-        """The sum over all processes; its gradient is that of this process's own summand."""
-        return values + (self.sum(values) - values.detach())
+        """The sum over all processes, the same bits on each; its gradient is that of this process's own summand."""
+        total: Tensor = _SumOfShares.apply(self, values)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
+        return total
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,16 @@ class Shares:
         return torch.cat([whole[rank, :count] for rank, count in enumerate(self.counts)])
 
 
+class _SumOfShares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ranks: Ranks, values: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ranks.sum(values)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None, upstream
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shares: Shares, *parts: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -105,11 +116,18 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():  # the collective below would cut the graph without a word
+            raise RuntimeError("a batch over several processes is differentiable once: take one process")
         shares: Shares = ctx.shares
         # One collective for all; where float32 and float64 meet, in float64.
         mine = shares.sum_to_owners(torch.cat(upstream, dim=1)) * shares.ranks.size
         columns = _slices([each.shape[1] for each in upstream])
         return None, *(mine[:, column].to(each.dtype) for column, each in zip(columns, upstream, strict=True))
+
+
+def numbers(values: Int[Tensor, " n"]) -> list[int]:
+    """The numbers in a tensor; its device is waited for once."""
+    return cast("list[int]", values.tolist())  # pyright: ignore[reportUnknownMemberType]
 
 
 def _slices(counts: Sequence[int]) -> list[slice]:

@@ -17,6 +17,11 @@ class Targets(Protocol):
     """
 
     @property
+    def batch(self) -> int:
+        """N, labelled or not."""
+        ...
+
+    @property
     def rows(self) -> Int[Tensor, " m"]:
         """The labelled rows' positions in the batch, ascending."""
         ...
@@ -39,7 +44,10 @@ class Targets(Protocol):
         ...
 
     def mean_target_gradient(self, upstream: Float[Tensor, "own d"], own: slice = slice(None)) -> Float[Tensor, "m d"]:
-        """qᵀ upstream, over the labelled rows `own`: Σ_i q_ij upstream_i, in O(M·d) memory."""
+        """qᵀ upstream, over the labelled rows `own`: Σ_i q_ij upstream_i, in O(M·d) memory.
+
+        A tensor of its own: the caller goes on adding to it.
+        """
         ...
 
     def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
@@ -51,6 +59,7 @@ class Targets(Protocol):
 class LabelTargets:
     """q_i uniform over the other rows with the same label: q_ij = 1/|P(i)| for j in P(i), so H(q_i) = log |P(i)|."""
 
+    batch: int
     rows: Int[Tensor, " m"]
     classes: Int[Tensor, " m"]
     positives: Int[Tensor, " m"]
@@ -64,10 +73,14 @@ class LabelTargets:
         - `codes`: one integer per row, of any range; equal codes are positives of each other.
 
         **Returns:** targets over the rows with a code ≥ 0; none of them when no row has one.
+
+        **Raises:** `ValueError` for codes that are no integers.
         """
+        if codes.dtype.is_floating_point or codes.dtype == torch.bool:
+            raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
         rows = (codes >= 0).nonzero().squeeze(1)
         classes, sizes = _numbered(codes[rows])
-        return cls(rows=rows, classes=classes, positives=sizes[classes] - 1)
+        return cls(batch=len(codes), rows=rows, classes=classes, positives=sizes[classes] - 1)
 
     @property
     def anchors(self) -> Bool[Tensor, " m"]:
@@ -94,8 +107,10 @@ class LabelTargets:
 
     def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Same label and not itself, divided by |P(i)|."""
-        same = (self.classes.unsqueeze(1) == self.classes).double().fill_diagonal_(0.0)
-        return same[own] / self.positives[own].clamp(min=1).double().unsqueeze(1)
+        place = torch.arange(len(self.classes), device=self.classes.device)
+        others = place[own].unsqueeze(1) != place
+        same = (self.classes[own].unsqueeze(1) == self.classes) & others
+        return same.double() / self.positives[own].clamp(min=1).double().unsqueeze(1)
 
     def _of_others(self, summands: Tensor, itself: Tensor, classes: Tensor, of: Tensor) -> Tensor:
         """The sum over a class, for each row of classes `of`, without the row itself."""

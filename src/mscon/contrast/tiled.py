@@ -20,7 +20,7 @@ TILE = 512
 docs/performance.md).
 """
 
-UNSHIFTED_FLOOR = 0.025
+PLAIN_FROM = 0.025
 """At this temperature and above, exp(s) of any score |s| ≤ 1/τ = 40 and sums of such are normal float32 numbers."""
 
 
@@ -39,15 +39,15 @@ def tiled_push(
 
     **Arguments:**
 
-    - `heads`: N_c unit rows each, float32 or float64; |z_i·z_j| ≤ 1 is what makes exp safe without a running maximum.
-    - `temperatures`: τ > 0 of each; below 0.025 a running maximum is kept.
+    - `heads`: N_c unit rows each, float32 or float64; |z_i·z_j| ≤ 1 is what makes exp safe as it is.
+    - `temperatures`: τ > 0 of each; below 0.025, where exp could overflow, sums are kept as logarithms.
     - `precisions`: of each head's products; its own dtype's when left out.
     - `ranks`: the processes that all hold these same rows. Each works through its share of the tiles; values are
       whole, while the gradient is a share, of which the sum over the processes is the gradient of the sum of their
       totals.
-    - `tile`: rows of a tile.
+    - `tile`: rows of a tile; fewer where several processes would find too few tiles to share out.
 
-    **Returns:** one value per row of each head, in its dtype; −∞ for a head of one row.
+    **Returns:** one value per row of each head, in its dtype; −∞ for a head of one row, whose gradient is 0.
     """
     precisions = precisions or ["float64" if z.dtype == torch.float64 else "float32" for z in heads]
     if ranks:  # enough tiles that shares come out about even
@@ -65,7 +65,7 @@ class _TiledPush(torch.autograd.Function):
         pushes: list[Tensor] = []
         for z, (temperature, precision) in zip(heads, settings, strict=True):
             with products(z.device, precision):
-                if temperature >= UNSHIFTED_FLOOR:
+                if temperature >= PLAIN_FROM:
                     sums = _sums(z, temperature, tile, ranks)
                     pushes.append((ranks.sum(sums) if ranks else sums).log_())
                 else:
@@ -84,8 +84,9 @@ class _TiledPush(torch.autograd.Function):
         gradients: list[Tensor] = []
         for z, push, up, (temperature, precision) in zip(heads, pushes, upstream, ctx.settings, strict=True):
             up = ctx.ranks.sum(up) if ctx.ranks else up
+            push = push.where(push > -inf, inf)  # a row alone in its head has no weights
             with products(z.device, precision):
-                gradient = _gradient if temperature >= UNSHIFTED_FLOOR else _gradient_of_logs
+                gradient = _gradient if temperature >= PLAIN_FROM else _gradient_of_logs
                 gradients.append(gradient(z, push, up, temperature, ctx.tile, ctx.ranks).div_(temperature))
         return None, None, None, *gradients
 
@@ -149,7 +150,8 @@ def _log_sum_over(ranks: Ranks, logs: Tensor) -> Tensor:
     """log Σ exp over the processes, each having seen its share."""
     every = logs.new_zeros(ranks.size, len(logs))
     every[ranks.rank] = logs.clamp(min=torch.finfo(logs.dtype).min)  # a sum of −∞ with −∞ would be NaN
-    return ranks.sum(every).logsumexp(dim=0)
+    logs = ranks.sum(every).logsumexp(dim=0)
+    return logs.where(logs > torch.finfo(logs.dtype).min, -inf)
 
 
 def _gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:

@@ -1,5 +1,6 @@
 # pyright: basic, reportAttributeAccessIssue=false
-"""push and its gradient on a GPU: one Triton kernel each, O(N·d) memory, no atomics, so deterministic.
+"""push and its gradient on a GPU: one Triton kernel each, O(N·d) memory. No atomics: one cut gives the same bits every
+time.
 
 A program owns `ROWS` rows of one head and walks over all columns in blocks of `COLUMNS`. Blocks that hold no item
 itself and no end of the head come first and carry no mask; the few others follow. In that order, masked blocks last,

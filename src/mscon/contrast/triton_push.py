@@ -5,6 +5,7 @@ Only this module and `triton_kernels` import Triton: import them where they are 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from math import e, log2
 from typing import Any, NamedTuple, cast
@@ -17,7 +18,7 @@ from torch import Tensor
 from mscon.contrast import triton_kernels
 from mscon.contrast.precision import Precision
 from mscon.contrast.ranks import Ranks
-from mscon.contrast.tiled import UNSHIFTED_FLOOR
+from mscon.contrast.tiled import PLAIN_FROM
 from mscon.contrast.triton_configs import (
     GRADIENT_CONFIGS,
     HOPPER_SHARED,
@@ -71,7 +72,8 @@ def triton_push(
     """push_i = log Σ_{j≠i} exp(z_i·z_j/τ) of several heads, all in one launch. Differentiable once.
 
     With a_i = upstream_i · exp(−push_i) the gradient is (1/τ) Σ_{j≠i} exp(z_i·z_j/τ) (a_i + a_j) z_j. A program
-    computes its own rows alone: 2N²d flops forward and 4N²d backward, the same bits every time.
+    computes its own rows alone: 2N²d flops forward and 4N²d backward, the same bits every time in one process. Which
+    cut is the fastest is measured anew in each process, unless torch's deterministic algorithms are on.
 
     Heads of unlike width or precision go apart: a tile is as wide as its widest head. So do temperatures on either
     side of 0.025, below which a running maximum is kept.
@@ -222,8 +224,10 @@ class _Push(torch.autograd.Function):
         push, sums = push_forward(packed, own=own)
         if ranks:
             push, sums = ranks.sum(push), ranks.sum(sums) if len(sums) else sums
-        ctx.packed, ctx.ranks, ctx.own, ctx.dtypes = packed, ranks, own, [head.dtype for head in heads]
-        ctx.save_for_backward(push, sums)
+        # What is saved goes as soon as the gradient is there; attributes of ctx stay as long as the loss itself.
+        ctx.save_for_backward(push, sums, packed.z, *([] if packed.values is None else [packed.values]))
+        ctx.layout, ctx.ranks, ctx.own = replace(packed, z=packed.z[:0], values=None), ranks, own
+        ctx.dtypes = [head.dtype for head in heads]
         outputs = [push] if packed.values is None else [push, *pull_and_floor(packed, sums)]
         parts = [part.clone() for output in outputs for part in packed.unpack(output)]
         ctx.mark_non_differentiable(*parts[2 * len(heads) :])
@@ -233,8 +237,8 @@ class _Push(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():  # as under create_graph=True; autograd alone would return a wrong second derivative
             raise RuntimeError("the triton engine is differentiable once: take engine='dense' for second derivatives")
-        packed: PackedHeads = ctx.packed
-        push, sums = ctx.saved_tensors
+        push, sums, z, *values = ctx.saved_tensors
+        packed: PackedHeads = replace(ctx.layout, z=z, values=values[0] if values else None)
         count = len(packed.sizes)
         ups = [packed.pack(upstream[:count])]
         if packed.values is not None:
@@ -292,7 +296,7 @@ def _tables(packed: PackedHeads, own: Sequence[slice] | None) -> Iterator[_Table
     ranges = own or [slice(0, size) for size in packed.sizes]
     heads = list(zip(packed.starts, packed.sizes, ranges, packed.temperatures, narrow, strict=True))
     for running in (False, True):
-        some = [head for head in heads if (head[3] < UNSHIFTED_FLOOR) == running and head[2].start < head[2].stop]
+        some = [head for head in heads if (head[3] < PLAIN_FROM) == running and head[2].start < head[2].stop]
         if some:
             bounds = [(start, size, rows.start, rows.stop) for start, size, rows, _, _ in some]
             base = 1.0 if running else LOG2E

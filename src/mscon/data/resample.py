@@ -6,7 +6,7 @@ from math import tau
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,10 +30,14 @@ class ViewParameters:
         one = torch.ones(n)
         return cls(_WHOLE.repeat(n, 1), torch.zeros(n, dtype=torch.bool), one, one, one, torch.zeros(n))
 
+    def __getitem__(self, rows: Int[Tensor, " m"] | slice) -> "ViewParameters":
+        """Those of some views, in the order asked for."""
+        return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 def apply_views(
     images: UInt8[Tensor, "n 3 h w"], parameters: ViewParameters, *, size: int | None = None
-) -> Float[Tensor, "m 3 s s"]:
+) -> Float[Tensor, "n 3 s s"]:
     """The views that the parameters describe: an affine resampling and a 3×4 colour matrix per image, then `normalize`.
 
     *Crop and flip.* The box is stretched to size × size: bilinear, pixel centres at half-integers
@@ -56,8 +60,7 @@ def apply_views(
     **Arguments:**
 
     - `images`: uint8, of any memory layout, on any device. n may be 0.
-    - `parameters`: one entry per view, a multiple of n: entry i is for image i mod n, so that several views of the
-      images stand one after the other, as after `images.repeat(views, 1, 1, 1)`.
+    - `parameters`: of one view per image.
     - `size`: the views' side in pixels; left out, the images' height.
 
     **Returns:**
@@ -66,21 +69,18 @@ def apply_views(
 
     **Raises:**
 
-    - `ValueError`: the number of entries is no multiple of the number of images.
+    - `ValueError`: there are not as many parameters as images.
     """
-    n, total = len(images), len(parameters.flip)
-    if total % n if n else total:
-        raise ValueError(f"{total} entries of parameters are not the same number of views for each of {n} images")
+    n = len(images)
+    if len(parameters.flip) != n:
+        raise ValueError(f"parameters of {len(parameters.flip)} views for {n} images")
     size = images.shape[2] if size is None else size
-    views = _empty(images, total, size, size)
+    views = _empty(images, n, size, size)
     plan = _Plan.of(parameters, whole_fits=images.shape[2:] == (size, size), size=size, device=images.device)
     with torch.autocast(images.device.type, enabled=False):
         for some in _chunks(images, largest=max(size * size, images.shape[2] * images.shape[3])):
-            pixels = images[some].float()
-            for first in range(some.start, total, n):  # these images in every view
-                rows = slice(first, first + len(pixels))
-                part = plan[rows]
-                _finish(views[rows], _crop(pixels, part), part)
+            part = plan[some]
+            _finish(views[some], _crop(images[some].float(), part), part)
     return views
 
 

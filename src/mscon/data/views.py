@@ -93,10 +93,9 @@ def augment(
     settings: ViewSettings,
     *,
     generator: torch.Generator,
-    views: int = 1,
     size: int | None = None,
-) -> Float[Tensor, "m 3 s s"]:
-    """Random views of each image, normalised for the encoder: `apply_views` under parameters from `draw_views`.
+) -> Float[Tensor, "n 3 s s"]:
+    """A random view of each image, normalised for the encoder: `apply_views` under parameters from `draw_views`.
 
     **Arguments:**
 
@@ -105,16 +104,14 @@ def augment(
     - `generator`: a generator on the CPU, from which every number is drawn, so that one seed means the same views on
       every device. It moves on by the same amount under all settings: switching one on leaves the others' draws as
       they were.
-    - `views`: how many of each image. They come view by view, each in the images' order: the same, bit for bit, as one
-      view of `images.repeat(views, 1, 1, 1)`, without the copies.
     - `size`: the views' side in pixels; left out, the images' height.
 
     **Returns:**
 
-    n · views rows of float32, channels_last, on the images' device.
+    Float32, channels_last, on the images' device.
     """
     n, _, height, width = images.shape
-    parameters = draw_views(n * views, settings, aspect=width / height, generator=generator)
+    parameters = draw_views(n, settings, aspect=width / height, generator=generator)
     return apply_views(images, parameters, size=size)
 
 

@@ -1,0 +1,47 @@
+"""Several processes that train together, as torchrun starts them: what one of them finds, all have to know."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from mscon.errors import ToldElsewhere, UserError
+
+Result = TypeVar("Result")
+
+
+def any_process(fabric: Fabric, answer: bool) -> bool:
+    """Whether any process answers yes; a collective call, as all below."""
+    answers = fabric.all_reduce(torch.tensor(float(answer), device=fabric.device), reduce_op="sum")
+    return bool(cast(Tensor, answers) > 0)
+
+
+def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
+    """What `work` returns on this process; the first process does it before the others.
+
+    **Raises:** a `UserError` of one process on all of them, so that none waits for one that is gone; on those that
+    another one speaks for, as `ToldElsewhere`.
+    """
+    result, mistake = None, None
+    with fabric.rank_zero_first():
+        try:
+            result = work()
+        except UserError as error:
+            mistake = error
+    mistakes: list[UserError | None] = [mistake] * fabric.world_size
+    if fabric.world_size > 1:
+        dist.all_gather_object(mistakes, mistake)
+    for rank, each in enumerate(mistakes):
+        if each:
+            raise each if rank == fabric.global_rank else ToldElsewhere(str(each))
+    return cast(Result, result)
+
+
+def share_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """Give the first process's buffers, such as running statistics, to all."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

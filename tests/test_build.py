@@ -1,0 +1,47 @@
+"""What a recipe asks for, built: rates that rise and fall, and every parameter in one group."""
+
+from math import cos, pi
+
+import pytest
+import torch
+
+from mscon.build import new_model, new_objective, new_optimizer, rate_factor, set_rates
+from mscon.recipe import Recipe
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (7, 0.05), (100, 0.0), (100, 0.3), (1000, 0.05)])
+def test_rates_rise_to_their_highest_and_fall_as_a_cosine(steps: int, warmup: float) -> None:
+    factors = [rate_factor(step, steps, warmup=warmup) for step in range(steps)]
+    rising = [step for step in range(steps) if step < warmup * steps]
+    after = factors[len(rising) :]
+    assert min(factors) > 0.0
+    assert max(factors) == after[0] <= 1.0
+    assert factors[: len(rising)] == sorted(factors[: len(rising)])
+    assert after == sorted(after, reverse=True)
+    length = steps - warmup * steps
+    for step, factor in enumerate(after, start=len(rising)):
+        assert factor == pytest.approx(0.5 + 0.5 * cos(pi * (step - warmup * steps) / length))
+
+
+def test_every_group_keeps_its_share_of_the_rate(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"objective.weighting": "uncertainty", "objective.weighting_lr": 0.5})
+    optimizer = new_optimizer(recipe, new_model(recipe, pretrained=False), new_objective(recipe))
+    for step in (3, 90, 12):  # in any order: a rate depends on the step alone
+        set_rates(optimizer, step, 100, warmup=0.05)
+        factor = rate_factor(step, 100, warmup=0.05)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([3e-3 * factor] * 2 + [0.5 * factor])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("weighting", ["equal", "uncertainty", "paper"])
+def test_every_parameter_is_in_one_group_and_only_matrices_decay(tiny: dict, optimizer: str, weighting: str) -> None:
+    change = {"training.optimizer": optimizer, "objective.paper": weighting == "paper"}
+    recipe = Recipe.of(tiny, change | {"objective.weighting": weighting.replace("paper", "uncertainty")})
+    model, loss_fn = new_model(recipe, pretrained=False), new_objective(recipe)
+    groups = new_optimizer(recipe, model, loss_fn).param_groups
+    learned = [*model.parameters(), *loss_fn.parameters()]
+    assert sorted(map(id, learned)) == sorted(id(p) for group in groups for p in group["params"])
+    decayed = {id(p) for group in groups if group["weight_decay"] > 0 for p in group["params"]}
+    matrices = {id(p) for p in model.parameters() if p.ndim > 1}
+    assert decayed == matrices | ({id(p) for p in loss_fn.parameters()} if weighting == "paper" else set())
+    assert all(isinstance(p, torch.nn.Parameter) for p in learned)

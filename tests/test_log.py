@@ -1,0 +1,48 @@
+"""The log: what its numbers mean."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mscon import log
+from mscon.checkpoint import Position
+from mscon.data.labels import LabelColumn
+from mscon.objective import MSConLoss, MSConOutput
+from mscon.recipe import Recipe
+from mscon.run import Run
+from mscon.similarity import Categorical
+
+
+@pytest.fixture
+def run(tiny: dict, tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", Recipe.of(tiny), {"a": LabelColumn("a", "categorical", ("x", "y"))})
+
+
+def output(labels: list[int]) -> MSConOutput:
+    z = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
+    return MSConLoss({"a": Categorical()})({"a": z}, {"a": torch.tensor(labels)})
+
+
+def test_a_validation_between_two_records_is_no_time_of_training(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(log, "perf_counter", lambda: now[0])
+    writing = log.Log(run, Position(epoch=0, batch=0, step=0), items=8, display=None)
+    for step in range(1, 21):
+        now[0] += 2.0
+        writing.step(Position(epoch=0, batch=step, step=step), output([0, 0, 1, 1]), rate=0.1, epochs=0.1)
+        if step == 17:
+            now[0] += 100.0
+            writing.validated(Position(epoch=1, batch=0, step=step), writing.terms.take(), 0.5)
+    writing.close()
+    rates = [record["images_per_second"] for record in run.metrics() if record["kind"] == "train"]
+    assert rates == pytest.approx([4.0, 4.0])
+
+
+@pytest.mark.parametrize("rows", [100, 192, 1000])
+def test_a_batch_of_one_class_has_no_relative_excess(rows: int) -> None:
+    means = log.TermMeans()
+    out = output([0] * rows)
+    means.add(out)
+    assert out.terms["a"].relative_excess.isnan()
+    assert means.take()["a"]["relative_excess"] is None
