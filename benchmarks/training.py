@@ -1,6 +1,6 @@
 """Images a second of a whole training, beside its encoder alone and beside the same training built from others' parts.
 
-    python benchmarks/training.py                  # training.csv and training.svg, about ten minutes on two cores
+    python benchmarks/training.py                  # training.csv and training.svg, about a quarter of an hour
 
 Every line is a fresh process; the ways take turns, `--rounds` times over. Fifty steps of the default recipe on
 `footwear` (three similarities; letters where `footwear` is not at hand), batches of 128 items in two views of 64 px.
@@ -9,10 +9,15 @@ Ways:
 
 encoder        forward and backward of the encoder alone, on one batch that is already there: nothing to load, no heads,
                no loss, no optimiser
-model          the same with the projection heads
+encoder, memory kept
+               the same while the C library keeps freed memory, as `mscon train` makes it do (`mscon.memory`)
+model, memory kept
+               that with the projection heads
 mscon          `mscon train` as it is: cache, views, encoder, heads, objective, clipping, optimiser, log
 peers          a DataLoader with two workers that decodes each image and takes torchvision v2 transforms of the same
                strengths, the same model, one pytorch-metric-learning SupConLoss per head, clipping, torch's AdamW
+views          what `mscon` does before the encoder, alone
+peers' views   what `peers` do before the encoder, alone
 
 Columns:
 
@@ -28,14 +33,15 @@ import io
 import json
 import os
 import tempfile
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from measuring import figure, in_fresh_process, machine, median
 
-WAYS = ("encoder", "model", "mscon", "peers")
+KEPT = ", memory kept"
+WAYS = ("encoder", "encoder" + KEPT, "model" + KEPT, "mscon", "peers", "views", "peers' views")
 STRETCH, STRETCHES = 10, 5
 
 
@@ -47,7 +53,7 @@ def main() -> None:
     parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
-        print(json.dumps({"rates": globals()[f"_{given.case['way']}"]()}))
+        print(json.dumps({"rates": measure(given.case["way"])}))
         return
     rates: dict[str, list[float]] = {way: [] for way in given.ways}
     for number in range(given.rounds):
@@ -68,7 +74,7 @@ def main() -> None:
 
 def draw(rates: dict[str, list[float]], path: Path) -> None:
     """A bar per way, a dot per stretch."""
-    page = figure(7, 2.4)
+    page = figure(8, 0.8 + 0.35 * len(rates))
     panel = page.subplots()
     for place, (way, each) in enumerate(rates.items()):
         panel.barh(place, median(each), color="tab:blue" if way == "mscon" else "lightgrey")
@@ -111,7 +117,27 @@ def _parts() -> tuple[Any, Any, Any]:
     return recipe, fabric.to_device(model), fabric
 
 
-def _alone(whole: bool) -> list[float]:
+def measure(way: str) -> list[float]:
+    """Images a second of each stretch."""
+    from mscon.memory import freed_memory_kept
+
+    if way.endswith(KEPT):
+        with freed_memory_kept():
+            return measure(way.removesuffix(KEPT))
+    match way:
+        case "encoder" | "model":
+            return _alone(heads=way == "model")
+        case "mscon":
+            return _mscon()
+        case "peers":
+            return _peers()
+        case "views":
+            return _views()
+        case _:
+            return _peers_views()
+
+
+def _alone(*, heads: bool) -> list[float]:
     import torch
 
     recipe, model, fabric = _parts()
@@ -122,18 +148,28 @@ def _alone(whole: bool) -> list[float]:
     def step() -> None:
         model.zero_grad()
         with fabric.autocast():
-            outputs = list(model(images).values()) if whole else [model.encoder(images)]
+            outputs = list(model(images).values()) if heads else [model.encoder(images)]
         sum(each.float().square().mean() for each in outputs).backward()
 
     return _rates(step, rows)
 
 
-def _encoder() -> list[float]:
-    return _alone(whole=False)
+def _views() -> list[float]:
+    import torch
 
+    from mscon.data.views import augment
+    from mscon.prepare import prepare, training_batches
 
-def _model() -> list[float]:
-    return _alone(whole=True)
+    recipe = _recipe()
+    data, generator = prepare(recipe), torch.Generator().manual_seed(0)
+    batches = chain.from_iterable(map(training_batches(recipe, data).epoch, count()))
+
+    def step() -> None:
+        rows = next(batches).repeat(recipe.training.views_per_item)
+        images = torch.from_numpy(data.pixels.array[rows.numpy()]).permute(0, 3, 1, 2)
+        augment(images, recipe.run_views, generator=generator)
+
+    return _rates(step, recipe.training.batch_size * recipe.training.views_per_item)
 
 
 def _mscon() -> list[float]:
@@ -148,16 +184,49 @@ def _mscon() -> list[float]:
 
 def _peers() -> list[float]:
     import torch
-    from PIL import Image
     from pytorch_metric_learning.losses import SupConLoss
+
+    recipe, model, fabric = _parts()
+    settings, batches = recipe.training, _peers_batches()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    loss_fn = SupConLoss(temperature=recipe.objective.temperature)
+
+    def step() -> None:
+        first, second, codes = next(batches)
+        images = torch.cat([first, second]).to(fabric.device, memory_format=torch.channels_last)
+        with fabric.autocast():
+            projections = model(images)
+        total = sum(
+            loss_fn(z.float(), code.repeat(2).to(fabric.device))
+            for z, code in zip(projections.values(), codes, strict=True)
+        )
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+
+    return _rates(step, 2 * settings.batch_size)
+
+
+def _peers_views() -> list[float]:
+    import torch
+
+    batches = _peers_batches()
+    return _rates(lambda: torch.cat(next(batches)[:2]), 2 * _recipe().training.batch_size)
+
+
+def _peers_batches() -> Any:
+    """Epoch after epoch of (first views, second views, labels of each similarity)."""
+    import torch
+    from PIL import Image
     from torch.utils.data import DataLoader, Dataset
     from torchvision.transforms import v2
 
     from mscon.data.views import IMAGENET_MEAN, IMAGENET_STD
     from mscon.prepare import prepare
 
-    recipe, model, fabric = _parts()
-    data, views, settings = prepare(recipe), recipe.run_views, recipe.training
+    recipe = _recipe()
+    data, views = prepare(recipe), recipe.run_views
     transform = v2.Compose(
         [
             v2.ToImage(),
@@ -179,26 +248,8 @@ def _peers() -> list[float]:
             return transform(image), transform(image), [int(codes[row]) for codes in labels]
 
     labels = [data.values[name] for name in recipe.similarities]
-    loader = DataLoader(Photos(), settings.batch_size, shuffle=True, drop_last=True, num_workers=2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    loss_fn = SupConLoss(temperature=recipe.objective.temperature)
-    batches = chain.from_iterable(repeat(loader))
-
-    def step() -> None:
-        first, second, codes = next(batches)
-        images = torch.cat([first, second]).to(fabric.device, memory_format=torch.channels_last)
-        with fabric.autocast():
-            projections = model(images)
-        total = sum(
-            loss_fn(z.float(), code.repeat(2).to(fabric.device))
-            for z, code in zip(projections.values(), codes, strict=True)
-        )
-        optimizer.zero_grad()
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
-
-    return _rates(step, 2 * settings.batch_size)
+    loader = DataLoader(Photos(), recipe.training.batch_size, shuffle=True, drop_last=True, num_workers=2)
+    return chain.from_iterable(repeat(loader))
 
 
 def _rates(step: Any, images: int) -> list[float]:

@@ -13,6 +13,7 @@ from mscon.data.cache import Skipped, load_pixels
 from mscon.data.catalog import Catalog
 from mscon.errors import UserError
 from mscon.files import write_whole
+from mscon.memory import freed_memory_kept
 from mscon.model import MSConModel
 from mscon.run import Run
 
@@ -34,11 +35,12 @@ def embed_pixels(
     - `progress`: called with images done and images in all.
     """
     embeddings = torch.empty(len(pixels), model.architecture.embedding_dim)
-    for start in range(0, len(pixels), BATCH):
-        batch = torch.from_numpy(np.array(pixels[start : start + BATCH])).permute(0, 3, 1, 2)
-        embeddings[start : start + len(batch)] = model.embed(batch)
-        if progress:
-            progress(start + len(batch), len(pixels))
+    with freed_memory_kept():
+        for start in range(0, len(pixels), BATCH):
+            batch = torch.from_numpy(np.array(pixels[start : start + BATCH])).permute(0, 3, 1, 2)
+            embeddings[start : start + len(batch)] = model.embed(batch)
+            if progress:
+                progress(start + len(batch), len(pixels))
     return embeddings
 
 

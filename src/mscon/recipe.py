@@ -121,12 +121,12 @@ class TrainingSettings(_Section):
     epochs: int = Field(
         default=30, ge=1, description="An epoch is every training item once (or as many items, per class)."
     )
-    batch_size: int = Field(default=128, ge=2, description="Items of a step; each comes in `views_per_item` views.")
+    batch_size: int = Field(default=128, ge=2, description="Items of a step, over all processes; each comes in views.")
     views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
     micro_batch: int | None = Field(
         default=None,
         ge=1,
-        description="Views that the encoder sees at once, to save memory; the objective sees all of the step's.",
+        description="Views that an encoder sees at once, to save memory; the objective sees all of the step's.",
     )
     sampler: str = Field(
         default="random", description="'random', or a similarity's name: several items of each of its classes."

@@ -7,6 +7,7 @@ processes, if they are as many again, up to the order in which gradients are add
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from mscon.data.views import apply_views, draw_views
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
+from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import MSConModel
 from mscon.objective import MSConLoss, MSConOutput
@@ -99,7 +101,9 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if display:
         display.started(run, data, at, steps)
 
-    with stop_signals() as stopped:
+    # Memory that is kept is not there for others, which is what micro-batches are about.
+    kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
+    with stop_signals() as stopped, kept_memory:
         for epoch in range(at.epoch, settings.epochs):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
