@@ -15,8 +15,9 @@ Engine = Literal["auto", "dense", "tiled", "triton"]
 """How the quadratic part is computed; every engine gives the same values and gradients."""
 
 DENSE_UP_TO = 128
-"""The batch up to which `auto` takes the dense engine. benchmarks/loss.csv has 1.1 ms for it there and 1.4 for tiles; at
-256 rows 2.0 and 1.9, at 1,024 rows 12 and 6.
+"""The batch up to which `auto` takes the dense engine.
+
+It took 1.1 ms there and tiles 1.4; at 256 rows 2.0 and 1.9; at 1,024 rows 12 and 6 (benchmarks/loss.csv).
 """
 
 
