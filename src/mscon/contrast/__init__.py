@@ -12,6 +12,7 @@ kernels; `push` chooses. `precision` says how finely they multiply, `ranks` lets
 Nothing here knows of images or files.
 """
 
+from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.loss import (
     AnchorLosses,
     Head,
@@ -24,17 +25,20 @@ from mscon.contrast.precision import Precision, product_precision
 from mscon.contrast.push import Engine, check_engine
 from mscon.contrast.ranks import Ranks, Shares
 from mscon.contrast.targets import LabelTargets, Targets
+from mscon.contrast.type_targets import TypeTargets
 from mscon.contrast.unit import unit_rows
 
 __all__ = [
     "AnchorLosses",
     "Engine",
     "Head",
+    "KernelTargets",
     "LabelTargets",
     "Precision",
     "Ranks",
     "Shares",
     "Targets",
+    "TypeTargets",
     "check_engine",
     "contrastive_loss",
     "contrastive_losses",

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mscon.contrast.dense import dense_loss
+from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision, product_precision, products
 from mscon.contrast.pull import pull
-from mscon.contrast.push import Engine, check_engine, push, takes_dense
+from mscon.contrast.push import Engine, check_engine, push, push_pull, takes_dense
 from mscon.contrast.ranks import Shares, numbers
 from mscon.contrast.targets import LabelTargets, Targets
+from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
 
 
@@ -60,13 +63,13 @@ class Head:
     """
 
     z: Float[Tensor, "n d"]
-    targets: Targets
+    targets: Targets | KernelTargets
     temperature: float
     precision: Precision
 
 
 def contrastive_loss(
-    z: Float[Tensor, "n d"], targets: Targets, *, temperature: float = 0.1, engine: Engine = "auto"
+    z: Float[Tensor, "n d"], targets: Targets | KernelTargets, *, temperature: float = 0.1, engine: Engine = "auto"
 ) -> AnchorLosses:
     """The cross-entropy between target distributions and the softmax over the other items.
 
@@ -115,16 +118,19 @@ def contrastive_losses(
     **Returns:** losses per similarity, for this process's rows.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
-    large = {c: each for c, each in enumerate(labelled) if each.count >= 2 and not takes_dense(engine, each.count)}
-    pushes = push(
-        [each.z for each in large.values()],
-        temperatures=[each.head.temperature for each in large.values()],
-        precisions=[each.head.precision for each in large.values()],
-        engine=engine,
-        ranks=shares.ranks if shares else None,
-    )
-    pushed = dict(zip(large, pushes, strict=True))
-    return [each.losses(pushed.get(c)) for c, each in enumerate(labelled)]
+    large = [each for each in labelled if each.count >= 2 and not takes_dense(engine, each.count)]
+    linear = [each for each in large if not each.kernel]
+    kernel = [each for each in large if each.kernel]
+
+    def settings(some: Sequence[_Labelled]) -> dict[str, Any]:
+        temperatures, precisions = [each.head.temperature for each in some], [each.head.precision for each in some]
+        ranks = shares.ranks if shares else None
+        return {"temperatures": temperatures, "precisions": precisions, "engine": engine, "ranks": ranks}
+
+    pushes = push([each.z for each in linear], **settings(linear))
+    both = push_pull([each.z for each in kernel], [each.kernel for each in kernel if each.kernel], **settings(kernel))
+    found = {id(each): value for each, value in [*zip(linear, pushes, strict=True), *zip(kernel, both, strict=True)]}
+    return [each.losses(found.get(id(each))) for each in labelled]
 
 
 @dataclass(frozen=True)
@@ -157,13 +163,19 @@ class _Labelled:
     def count(self) -> int:
         return len(self.z)
 
-    def losses(self, pushed: Tensor | None) -> AnchorLosses:
-        """With push of all labelled rows; the dense engine needs none."""
+    @property
+    def kernel(self) -> KernelTargets | None:
+        return self.head.targets if isinstance(self.head.targets, KernelTargets) else None
+
+    def losses(self, pushed: Tensor | PushPull | None) -> AnchorLosses:
+        """With push of all labelled rows, and pull where the targets are a kernel; the dense engine needs none."""
         targets, z, own = self.head.targets, self.z, self.own
         if self.count < 2:
             loss, floor = z[own].sum(dim=1) * 0.0, z.new_zeros(own.stop - own.start)
         else:
-            loss, floor = self._loss(pushed), targets.floor[own].to(z.dtype)
+            with products(z.device, "float64" if z.dtype == torch.float64 else "float32"):
+                loss, floor = self._loss_and_floor(pushed)
+            floor = floor.to(z.dtype)
         anchors = targets.anchors[own]
         return AnchorLosses(
             loss=self._placed(loss.where(anchors, 0.0)),
@@ -173,12 +185,24 @@ class _Labelled:
             count=targets.anchors.sum(),
         )
 
-    def _loss(self, pushed: Tensor | None) -> Tensor:
+    def _loss_and_floor(self, pushed: Tensor | PushPull | None) -> tuple[Tensor, Tensor]:
         targets, z, own, temperature = self.head.targets, self.z, self.own, self.head.temperature
-        with products(z.device, "float64" if z.dtype == torch.float64 else "float32"):
-            if pushed is None:
-                return dense_loss(z, targets.matrix(own).to(z.dtype), temperature=temperature, own=own)
-            return pushed[own] - pull(z, targets, own) / temperature
+        if pushed is None:
+            q = targets.matrix(own)
+            return dense_loss(z, q.to(z.dtype), temperature=temperature, own=own), -torch.xlogy(q, q).sum(dim=1)
+        if isinstance(pushed, PushPull):
+            return self._of_kernel(pushed)
+        return pushed[own] - pull(z, targets, own) / temperature, targets.floor[own]
+
+    def _of_kernel(self, pushed: PushPull) -> tuple[Tensor, Tensor]:
+        """With the anchors that have none near, which are pulled toward the nearest instead."""
+        towards, floor = pushed.pull[self.own], pushed.floor[self.own]
+        kernel = self.kernel
+        if kernel and kernel.nearest is not None:
+            far, nearest = kernel.far[self.own], kernel.nearest
+            towards = torch.where(far, pull(self.z, nearest, self.own) / self.head.temperature, towards)
+            floor = torch.where(far, nearest.floor[self.own].to(floor.dtype), floor)
+        return pushed.push[self.own] - towards, floor
 
     def _placed(self, values: Tensor) -> Tensor:
         if len(values) == self.rows:

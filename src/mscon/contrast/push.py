@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision
 from mscon.contrast.ranks import Ranks
-from mscon.contrast.tiled import tiled_push
+from mscon.contrast.tiled import PushPull, tiled_push, tiled_push_pull
 
 Engine = Literal["auto", "dense", "tiled", "triton"]
 """How the quadratic part is computed; every engine gives the same values and gradients."""
@@ -55,6 +56,46 @@ def push(
     return _push(heads, temperatures, precisions, engine, ranks)
 
 
+def push_pull(
+    heads: Sequence[Float[Tensor, "_ _"]],
+    kernels: Sequence[KernelTargets],
+    *,
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine = "auto",
+    ranks: Ranks | None = None,
+) -> list[PushPull]:
+    """push, and pull toward kernel targets in the same pass; otherwise as `push`. Triton serves values on a line."""
+    if torch.compiler.is_compiling():
+        outside = cast(Callable[..., list[PushPull]], torch.compiler.disable(_push_pull))  # pyright: ignore[reportUnknownMemberType]
+        return outside(heads, kernels, temperatures, precisions, engine, ranks)
+    return _push_pull(heads, kernels, temperatures, precisions, engine, ranks)
+
+
+def _push_pull(
+    heads: Sequence[Tensor],
+    kernels: Sequence[KernelTargets],
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine,
+    ranks: Ranks | None,
+) -> list[PushPull]:
+    if not heads:
+        return []
+    settings = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
+    on_lines = all(each.period is None for each in kernels)
+    if (
+        on_lines
+        and _may_be_triton(engine, heads[0])
+        and _triton(heads, precisions, kernel=True, asked_for=engine == "triton")
+    ):
+        from mscon.contrast.triton_push import triton_push_pull
+
+        values = [each.values.to(z.dtype) for each, z in zip(kernels, heads, strict=True)]
+        return triton_push_pull(heads, values, [each.bandwidth for each in kernels], **settings)
+    return tiled_push_pull(heads, kernels, **settings)
+
+
 def _push(
     heads: Sequence[Tensor],
     temperatures: Sequence[float],
@@ -73,7 +114,7 @@ def _may_be_triton(engine: Engine, z: Tensor) -> bool:
 
 
 def _triton(
-    heads: Sequence[Tensor], precisions: Sequence[Precision], *, asked_for: bool
+    heads: Sequence[Tensor], precisions: Sequence[Precision], *, asked_for: bool, kernel: bool = False
 ) -> Callable[..., list[Tensor]] | None:
     """The fused kernels where they can serve; else None or, if they were asked for, an error."""
     try:
@@ -89,4 +130,4 @@ def _triton(
             f" {device}: take engine='auto'"
         )
     # What they do not take, they say themselves to who asked for them.
-    return triton_push if asked_for or takes(heads, precisions) else None
+    return triton_push if asked_for or takes(heads, precisions, kernel=kernel) else None

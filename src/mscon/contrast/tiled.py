@@ -1,17 +1,19 @@
 """push in tiles of torch's own products: exact, O(N·d) memory forward and backward, never an N×N tensor.
 
 S_ij = z_i·z_j/τ is symmetric, so tiles i ≤ j serve rows and columns alike: N²d flops forward and 3N²d backward, not
-2N²d and 6N²d. Several processes share the tiles out among themselves.
+2N²d and 6N²d. So is a kernel k_ij on labels, and where the targets are one, the same tiles give pull and floor. Several
+processes share the tiles out among themselves.
 """
 
 from collections.abc import Iterator, Sequence
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision, products
 from mscon.contrast.ranks import Ranks
 
@@ -49,45 +51,103 @@ def tiled_push(
 
     **Returns:** one value per row of each head, in its dtype; −∞ for a head of one row, whose gradient is 0.
     """
+    return [push for push, _, _ in _tiled(heads, [None] * len(heads), temperatures, precisions, ranks, tile)]
+
+
+class PushPull(NamedTuple):
+    """Of one head with kernel targets: push and pull of each row, and the least value that push − pull can take."""
+
+    push: Float[Tensor, " _"]
+    pull: Float[Tensor, " _"]
+    floor: Float[Tensor, " _"]
+
+
+def tiled_push_pull(
+    heads: Sequence[Float[Tensor, "_ _"]],
+    kernels: Sequence[KernelTargets],
+    *,
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision] | None = None,
+    ranks: Ranks | None = None,
+    tile: int = TILE,
+) -> list[PushPull]:
+    """push as `tiled_push`, and pull toward kernel targets, in one pass.
+
+        pull_i = Σ_j q_ij z_i·z_j/τ      q_ij = k_ij / Σ_l k_il      floor_i = H(q_i) = log Σ_j k_ij − Σ_j q_ij log k_ij
+
+    With b_i = upstream_i / Σ_j k_ij the gradient of pull is (1/τ) Σ_j k_ij (b_i + b_j) z_j.
+
+    **Arguments:** as `tiled_push`; `kernels` are the targets of each head, over its rows.
+
+    **Returns:** push, pull and floor of each head, floor without gradient; pull and floor mean nothing in rows that are
+    `far` (their k_ij underflow), whose targets are `nearest`.
+    """
+    return _tiled(heads, kernels, temperatures, precisions, ranks, tile)
+
+
+def _tiled(
+    heads: Sequence[Tensor],
+    kernels: Sequence[KernelTargets | None],
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision] | None,
+    ranks: Ranks | None,
+    tile: int,
+) -> list[PushPull]:
     precisions = precisions or ["float64" if z.dtype == torch.float64 else "float32" for z in heads]
     if ranks:  # enough tiles that shares come out about even
         tile = max(1, min(tile, max((len(z) for z in heads), default=0) // (2 * ranks.size)))
-    settings = list(zip(temperatures, precisions, strict=True))
-    return list(_TiledPush.apply(settings, ranks, tile, *heads))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportArgumentType]
+    settings = list(zip(temperatures, precisions, kernels, strict=True))
+    outputs: tuple[Tensor, ...] = _Tiled.apply(settings, ranks, tile, *heads)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
+    return [PushPull(*outputs[c :: len(heads)]) for c in range(len(heads))]
 
 
-class _TiledPush(torch.autograd.Function):
+class _Tiled(torch.autograd.Function):
+    """Outputs: push of every head, then pull of every head, then floor of every head; empty without a kernel."""
+
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, settings: list[tuple[float, Precision]], ranks: Ranks | None, tile: int, *heads: Tensor
+        ctx: Any,
+        settings: list[tuple[float, Precision, KernelTargets | None]],
+        ranks: Ranks | None,
+        tile: int,
+        *heads: Tensor,
     ) -> tuple[Tensor, ...]:
         heads = tuple(z.contiguous() for z in heads)
-        pushes: list[Tensor] = []
-        for z, (temperature, precision) in zip(heads, settings, strict=True):
+        pushes, pulls, floors, nears = [], [], [], []
+        for z, (temperature, precision, targets) in zip(heads, settings, strict=True):
+            kernel = _Kernel(targets, z, tile) if targets else None
             with products(z.device, precision):
                 if temperature >= PLAIN_FROM:
-                    sums = _sums(z, temperature, tile, ranks)
+                    sums = _sums(z, temperature, tile, ranks, kernel)
                     pushes.append((ranks.sum(sums) if ranks else sums).log_())
                 else:
-                    logs = _log_sums(z, temperature, tile, ranks)
+                    logs = _log_sums(z, temperature, tile, ranks, kernel)
                     pushes.append(_log_sum_over(ranks, logs) if ranks else logs)
-        ctx.save_for_backward(*heads, *pushes)
+            pull, floor, near = kernel.pull_and_floor(ranks) if kernel else (z.new_empty(0),) * 3
+            pulls.append(pull)
+            floors.append(floor)
+            nears.append(near)
+        ctx.save_for_backward(*heads, *pushes, *nears)
         ctx.settings, ctx.ranks, ctx.tile = settings, ranks, tile
-        return tuple(pushes)
+        ctx.mark_non_differentiable(*floors)
+        return *pushes, *pulls, *floors
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if torch.is_grad_enabled():  # as under create_graph=True; autograd alone would return a wrong second derivative
             raise RuntimeError("the tiled engine is differentiable once: take engine='dense' for second derivatives")
-        count = len(upstream)
-        heads, pushes = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        count = len(upstream) // 3
+        saved = [ctx.saved_tensors[start : start + count] for start in range(0, 3 * count, count)]
         gradients: list[Tensor] = []
-        for z, push, up, (temperature, precision) in zip(heads, pushes, upstream, ctx.settings, strict=True):
-            up = ctx.ranks.sum(up) if ctx.ranks else up
+        each = zip(*saved, upstream[:count], upstream[count : 2 * count], ctx.settings, strict=True)
+        for z, push, near, up, of_pull, (temperature, precision, targets) in each:
+            if ctx.ranks:
+                up, of_pull = ctx.ranks.sum(up), ctx.ranks.sum(of_pull)
             push = push.where(push > -inf, inf)  # a row alone in its head has no weights
+            kernel = _Kernel(targets, z, ctx.tile, b=of_pull / near) if targets else None
             with products(z.device, precision):
                 gradient = _gradient if temperature >= PLAIN_FROM else _gradient_of_logs
-                gradients.append(gradient(z, push, up, temperature, ctx.tile, ctx.ranks).div_(temperature))
+                gradients.append(gradient(z, push, up, temperature, ctx.tile, ctx.ranks, kernel).div_(temperature))
         return None, None, None, *gradients
 
 
@@ -125,22 +185,27 @@ def _blocks(values: Tensor, tile: int) -> list[Tensor]:
     return [values[start : start + tile] for start in range(0, len(values), tile)]
 
 
-def _sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+def _sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None, kernel: "_Kernel | None") -> Tensor:
     whole, scores = z.new_zeros(len(z)), _Scores(z, temperature, tile)
     sums = _blocks(whole, tile)
     for i, j in _tiles(len(sums), ranks):
-        weights = scores.tile(i, j)[0].exp_()
+        weights, spare = scores.tile(i, j)
+        if kernel:
+            kernel.observe(i, j, weights, spare)
+        weights.exp_()
         sums[i].add_(weights.sum(dim=1))
         if i != j:
             sums[j].add_(weights.sum(dim=0))
     return whole
 
 
-def _log_sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+def _log_sums(z: Tensor, temperature: float, tile: int, ranks: Ranks | None, kernel: "_Kernel | None") -> Tensor:
     whole, scores = z.new_full((len(z),), -inf), _Scores(z, temperature, tile)
     logs = _blocks(whole, tile)
     for i, j in _tiles(len(logs), ranks):
-        tile_scores, _ = scores.tile(i, j)
+        tile_scores, spare = scores.tile(i, j)
+        if kernel:
+            kernel.observe(i, j, tile_scores, spare)
         for block, dim in [(i, 1), (j, 0)][: 1 if i == j else 2]:
             torch.logaddexp(logs[block], tile_scores.logsumexp(dim), out=logs[block])
     return whole
@@ -154,18 +219,34 @@ def _log_sum_over(ranks: Ranks, logs: Tensor) -> Tensor:
     return logs.where(logs > torch.finfo(logs.dtype).min, -inf)
 
 
-def _gradient(z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None) -> Tensor:
+def _gradient(
+    z: Tensor,
+    push: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    tile: int,
+    ranks: Ranks | None,
+    kernel: "_Kernel | None",
+) -> Tensor:
     whole, scores, a = torch.zeros_like(z), _Scores(z, temperature, tile), upstream * (-push).exp()
     gradient, a_rows, a_columns = _blocks(whole, tile), _blocks(a.unsqueeze(1), tile), _blocks(a, tile)
     for i, j in _tiles(len(gradient), ranks):
         weights, spare = scores.tile(i, j)
         weights.exp_().mul_(torch.add(a_rows[i], a_columns[j], out=spare))
+        if kernel:
+            kernel.add_weights(i, j, weights, spare)
         _add_products(gradient, weights, scores.z, i, j)
     return whole
 
 
 def _gradient_of_logs(
-    z: Tensor, push: Tensor, upstream: Tensor, temperature: float, tile: int, ranks: Ranks | None
+    z: Tensor,
+    push: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    tile: int,
+    ranks: Ranks | None,
+    kernel: "_Kernel | None",
 ) -> Tensor:
     """At a low temperature exp(−push_i) alone overflows: exp(s − push_i) and exp(s − push_j), each ≤ 1, are taken
     apart.
@@ -176,8 +257,63 @@ def _gradient_of_logs(
         weights, spare = scores.tile(i, j)
         torch.sub(weights, pushes[i].unsqueeze(1), out=spare).exp_().mul_(upstreams[i].unsqueeze(1))
         weights.sub_(pushes[j]).exp_().mul_(upstreams[j]).add_(spare)
+        if kernel:
+            kernel.add_weights(i, j, weights, spare)
         _add_products(gradient, weights, scores.z, i, j)
     return whole
+
+
+class _Kernel:
+    """k_ij tile by tile: sums over it on the way forward, weights b_i + b_j times it on the way back."""
+
+    def __init__(self, targets: KernelTargets, z: Tensor, tile: int, b: Tensor | None = None):
+        self.period, self.narrow = targets.period, 0.5 / targets.bandwidth**2
+        values = targets.values.to(z.dtype)
+        self.rows, self.columns = _blocks(values.unsqueeze(1), tile), _blocks(values, tile)
+        self.room = z.new_empty(min(tile, len(z)) ** 2)
+        self.sums = z.new_zeros(3, len(z))  # Σ k, Σ k·s and Σ k·log k, with log k = −Δ²/2h²
+        if b is not None:
+            self.b_rows, self.b_columns = _blocks(b.unsqueeze(1), tile), _blocks(b, tile)
+
+    def observe(self, i: int, j: int, scores: Tensor, spare: Tensor) -> None:
+        """Sums over one tile of scores, which are −∞ where an item meets itself; `spare` is overwritten."""
+        logs = self._logs(i, j, scores)
+        near = torch.exp(logs, out=spare)
+        if i == j:
+            near.fill_diagonal_(0.0)
+        self._add(0, i, j, near)
+        self._add(2, i, j, logs.mul_(near))
+        products = torch.mul(near, scores, out=logs)
+        if i == j:
+            products.fill_diagonal_(0.0)  # 0 times −∞
+        self._add(1, i, j, products)
+
+    def add_weights(self, i: int, j: int, weights: Tensor, spare: Tensor) -> None:
+        """weights += k_ij (b_i + b_j)."""
+        near = self._logs(i, j, weights).exp_()
+        if i == j:
+            near.fill_diagonal_(0.0)
+        weights.addcmul_(near, torch.add(self.b_rows[i], self.b_columns[j], out=spare))
+
+    def pull_and_floor(self, ranks: Ranks | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all rows, and the sums Σ_j k_ij that they were divided by."""
+        near, pulled, logs = ranks.sum(self.sums) if ranks else self.sums
+        near = near.clamp(min=torch.finfo(near.dtype).tiny)
+        return pulled / near, near.log() - logs / near, near
+
+    def _logs(self, i: int, j: int, like: Tensor) -> Tensor:
+        """−Δ²/2h²."""
+        gap = torch.sub(self.rows[i], self.columns[j], out=self.room[: like.numel()].view_as(like)).abs_()
+        if self.period is not None:
+            gap = torch.minimum(gap, self.period - gap, out=gap)
+        return gap.square_().mul_(-self.narrow)
+
+    def _add(self, which: int, i: int, j: int, tile: Tensor) -> None:
+        sums = self.sums[which]
+        start_i, start_j = i * len(self.rows[0]), j * len(self.rows[0])
+        sums[start_i : start_i + tile.shape[0]].add_(tile.sum(dim=1))
+        if i != j:
+            sums[start_j : start_j + tile.shape[1]].add_(tile.sum(dim=0))
 
 
 def _add_products(gradient: list[Tensor], weights: Tensor, z: list[Tensor], i: int, j: int) -> None:

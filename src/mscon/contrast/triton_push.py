@@ -18,7 +18,7 @@ from torch import Tensor
 from mscon.contrast import triton_kernels
 from mscon.contrast.precision import Precision
 from mscon.contrast.ranks import Ranks
-from mscon.contrast.tiled import PLAIN_FROM
+from mscon.contrast.tiled import PLAIN_FROM, PushPull
 from mscon.contrast.triton_configs import (
     GRADIENT_CONFIGS,
     HOPPER_SHARED,
@@ -49,14 +49,14 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def takes(heads: Sequence[Tensor], precisions: Sequence[Precision]) -> bool:
+def takes(heads: Sequence[Tensor], precisions: Sequence[Precision], *, kernel: bool = False) -> bool:
     """Whether the kernels serve these heads on their device: float32, not too wide for a tile of its shared memory."""
     if not available(heads[0].device):
         return False
     return all(
         z.dtype == torch.float32
         and z.shape[1] <= WIDEST
-        and len(_fitting(configs, z.device, width=tile_width(z.shape[1]), limbs=LIMBS[precision], kernel=False)) > 0
+        and len(_fitting(configs, z.device, width=tile_width(z.shape[1]), limbs=LIMBS[precision], kernel=kernel)) > 0
         for z, precision in zip(heads, precisions, strict=True)
         for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS)
     )
@@ -98,14 +98,6 @@ def triton_push(
         for c, output in zip(members, outputs, strict=True):
             push[c] = output
     return push
-
-
-class PushPull(NamedTuple):
-    """Of one head with kernel targets: push and pull of each row, and the least value that push − pull can take."""
-
-    push: Float[Tensor, " _"]
-    pull: Float[Tensor, " _"]
-    floor: Float[Tensor, " _"]
 
 
 def triton_push_pull(

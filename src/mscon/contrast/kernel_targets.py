@@ -1,0 +1,111 @@
+"""Targets among items with a number: the nearer two are, the harder they pull."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mscon.contrast.type_targets import TypeTargets
+
+FAR = 11.0
+"""Bandwidths to the nearest other row beyond which an anchor has none near: a kernel of e⁻⁶⁰."""
+
+
+@dataclass(frozen=True)
+class KernelTargets:
+    """q_ij = k_ij / Σ_{l≠i} k_il with k_ij = exp(−Δ(v_i, v_j)² / 2h²): a softmax over the other rows.
+
+    Δ is |v_i − v_j| or, on a circle of circumference P, the shorter way round. An anchor that is more than 11 h from
+    every other row has none near: it is pulled toward the nearest alone, in equal parts where several are.
+
+    The mean target takes N² steps, so it rides in the pass of push (`mscon.contrast.push_pull`); `matrix` is the
+    definition.
+
+    - `batch`, `rows`: as in `Targets`.
+    - `values`: v of each labelled row, float64; on a circle in [0, P).
+    - `bandwidth`: h > 0, in the unit of v.
+    - `period`: P, or None on a line.
+    - `far`: anchors that have none near.
+    - `nearest`: what those are pulled toward; None where there are none of them.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    values: Float[Tensor, " m"]
+    bandwidth: float
+    period: float | None
+    far: Bool[Tensor, " m"]
+    nearest: TypeTargets | None
+
+    @classmethod
+    def of(cls, values: Float[Tensor, " n"], *, bandwidth: float, period: float | None = None) -> "KernelTargets":
+        """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
+
+        **Raises:** `ValueError` for a bandwidth or a period that is not positive.
+        """
+        if not bandwidth > 0.0 or (period is not None and not period > 0.0):
+            raise ValueError(f"bandwidth and period must be positive: {bandwidth=}, {period=}")
+        rows = (~values.isnan()).nonzero().squeeze(1)
+        known = values[rows].double()
+        if period is not None:
+            known = known.remainder(period)
+        distinct, types, counts = known.unique(return_inverse=True, return_counts=True)
+        before, after = _gaps(distinct, period)
+        least = torch.minimum(before, after)
+        far = (counts == 1) & (least > FAR * bandwidth) & least.isfinite()
+        nearest = None
+        if bool(far.any()):
+            nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, least), batch=len(values))
+        return cls(len(values), rows, known, bandwidth, period, far[types], nearest)
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Every labelled row, once there is another."""
+        return torch.full_like(self.rows, len(self.rows) > 1, dtype=torch.bool)
+
+    @property
+    def floor(self) -> Float[Tensor, " m"]:
+        """H(q_i), from the definition: N² numbers; the engines have it from their pass."""
+        q = self.matrix()
+        return -torch.xlogy(q, q).sum(dim=1)
+
+    def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """q as defined, float64."""
+        place = torch.arange(len(self.rows), device=self.rows.device)
+        itself = place[own].unsqueeze(1) == place
+        logits = -(self.distance(own).square() / (2.0 * self.bandwidth**2)).masked_fill(itself, torch.inf)
+        q = logits.softmax(dim=1).nan_to_num(0.0)  # a row that is alone has no others to share 1 among
+        if self.nearest is None:
+            return q
+        return torch.where(self.far[own].unsqueeze(1), self.nearest.matrix(own), q)
+
+    def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """Δ of the labelled rows `own` to all."""
+        gap = (self.values[own].unsqueeze(1) - self.values).abs()
+        return gap if self.period is None else torch.minimum(gap, self.period - gap)
+
+
+def _gaps(values: Float[Tensor, " u"], period: float | None) -> tuple[Tensor, Tensor]:
+    """From each of several sorted, distinct values to the one before it and to the one after it; ∞ beyond an end."""
+    after = torch.full_like(values, torch.inf)
+    after[:-1] = values.diff()
+    if period is not None and len(values) > 1:
+        after[-1] = values[0] + period - values[-1]
+    return after.roll(1), after
+
+
+def _nearest(far: Tensor, before: Tensor, after: Tensor, least: Tensor) -> Tensor:
+    """Sparse (U, U): 1 from each far value to the nearest one, or to both when they are equally near."""
+    count, places = len(far), torch.arange(len(far), device=far.device)
+    pairs = [
+        torch.stack([places, (places + step) % count])[:, far & (gap == least)]
+        for step, gap in ((-1, before), (1, after))
+    ]
+    where = torch.cat(pairs, dim=1)
+    return torch.sparse_coo_tensor(
+        where,
+        torch.ones(where.shape[1], dtype=torch.float64, device=far.device),
+        (count, count),
+        check_invariants=False,
+    )

@@ -1,0 +1,167 @@
+"""Targets among items that come in types: labels that overlap, nest, or are linked to one another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+TILE = 512
+"""Types at a time, where entropies are taken over all pairs of them."""
+
+
+@dataclass(frozen=True)
+class TypeTargets:
+    """q_ij = V[t_i, t_j] for j ≠ i, where t_i is the type of row i: rows of one type are interchangeable.
+
+    V (U×U, over the types of this batch) is kept as a product of matrices, sparse ones mostly, and never written out:
+    the mean target of row i is V[t_i] S − V[t_i, t_i] z_i, with S the sum of z over each type.
+
+    - `batch`, `rows`: as in `Targets`.
+    - `types`: t_i of each labelled row, 0 … U − 1.
+    - `factors`: matrices whose product is V, float64.
+    - `diagonal`: of V.
+    - `entropy`: H(q) of a row of each type.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    types: Int[Tensor, " m"]
+    factors: tuple[Tensor, ...]
+    diagonal: Float[Tensor, " u"]
+    entropy: Float[Tensor, " u"]
+    has_positive: Bool[Tensor, " u"]
+
+    @classmethod
+    def of_groups(
+        cls,
+        rows: Int[Tensor, " m"],
+        types: Int[Tensor, " m"],
+        members: Int[Tensor, " e"],
+        groups: Int[Tensor, " e"],
+        weights: Float[Tensor, " e"],
+        *,
+        batch: int,
+    ) -> "TypeTargets":
+        """Alike means: in one group. A type is in several groups, and a group holds several types.
+
+            q_ij = Σ_g α_ig [j in g] / (n_g − 1)        over the groups g of i with n_g ≥ 2 rows
+
+        α_ig are the weights of i's groups, scaled to sum to 1 over those with another row in them.
+
+        **Arguments:**
+
+        - `rows`, `types`: as in the class; every type occurs.
+        - `members`, `groups`, `weights`: one entry per membership: the type, its group (any codes) and w ≥ 0.
+        - `batch`: N.
+        """
+        counts = torch.bincount(types)
+        _, groups = groups.unique(return_inverse=True)
+        many = int(groups.max()) + 1 if len(groups) else 0
+        sizes = torch.zeros(many, dtype=torch.int64, device=types.device).index_add_(0, groups, counts[members])
+        shared = weights.double().where(sizes[groups] > 1, 0.0)
+        total = torch.zeros(len(counts), dtype=torch.float64, device=types.device).index_add_(0, members, shared)
+        share = shared / total[members].where(total[members] > 0, 1.0) / (sizes[groups] - 1).clamp(min=1)
+        shape, places = (len(counts), many), torch.stack([members, groups])
+        each = torch.sparse_coo_tensor(places, share, shape, check_invariants=False).coalesce()
+        holds = torch.sparse_coo_tensor(places, torch.ones_like(share), shape, check_invariants=False).coalesce()
+        diagonal = torch.zeros_like(total).index_add_(0, members, share)
+        factors = (each, holds.t().coalesce())
+        return cls(batch, rows, types, factors, diagonal, _entropies(factors, diagonal, counts), total > 0)
+
+    @classmethod
+    def of_matrix(
+        cls, rows: Int[Tensor, " m"], types: Int[Tensor, " m"], v: Float[Tensor, "u u"], *, batch: int
+    ) -> "TypeTargets":
+        """From how alike the types are: V ≥ 0, dense or sparse, in any scale; every type occurs.
+
+        q_ij = V[t_i, t_j] / Σ_{k≠i} V[t_i, t_k]
+        """
+        counts = torch.bincount(types)
+        v = v.double()
+        diagonal = _diagonal(v)
+        total = (v @ counts.double().unsqueeze(1)).squeeze(1) - diagonal
+        some = total > 0
+        inverse = total.where(some, 1.0).reciprocal().where(some, 0.0)
+        scaled = _rows_times(v, inverse)
+        diagonal = diagonal * inverse
+        return cls(batch, rows, types, (scaled,), diagonal, _entropies((scaled,), diagonal, counts), some)
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Rows that are alike any other."""
+        return self.has_positive[self.types]
+
+    @property
+    def floor(self) -> Float[Tensor, " m"]:
+        """H(q_i)."""
+        return self.entropy[self.types]
+
+    def mean_target(self, z: Float[Tensor, "m d"], own: slice = slice(None)) -> Float[Tensor, "own d"]:
+        """V[t_i] S − V[t_i, t_i] z_i."""
+        mine = self.types[own]
+        points = self._sums(z, self.types)
+        for factor in reversed(self.factors):
+            points = factor.to(z.dtype) @ points
+        return points.index_select(0, mine).addcmul_(self._diagonal(mine, z), z[own], value=-1)
+
+    def mean_target_gradient(self, upstream: Float[Tensor, "own d"], own: slice = slice(None)) -> Float[Tensor, "m d"]:
+        """Vᵀ over the sums of `upstream`, without each row's own part."""
+        mine = self.types[own]
+        points = self._sums(upstream, mine)
+        for factor in self.factors:
+            points = factor.t().to(upstream.dtype) @ points
+        gradient = points.index_select(0, self.types)
+        gradient[own].addcmul_(self._diagonal(mine, upstream), upstream, value=-1)
+        return gradient
+
+    def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """V between rows, 0 where a row meets itself."""
+        tiles = torch.cat([part for _, part in _tiles(self.factors, len(self.diagonal))])
+        place = torch.arange(len(self.types), device=self.types.device)
+        itself = place[own].unsqueeze(1) == place
+        return tiles[self.types[own]][:, self.types].masked_fill_(itself, 0.0)
+
+    def _sums(self, z: Tensor, types: Tensor) -> Tensor:
+        return z.new_zeros(len(self.diagonal), z.shape[1]).index_add_(0, types, z)
+
+    def _diagonal(self, types: Tensor, z: Tensor) -> Tensor:
+        return self.diagonal[types].to(z.dtype).unsqueeze(1)
+
+
+def _tiles(factors: tuple[Tensor, ...], types: int) -> Iterator[tuple[slice, Float[Tensor, "t u"]]]:
+    """V in blocks of rows."""
+    first, *others = factors
+    for start in range(0, types, TILE):
+        places = torch.arange(start, min(start + TILE, types), device=first.device)
+        block = first.index_select(0, places)
+        for factor in others:
+            block = block @ factor.to_dense()
+        yield slice(start, start + len(places)), block.to_dense() if block.is_sparse else block
+
+
+def _entropies(factors: tuple[Tensor, ...], diagonal: Tensor, counts: Tensor) -> Tensor:
+    """−Σ_j q_ij log q_ij for a row of each type."""
+    entropy = torch.zeros_like(diagonal)
+    weights = counts.double()
+    for rows, v in _tiles(factors, len(diagonal)):
+        entropy[rows] = -(torch.xlogy(v, v) @ weights)
+    return entropy + torch.xlogy(diagonal, diagonal)
+
+
+def _diagonal(v: Tensor) -> Tensor:
+    if not v.is_sparse:
+        return v.diagonal()
+    v = v.coalesce()
+    (rows, columns), values = v.indices(), v.values()
+    own = rows == columns
+    return torch.zeros(len(v), dtype=v.dtype, device=v.device).index_add_(0, rows[own], values[own])
+
+
+def _rows_times(v: Tensor, factor: Tensor) -> Tensor:
+    if not v.is_sparse:
+        return v * factor.unsqueeze(1)
+    v = v.coalesce()
+    values = v.values() * factor[v.indices()[0]]
+    return torch.sparse_coo_tensor(v.indices(), values, v.shape, check_invariants=False).coalesce()

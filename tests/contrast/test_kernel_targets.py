@@ -1,0 +1,123 @@
+"""Kernel targets: the definition, engines that agree with it, far anchors, circles, missing values."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mscon.contrast import contrastive_loss
+from mscon.contrast.kernel_targets import KernelTargets
+
+
+def textbook(values: list[float], bandwidth: float, period: float | None) -> Tensor:
+    """q pair by pair, in plain Python."""
+    known = [value for value in values if not math.isnan(value)]
+    q = torch.zeros(len(known), len(known), dtype=torch.float64)
+    for i, v in enumerate(known):
+        gaps = {j: abs(v - w) for j, w in enumerate(known) if j != i}
+        if period is not None:
+            gaps = {j: min(abs(v - known[j]) % period, period - abs(v - known[j]) % period) for j in gaps}
+        if not gaps:
+            continue
+        least = min(gaps.values())
+        if least > 11 * bandwidth:
+            kernel = {j: 1.0 if gap == least else 0.0 for j, gap in gaps.items()}
+        else:
+            kernel = {j: math.exp(-(gap**2) / (2 * bandwidth**2)) for j, gap in gaps.items()}
+        for j, k in kernel.items():
+            q[i, j] = k / sum(kernel.values())
+    return q
+
+
+VALUES = [0.0, 0.1, 0.1, 0.35, 0.5, float("nan"), 0.9, 0.97, 0.75]
+
+
+@pytest.mark.parametrize("bandwidth", [0.003, 0.02, 0.1, 3.0])
+@pytest.mark.parametrize("period", [None, 1.0])
+def test_targets_are_the_textbooks(bandwidth: float, period: float | None) -> None:
+    targets = KernelTargets.of(torch.tensor(VALUES, dtype=torch.float64), bandwidth=bandwidth, period=period)
+    q = textbook(VALUES, bandwidth, period)
+    torch.testing.assert_close(targets.matrix(), q, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(targets.floor, -torch.xlogy(q, q).sum(dim=1), rtol=1e-9, atol=1e-12)
+    assert targets.rows.tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert targets.anchors.all()
+
+
+def result(z: Tensor, targets: KernelTargets, engine: str, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    leaf = z.clone().requires_grad_()
+    losses = contrastive_loss(leaf, targets, temperature=temperature, engine=engine)  # pyright: ignore[reportArgumentType]
+    (losses.loss * torch.linspace(0.5, 1.5, len(z), dtype=z.dtype)).mean().backward()
+    assert leaf.grad is not None
+    return losses.loss.detach(), losses.floor, leaf.grad
+
+
+@pytest.mark.parametrize("n", [2, 3, 40, 600, 1100])
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("bandwidth", "period"), [(1e-4, None), (0.05, None), (0.05, 1.0), (2.0, None)])
+def test_tiled_equals_dense(n: int, temperature: float, bandwidth: float, period: float | None) -> None:
+    generator = torch.Generator().manual_seed(n)
+    z = torch.randn(n, 8, dtype=torch.float64, generator=generator)
+    values = torch.rand(n, dtype=torch.float64, generator=generator).round(decimals=3)
+    values[torch.rand(n, generator=generator) < 0.1] = float("nan")
+    targets = KernelTargets.of(values, bandwidth=bandwidth, period=period)
+    expected = result(z, targets, "dense", temperature)
+    torch.testing.assert_close(result(z, targets, "tiled", temperature), expected, rtol=0, atol=1e-9)
+    if bandwidth < 0.01:
+        return  # the roundings of values in float32 are no longer small beside it
+    single = result(z.float(), targets, "tiled", temperature)
+    torch.testing.assert_close(single[0].double(), expected[0], rtol=1e-5, atol=1e-5 / temperature)
+    assert (single[2] - expected[2]).norm() <= 1e-5 * max(float(expected[2].norm()), 1.0 / temperature)
+
+
+@pytest.mark.parametrize("engine", ["dense", "tiled"])
+def test_gradient_equals_finite_differences(engine: str) -> None:
+    z = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    targets = KernelTargets.of(torch.tensor(VALUES, dtype=torch.float64), bandwidth=0.02)
+
+    def losses(z: Tensor) -> Tensor:
+        return contrastive_loss(z, targets, temperature=0.3, engine=engine).loss  # pyright: ignore[reportArgumentType]
+
+    assert torch.autograd.gradcheck(losses, z.requires_grad_(), atol=1e-4)
+
+
+@given(
+    values=st.lists(st.one_of(st.floats(-50, 50), st.just(float("nan"))), min_size=1, max_size=20),
+    period=st.sampled_from([None, 7.0]),
+    bandwidth=st.sampled_from([0.01, 1.0, 30.0]),
+    engine=st.sampled_from(["dense", "tiled"]),
+)
+@settings(deadline=None, max_examples=80)
+def test_permuting_and_adding_unlabelled_rows(
+    values: list[float], period: float | None, bandwidth: float, engine: str
+) -> None:
+    n = len(values)
+    z = torch.randn(n + 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    given_values = torch.tensor([*values, *[float("nan")] * 3], dtype=torch.float64)
+    order = torch.randperm(n + 3, generator=torch.Generator().manual_seed(1))
+
+    def losses(z: Tensor, values: Tensor) -> Tensor:
+        return contrastive_loss(z, KernelTargets.of(values, bandwidth=bandwidth, period=period), engine=engine).loss  # pyright: ignore
+
+    plain = losses(z[:n], given_values[:n])
+    assert plain.isfinite().all()
+    torch.testing.assert_close(losses(z, given_values)[:n], plain)
+    torch.testing.assert_close(losses(z[order], given_values[order]), losses(z, given_values)[order])
+    assert not losses(z, given_values)[n:].any()
+
+
+def test_a_wide_kernel_is_no_preference_and_a_narrow_one_the_nearest() -> None:
+    values = torch.tensor([0.0, 1.0, 3.0, 10.0, 10.5], dtype=torch.float64)
+    wide = KernelTargets.of(values, bandwidth=1e6).matrix()
+    torch.testing.assert_close(wide, (1 - torch.eye(5, dtype=torch.float64)) / 4)
+    narrow = KernelTargets.of(values, bandwidth=1e-3)
+    assert narrow.matrix().argmax(dim=1).tolist() == [1, 0, 1, 4, 3]
+    assert not narrow.floor.any()
+
+
+def test_bad_settings_are_refused() -> None:
+    for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1.0, "period": -1.0}):
+        with pytest.raises(ValueError, match="must be positive"):
+            KernelTargets.of(torch.zeros(3), **settings_)
