@@ -93,7 +93,7 @@ def test_bad_batches_are_refused() -> None:
 def test_relative_excess_of_a_perfect_batch_is_near_zero(classes: int, temperature: float) -> None:
     codes = torch.arange(classes).repeat_interleave(1000 // classes)
     losses = contrastive_loss(simplex(classes)[codes], LabelTargets.of(codes), temperature=temperature)
-    relative = (losses.mean - losses.mean_floor) / (losses.chance - losses.mean_floor)
+    relative = (losses.mean - losses.mean_floor) / (losses.mean_chance - losses.mean_floor)
     assert -1e-4 < float(relative) < 0.02
 
 
@@ -103,7 +103,7 @@ def test_relative_excess_of_random_projections_is_one(classes: int, temperature:
     codes = torch.arange(classes).repeat_interleave(1000 // classes)
     z = torch.randn(1000, 128, generator=torch.Generator().manual_seed(0))
     losses = contrastive_loss(z, LabelTargets.of(codes), temperature=temperature)
-    relative = (losses.mean - losses.mean_floor) / (losses.chance - losses.mean_floor)
+    relative = (losses.mean - losses.mean_floor) / (losses.mean_chance - losses.mean_floor)
     assert float(relative) == pytest.approx(1.0, abs=0.05)
 
 

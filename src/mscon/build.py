@@ -4,6 +4,7 @@ import math
 import os
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -11,9 +12,23 @@ from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss
+from mscon.prepare import Prepared
 from mscon.recipe import Recipe
-from mscon.similarity import Categorical, Instance
+from mscon.similarity import (
+    Categorical,
+    Continuous,
+    Hierarchy,
+    Instance,
+    Pairs,
+    RankNContrast,
+    Similarity,
+    Tags,
+    balanced_weights,
+)
 from mscon.weighting import Uncertainty
+
+BANDWIDTH = 0.1
+"""Of a continuous similarity whose recipe names none: a tenth of all items up or down counts e^(−1/2) as much."""
 
 
 def new_fabric(recipe: Recipe) -> Fabric:
@@ -70,16 +85,45 @@ def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
     )
 
 
-def new_objective(recipe: Recipe) -> MSConLoss:
+def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     """The objective that a recipe describes, over the batch of all processes."""
     settings = recipe.objective
-    similarities = {name: Instance() if recipe.is_instance(name) else Categorical() for name in recipe.similarities}
+    similarities = {name: new_similarity(name, recipe, data) for name in recipe.similarities}
     return MSConLoss(
         similarities,
         temperature={name: each.temperature or settings.temperature for name, each in recipe.similarities.items()},
+        learn_temperature=settings.learn_temperature,
+        temperature_bounds=settings.temperature_bounds,
         weighting=Uncertainty(len(similarities), paper=True) if settings.paper else settings.weighting,
         gather_distributed=True,
     )
+
+
+def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
+    """One of a recipe's similarities, with what it needs to know of the training items."""
+    settings, kind = recipe.similarities[name], recipe.kind(name)
+    if kind == "instance":
+        return Instance()
+    if kind == "pairs":
+        return Pairs(torch.from_numpy(data.pairs[name].edges), torch.from_numpy(data.pairs[name].strength))
+    if kind == "rank_n_contrast":
+        return RankNContrast(settings.period)
+    label, values = data.labels[name], data.values[name][data.split.train]
+    match label.kind:
+        case "continuous":
+            reference = torch.tensor(label.reference, dtype=torch.float64)
+            return Continuous(settings.bandwidth or BANDWIDTH, settings.period, reference)
+        case "tags":
+            counts = np.bincount(values[values >= 0], minlength=len(label.members))
+            rarity = settings.rarity is not False
+            sets = [label.names(number) for number in range(len(label.members))]
+            return Tags(sets, weighting="rarity" if rarity else "even", counts=counts.tolist())
+        case "hierarchy":
+            paths = [label.names(number) for number in range(len(label.members))]
+            return Hierarchy(paths, weights=settings.level_weights)
+        case "categorical":
+            counts = torch.bincount(torch.from_numpy(values[values >= 0]), minlength=len(label.classes))
+            return Categorical(balanced_weights(counts, settings.balance) if settings.balance else None)
 
 
 def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torch.optim.Optimizer:

@@ -44,7 +44,12 @@ app = App(
 
 Similarities = Annotated[
     list[str] | None,
-    Parameter(name="--similarity", negative="", help="A label column to learn from; NAME or NAME:KIND. Repeat it."),
+    Parameter(
+        name="--similarity",
+        negative="",
+        help="A label column to learn from; NAME or NAME:KIND, the kind being categorical, continuous, tags, hierarchy,"
+        " rank_n_contrast, pairs or instance. Repeat it.",
+    ),
 ]
 Ood = Annotated[
     list[str] | None,
@@ -97,6 +102,8 @@ def train(
         mscon train shoes.parquet --similarity category --similarity closure --ood brand
 
         mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
+
+        mscon train shoes.parquet --similarity category --similarity price:continuous --similarity instance
 
         mscon train recipe.toml
 
@@ -271,7 +278,7 @@ def _recipe(
 
     described: dict[str, dict[str, str]] = {}
     for name, _, kind in (each.partition(":") for each in similarities or []):
-        described[name] = {"kind": kind} if kind else {}
+        described[name] = {"kind": kind.replace("-", "_")} if kind else {}
     overrides: dict[str, Any] = {"similarities": described} if described else {}
     overrides |= _overrides(settings or [])
     if ood is not None:
@@ -286,12 +293,17 @@ def _recipe(
 
 
 def _anywhere(recipe: "Recipe") -> "Recipe":
-    """The recipe with its catalog's path made absolute, so that the run can be evaluated from any folder."""
-    source = recipe.catalog.source
-    if source == "glyphs" or "://" in source:
-        return recipe
-    catalog = recipe.catalog.model_copy(update={"source": str(Path(source).absolute())})
-    return recipe.model_copy(update={"catalog": catalog})
+    """The recipe with its files' paths made absolute, so that the run can be evaluated from any folder."""
+    catalog = recipe.catalog.model_copy(update={"source": _absolute(recipe.catalog.source)})
+    similarities = {
+        name: each.model_copy(update={"edges": _absolute(each.edges)}) if each.edges else each
+        for name, each in recipe.similarities.items()
+    }
+    return recipe.model_copy(update={"catalog": catalog, "similarities": similarities})
+
+
+def _absolute(source: str) -> str:
+    return source if source == "glyphs" or "://" in source else str(Path(source).absolute())
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
-from math import log
 
 import numpy as np
 import torch
@@ -12,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.contrast import LabelTargets
+from mscon.build import new_similarity
+from mscon.contrast import AnchorLosses, AnyTargets, contrastive_loss
 from mscon.data.batches import Batches
 from mscon.data.views import ViewSettings
 from mscon.prepare import Prepared, training_batches
 from mscon.recipe import Recipe
+from mscon.similarity import RankNContrast
 
 SAMPLE = 2000
 """Images looked at, and 1/40 of it batches drawn, for what is estimated."""
@@ -32,8 +33,9 @@ REDUNDANT = 0.5
 class ColumnFacts:
     """One label column.
 
-    - `role`: `similarity` or `ood`; `kind`: categorical or continuous.
-    - `missing`: rows without a value; `classes`: class → rows, most frequent first; empty for numbers.
+    - `role`: `similarity` or `ood`; `kind`: as in `LabelColumn`.
+    - `missing`: rows without a value; `classes`: class, tag or node of a path → rows, most frequent first; empty for
+      numbers.
     - `low`, `high`: least and greatest value of a continuous column.
     """
 
@@ -50,13 +52,14 @@ class ColumnFacts:
 class BatchFacts:
     """What one similarity finds in a training batch, all views counted, averaged over the anchors of some batches.
 
-    - `positives`: positives of an anchor; `lonely`: share of labelled items without another item
-      of their class beside them.
+    - `positives`: positives of an anchor: e^H(q_i), which for labels is their number; None for Rank-N-Contrast, to
+      which all others are.
+    - `lonely`: share of labelled items without another item beside them that is at all alike.
     - `floor`, `chance`: between these two the loss will move, in nats.
     """
 
     name: str
-    positives: float
+    positives: float | None
     lonely: float
     floor: float
     chance: float
@@ -88,10 +91,8 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     """Look at a catalog as a training under `recipe` would see it."""
     columns = [_column_facts(name, recipe, data) for name in data.labels]
     batches = list(_batch_facts(recipe, data))
-    categorical = [name for name, label in data.labels.items() if label.kind == "categorical"]
-    redundancy = [
-        Redundancy(a, b, shared_information(data.values[a], data.values[b])) for a, b in combinations(categorical, 2)
-    ]
+    codes = {name: as_codes(values) for name, values in data.values.items()}
+    redundancy = [Redundancy(a, b, shared_information(codes[a], codes[b])) for a, b in combinations(codes, 2)]
     return Inspection(
         rows=len(data.catalog),
         split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
@@ -117,7 +118,8 @@ def show(facts: Inspection, console: Console) -> None:
     console.print(labels)
     batches = _table("in a training batch", "similarity", "positives", "alone", "floor", "chance")
     for each in facts.batches:
-        numbers = (f"{each.positives:.1f}", f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
+        positives = "all" if each.positives is None else f"{each.positives:.1f}"
+        numbers = (positives, f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
         batches.add_row(Text(each.name), *numbers)
     console.print(batches)
     if facts.redundancy:
@@ -160,32 +162,56 @@ def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     if label.kind == "continuous":
         missing = int(np.isnan(values).sum())
         return ColumnFacts(name, role, label.kind, missing, {}, float(np.nanmin(values)), float(np.nanmax(values)))
-    counts = np.bincount(values[values >= 0], minlength=len(label.classes))
+    kinds = np.bincount(values[values >= 0], minlength=len(label.members or label.classes))
+    counts = kinds
+    if label.members:
+        counts = np.zeros(len(label.classes), dtype=np.int64)
+        for members, items in zip(label.members, kinds, strict=True):
+            counts[list(members)] += items
     order = np.argsort(-counts, kind="stable")
     return ColumnFacts(
         name, role, label.kind, int((values < 0).sum()), {label.classes[i]: int(counts[i]) for i in order}
     )
 
 
+def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
+    """Any label as classes, −1 where it is missing: numbers in bins of as many items each, as far as ties allow."""
+    if values.dtype.kind != "f":
+        return values
+    known = ~np.isnan(values)
+    edges = np.unique(np.quantile(values[known], np.arange(1, bins) / bins)) if known.any() else np.empty(0)
+    return np.where(known, np.searchsorted(edges, values, side="right"), -1).astype(np.int64)
+
+
 def _batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
     views = recipe.training.views_per_item
     batches = list(islice(_endless(training_batches(recipe, data)), SAMPLE // 40))
     for name in recipe.similarities:
-        instance = recipe.is_instance(name)
-        values = torch.arange(len(data.catalog)) if instance else torch.from_numpy(data.values[name])
-        targets = [LabelTargets.of(values[items].repeat(views)) for items in batches]
-        anchors = sum(int(t.anchors.sum()) for t in targets)
+        similarity = new_similarity(name, recipe, data)
+        values = torch.from_numpy(data.values[name]) if name in data.values else torch.arange(len(data.catalog))
+        marks = [_marks(similarity.targets(values[items].repeat(views))) for items in batches]
+        anchors = torch.cat([each.anchors for each in marks])
+        floor, chance = (
+            torch.cat([getattr(each, mark) for each in marks])[anchors].double() for mark in ("floor", "chance")
+        )
         # An item's own other view is always there; what tells of the batch is whether another item is.
-        of_items = targets if instance else [LabelTargets.of(values[items]) for items in batches]
-        labelled = sum(len(t.rows) for t in of_items)
-        alone = labelled - sum(int(t.anchors.sum()) for t in of_items)
+        copies = views if recipe.is_instance(name) else 1
+        of_items = [similarity.targets(values[items].repeat(copies)) for items in batches]
+        labelled = sum(len(targets.rows) for targets in of_items)
+        alone = labelled - sum(int(targets.anchors.sum()) for targets in of_items)
+        ordered = isinstance(similarity, RankNContrast)
         yield BatchFacts(
             name=name,
-            positives=sum(int(t.positives.sum()) for t in targets) / max(1, anchors),
+            positives=None if ordered else float(floor.exp().sum() / max(1, len(floor))),
             lonely=alone / max(1, labelled),
-            floor=sum(float(t.floor.sum()) for t in targets) / max(1, anchors),
-            chance=sum(int(t.anchors.sum()) * log(max(1, len(t.rows) - 1)) for t in targets) / max(1, anchors),
+            floor=float(floor.sum() / max(1, len(floor))),
+            chance=float(chance.sum() / max(1, len(chance))),
         )
+
+
+def _marks(targets: AnyTargets) -> AnchorLosses:
+    """Floor and chance of a batch: they do not depend on where the projections lie."""
+    return contrastive_loss(torch.ones(targets.batch, 1, dtype=torch.float64), targets, temperature=1.0)
 
 
 def _endless(batches: Batches) -> Iterator[torch.Tensor]:
@@ -201,13 +227,14 @@ def _label_warnings(
     for column in columns:
         if rare := [name for name, count in column.classes.items() if count < 10]:
             named = ", ".join(repr(name) for name in rare[:5]) + (" …" if len(rare) > 5 else "")
-            yield f"{column.name}: {len(rare)} classes have fewer than 10 items ({named})."
+            classes = "1 class has" if len(rare) == 1 else f"{len(rare)} classes have"
+            yield f"{column.name}: {classes} fewer than 10 items ({named})."
     size = recipe.training.batch_size
     for each in batches:
         if each.lonely > 0.1:
             yield (
-                f"{each.name}: {each.lonely:.0%} of its items find no other of their class in a batch of {size};"
-                f" enlarge the batch, or sample per class (training.sampler = {each.name!r})."
+                f"{each.name}: {each.lonely:.0%} of its items find no other that is alike in a batch of {size};"
+                f" enlarge the batch{_better_sampler(recipe, each.name, columns)}."
             )
     for pair in redundancy:
         if pair.shared > REDUNDANT:
@@ -215,6 +242,14 @@ def _label_warnings(
                 f"{pair.first} and {pair.second} share {pair.shared:.0%} of what the coarser one says:"
                 " trained together they count it twice, and one is no test for the other."
             )
+
+
+def _better_sampler(recipe: Recipe, name: str, columns: list[ColumnFacts]) -> str:
+    categorical = {column.name for column in columns if column.kind == "categorical"}
+    if recipe.training.sampler == name or (name not in categorical and recipe.kind(name) != "pairs"):
+        return ""
+    how = "per class" if name in categorical else "linked items together"
+    return f", or sample {how} (training.sampler = {name!r})"
 
 
 def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:

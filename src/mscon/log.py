@@ -1,12 +1,14 @@
 """What a training says of itself: metrics.jsonl, TensorBoard events and the display, all fed with the same records."""
 
+from math import isnan
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from mscon.checkpoint import Position
-from mscon.objective import NARROWEST, MSConOutput
+from mscon.objective import MSConOutput, relative_excess
 from mscon.prepare import Prepared
 from mscon.run import Run
 
@@ -115,12 +117,13 @@ class TermMeans:
                 "anchors": 0,
             }
         loss, floor, chance = (sums[key] / anchors for key in ("loss", "floor", "chance"))
+        relative = float(relative_excess(*(torch.tensor(each, dtype=torch.float64) for each in (loss, floor, chance))))
         return {
             "loss": loss,
             "floor": floor,
             "chance": chance,
             "excess": loss - floor,
-            "relative_excess": (loss - floor) / (chance - floor) if chance - floor > NARROWEST * chance else None,
+            "relative_excess": None if isnan(relative) else relative,
             "weight": weight,
             "anchors": anchors / self.batches,
         }

@@ -10,9 +10,10 @@ from mscon.data.batches import Batches
 from mscon.data.cache import Pixels, load_pixels
 from mscon.data.catalog import Catalog
 from mscon.data.labels import LabelColumn, read_label
+from mscon.data.pairs import PairTable, read_pairs
 from mscon.data.splits import Split, group_codes, read_split
 from mscon.errors import UserError
-from mscon.recipe import Recipe
+from mscon.recipe import Recipe, SimilaritySettings
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Prepared:
 
     - `catalog`: the rows whose image could be read.
     - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped.
-    - `labels`: name → how the column is read.
+    - `labels`: name → how the label is read.
     - `values`: name → one code (−1 missing) or number (NaN missing) per row.
+    - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers.
     - `split`: row numbers of train, val and test.
     - `groups`: near-duplicate group of each row, when the catalog names groups.
     """
@@ -31,6 +33,7 @@ class Prepared:
     pixels: Pixels
     labels: dict[str, LabelColumn]
     values: dict[str, np.ndarray]
+    pairs: dict[str, PairTable]
     split: Split
     groups: np.ndarray | None
 
@@ -55,7 +58,9 @@ def prepare(
     """
     catalog = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
     columns = dict(labels) if labels is not None else _read_labels(catalog, recipe)
-    values = {name: column.encode(catalog.column(name)) for name, column in columns.items()}
+    values = {name: column.read(catalog) for name, column in columns.items()}
+    tables = {name: each.edges for name, each in recipe.similarities.items() if recipe.kind(name) == "pairs"}
+    pairs = {name: read_pairs(edges, catalog, id=recipe.catalog.id) for name, edges in tables.items()}
     split = read_split(
         catalog,
         column=recipe.catalog.split,
@@ -72,11 +77,17 @@ def prepare(
     if empty := [part for part in ("train", "val", "test") if len(getattr(kept_split, part)) == 0]:
         reason = next((each.reason for each in pixels.skipped), "there are no such rows")
         raise UserError(f"{catalog.source}: no image of the {empty[0]} rows can be read: {reason}")
+    values = {name: each[kept] for name, each in values.items()}
+    if labels is None:
+        for name, column in columns.items():
+            if name in recipe.similarities and column.kind == "continuous":
+                columns[name] = column.of_training(values[name][kept_split.train])
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
         labels=columns,
-        values={name: codes[kept] for name, codes in values.items()},
+        values=values,
+        pairs={name: each.at(kept) for name, each in pairs.items()},
         split=kept_split,
         groups=None if groups is None else groups[kept],
     )
@@ -110,23 +121,30 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
-    """How each trained and each out-of-domain column is read. **Raises** `UserError` for a column that cannot be
+    """How each trained and each out-of-domain label is read. **Raises** `UserError` for a column that cannot be
     used.
     """
-    columns: dict[str, LabelColumn] = {}
-    for name in recipe.label_columns:
-        trained = name in recipe.similarities
-        columns[name] = read_label(catalog, name, recipe.similarities[name].kind if trained else None)
-        if trained and columns[name].kind == "continuous":
-            raise UserError(
-                f"column {name!r} of {catalog.source} is continuous, and only categories are trained on so far:"
-                f" probe it with --ood {name}, or cut it into classes and name that column"
-            )
-    return columns
+    labels = {name: _read_trained(catalog, name, recipe.similarities[name]) for name in recipe.labelled}
+    return labels | {name: read_label(catalog, name) for name in recipe.catalog.ood}
+
+
+def _read_trained(catalog: Catalog, name: str, similarity: SimilaritySettings) -> LabelColumn:
+    kind = "continuous" if similarity.kind == "rank_n_contrast" else similarity.kind
+    columns = similarity.levels or ((similarity.column,) if similarity.column else ())
+    if kind is None and len(columns) > 1:
+        kind = "hierarchy"
+    label = read_label(catalog, name, kind, columns=columns, separator=similarity.separator)
+    try:
+        similarity.check_options(name, similarity.kind or label.kind)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return label
 
 
 def _strata(columns: Mapping[str, LabelColumn]) -> Sequence[str]:
-    return [name for name, column in columns.items() if column.kind == "categorical"]
+    return [
+        each for column in columns.values() if column.kind == "categorical" for each in column.columns or (column.name,)
+    ]
 
 
 def _renumber(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -51,17 +51,69 @@ class ViewLimits(_Section):
     grey: float | None = None
 
 
-class SimilaritySettings(_Section):
-    """One notion of similarity: a label column, or the item itself."""
+SimilarityKind = Literal["categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance"]
 
-    kind: Literal["categorical", "instance"] | None = Field(
+
+OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
+    "balance": ("categorical",),
+    "bandwidth": ("continuous",),
+    "period": ("continuous", "rank_n_contrast"),
+    "rarity": ("tags",),
+    "separator": ("tags", "hierarchy"),
+    "levels": ("hierarchy",),
+    "level_weights": ("hierarchy",),
+    "edges": ("pairs",),
+}
+"""Which kinds of similarity know which option."""
+
+
+class SimilaritySettings(_Section):
+    """One notion of similarity: a label column, a table of pairs, or the item itself."""
+
+    kind: SimilarityKind | None = Field(
         default=None, description="How alike is decided; from the column when left out ('instance' by its name)."
+    )
+    column: str | None = Field(default=None, description="The label column, where it is not the similarity's name.")
+    balance: float | None = Field(
+        default=None, ge=0, le=1, description="categorical: anchors count as n_class^(−balance); 1, every class alike."
+    )
+    bandwidth: float | None = Field(
+        default=None, gt=0, description="continuous: of the kernel, as a share of all items (0.1 when left out)."
+    )
+    period: float | None = Field(
+        default=None, gt=0, description="continuous, rank_n_contrast: of values on a circle, such as 24 for hours."
+    )
+    rarity: bool | None = Field(default=None, description="tags: rare tags count more (true when left out).")
+    separator: str | None = Field(
+        default=None, min_length=1, description="tags, hierarchy: in a text column; ',' and '/' when left out."
+    )
+    levels: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="hierarchy: its columns from coarse to fine, in place of one of paths."
+    )
+    level_weights: tuple[float, ...] | None = Field(
+        default=None, min_length=1, description="hierarchy: how much each level counts (alike when left out)."
+    )
+    edges: str | None = Field(
+        default=None, description="pairs: the table of pairs: two columns of item ids, and a strength if there is one."
     )
     temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
     head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
     views: ViewLimits | None = Field(
         default=None, description="Limits to the views, where stronger ones would destroy its label: brightness = 0."
     )
+
+    def check_options(self, name: str, kind: SimilarityKind | None) -> None:
+        """**Raises** `ValueError` for options that the kind, where it is known, does not have, or that it lacks."""
+        for option in OPTIONS:
+            if getattr(self, option) is not None and kind is not None and kind not in OPTIONS[option]:
+                known = ", ".join(other for other, kinds in OPTIONS.items() if kind in kinds)
+                raise ValueError(f"similarities.{name}.{option}: {kind} has no such option, but {known or 'none'}")
+        if kind == "pairs" and self.edges is None:
+            raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
+        if kind in ("pairs", "instance") and self.column is not None:
+            raise ValueError(f"similarities.{name}.column: {kind} reads no column")
+        if self.levels is not None and self.column is not None:
+            raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
 
 
 class ImageSettings(_Section):
@@ -108,8 +160,10 @@ class ObjectiveSettings(_Section):
     """The sum of contrastive losses."""
 
     temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
-    weighting: Literal["excess", "equal", "uncertainty"] | dict[str, float] = Field(
-        default="excess", description="excess, equal, uncertainty, or a table of fixed weights."
+    learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
+    temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
+    weighting: Literal["excess", "equal", "uncertainty", "uncertainty-exact"] | dict[str, float] = Field(
+        default="excess", description="excess, equal, uncertainty, uncertainty-exact, or a table of fixed weights."
     )
     paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
     weighting_lr: float = Field(default=0.01, gt=0, description="Learning rate of what the weighting learns.")
@@ -172,10 +226,10 @@ class Recipe(_Section):
         if both := set(names) & set(self.catalog.ood):
             raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
         sampler = self.training.sampler
-        labelled = [name for name in names if not self.is_instance(name)]
-        if sampler != "random" and sampler not in labelled:
-            hint = nearest(sampler, labelled)
-            raise ValueError(f"training.sampler: {sampler!r} is no label column that this recipe trains on.{hint}")
+        drawn_by = [name for name in names if not self.is_instance(name)]
+        if sampler != "random" and sampler not in drawn_by:
+            hint = nearest(sampler, drawn_by)
+            raise ValueError(f"training.sampler: {sampler!r} is no similarity that this recipe trains.{hint}")
         weights = self.objective.weighting
         if isinstance(weights, dict) and set(weights) != set(names):
             raise ValueError(f"objective.weighting names {sorted(weights)}, the similarities are {sorted(names)}")
@@ -190,6 +244,7 @@ class Recipe(_Section):
             raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
         self.check_batch_statistics()
         for name, each in self.similarities.items():
+            each.check_options(name, self.kind(name))
             try:
                 _ = self._limited(each)
             except ValidationError as error:
@@ -208,10 +263,26 @@ class Recipe(_Section):
                 f" training.{'micro_batch' if settings.micro_batch else 'batch_size'}, or set model.norm = 'group'"
             )
 
+    def kind(self, name: str) -> SimilarityKind | None:
+        """A similarity's kind as far as the recipe tells; None where the column will."""
+        similarity = self.similarities[name]
+        if similarity.kind is None and similarity.column is None:
+            if name == "instance":
+                return "instance"
+            if similarity.edges is not None:
+                return "pairs"
+            if similarity.levels is not None:
+                return "hierarchy"
+        return similarity.kind
+
     def is_instance(self, name: str) -> bool:
-        """Whether a similarity is of kind instance, or has no kind and the name 'instance'."""
-        kind = self.similarities[name].kind
-        return kind == "instance" or (kind is None and name == "instance")
+        """Whether it is of kind instance, or has no kind and the name 'instance'."""
+        return self.kind(name) == "instance"
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """The similarities that are given by a label of each item: all but instance and pairs."""
+        return tuple(name for name in self.similarities if self.kind(name) not in ("instance", "pairs"))
 
     @property
     def run_views(self) -> ViewSettings:
@@ -223,9 +294,9 @@ class Recipe(_Section):
         return ViewSettings.model_validate(self.views.model_dump() | limits)
 
     @property
-    def label_columns(self) -> tuple[str, ...]:
-        """The columns that are probed: the trained labels, then the out-of-domain ones."""
-        return (*(name for name in self.similarities if not self.is_instance(name)), *self.catalog.ood)
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that are probed: the trained ones, then the out-of-domain ones."""
+        return (*self.labelled, *self.catalog.ood)
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""

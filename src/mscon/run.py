@@ -44,9 +44,7 @@ class Run:
         path = folder / "labels.json"
         try:
             described = json.loads(path.read_text(encoding="utf-8"))
-            labels = {
-                name: LabelColumn(**each | {"classes": tuple(each["classes"])}) for name, each in described.items()
-            }
+            labels = {name: LabelColumn.of_json(each) for name, each in described.items()}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
         return cls(folder, recipe, labels)

@@ -67,7 +67,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     model = model.to(memory_format=torch.channels_last)
     if not first:
         torch.manual_seed(settings.seed + fabric.global_rank)  # or dropout would be the same on every process
-    loss_fn = new_objective(recipe)
+    loss_fn = new_objective(recipe, data)
     optimizer = new_optimizer(recipe, model, loss_fn)
     average = (
         AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
@@ -184,10 +184,8 @@ def _views(
         images = torch.from_numpy(data.pixels.array[item[rows].numpy()]).permute(0, 3, 1, 2).to(fabric.device)
         return apply_views(images, drawn[places[rows]])
 
-    values = {
-        name: item if recipe.is_instance(name) else torch.from_numpy(data.values[name])[item]
-        for name in recipe.similarities
-    }
+    labelled = {name: torch.from_numpy(data.values[name])[item] for name in recipe.labelled}
+    values = {name: labelled.get(name, item) for name in recipe.similarities}
     return views, {name: each.to(fabric.device) for name, each in values.items()}
 
 

@@ -337,7 +337,7 @@ def test_floor_is_the_entropy_of_the_targets_and_the_loss_never_falls_below_it()
     torch.testing.assert_close(targets.floor, -(q * q.clamp(min=1e-300).log()).sum(dim=1))
     losses = contrastive_loss(z, targets, temperature=0.1)
     assert (losses.loss >= losses.floor).all()
-    assert float(losses.chance) == pytest.approx(math.log(int((labels >= 0).sum()) - 1))
+    assert float(losses.mean_chance) == pytest.approx(math.log(int((labels >= 0).sum()) - 1))
 
 
 def test_codes_may_be_large_sparse_and_of_any_negative() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mscon.data import Catalog
-from mscon.data.labels import LabelColumn, as_text, infer_kind, read_label
+from mscon.data.cells import as_text
+from mscon.data.labels import LabelColumn, infer_kind, read_label
 from mscon.errors import UserError
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
 FAR = 11.0
@@ -50,8 +51,8 @@ class KernelTargets:
         known = values[rows].double()
         if period is not None:
             known = known.remainder(period)
-        distinct, types, counts = known.unique(return_inverse=True, return_counts=True)
-        before, after = _gaps(distinct, period)
+        values_, types, counts = distinct(known)
+        before, after = _gaps(values_, period)
         least = torch.minimum(before, after)
         far = (counts == 1) & (least > FAR * bandwidth) & least.isfinite()
         nearest = None
@@ -103,9 +104,4 @@ def _nearest(far: Tensor, before: Tensor, after: Tensor, least: Tensor) -> Tenso
         for step, gap in ((-1, before), (1, after))
     ]
     where = torch.cat(pairs, dim=1)
-    return torch.sparse_coo_tensor(
-        where,
-        torch.ones(where.shape[1], dtype=torch.float64, device=far.device),
-        (count, count),
-        check_invariants=False,
-    )
+    return sparse(where, torch.ones(where.shape[1], dtype=torch.float64, device=far.device), (count, count))

@@ -14,10 +14,13 @@ from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision, product_precision, products
 from mscon.contrast.pull import pull
 from mscon.contrast.push import Engine, check_engine, push, push_pull, takes_dense
+from mscon.contrast.rank_targets import RankTargets, rank_losses
 from mscon.contrast.ranks import Shares, numbers
-from mscon.contrast.targets import LabelTargets, Targets
+from mscon.contrast.targets import LabelTargets, LinearTargets
 from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
+
+AnyTargets = LinearTargets | KernelTargets | RankTargets
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,17 @@ class AnchorLosses:
 
     - `loss`: push_i − pull_i in nats; 0 for a row that is no anchor.
     - `floor`: H(q_i), the least value that loss can take; 0 for a row that is no anchor.
+    - `chance`: log of the number of candidates, the loss of an anchor to which all others are alike; 0 for a row that
+      is no anchor.
     - `anchors`: rows that have a label and at least one positive.
-    - `chance`: log of the number of candidates, the loss of an anchor that ranks all others alike; one number.
     - `count`: how many anchors there are; in a batch over several processes, where the rows are those of this process
       alone, the anchors of all.
     """
 
     loss: Float[Tensor, " n"]
     floor: Float[Tensor, " n"]
+    chance: Float[Tensor, " n"]
     anchors: Bool[Tensor, " n"]
-    chance: Float[Tensor, ""]
     count: Int[Tensor, ""]
 
     @property
@@ -51,6 +55,11 @@ class AnchorLosses:
         """The floor, averaged in the same way."""
         return self.floor.sum() / self.count.clamp(min=1)
 
+    @property
+    def mean_chance(self) -> Float[Tensor, ""]:
+        """The loss of chance, averaged in the same way."""
+        return self.chance.sum() / self.count.clamp(min=1)
+
 
 @dataclass(frozen=True)
 class Head:
@@ -63,13 +72,13 @@ class Head:
     """
 
     z: Float[Tensor, "n d"]
-    targets: Targets | KernelTargets
+    targets: AnyTargets
     temperature: float
     precision: Precision
 
 
 def contrastive_loss(
-    z: Float[Tensor, "n d"], targets: Targets | KernelTargets, *, temperature: float = 0.1, engine: Engine = "auto"
+    z: Float[Tensor, "n d"], targets: AnyTargets, *, temperature: float = 0.1, engine: Engine = "auto"
 ) -> AnchorLosses:
     """The cross-entropy between target distributions and the softmax over the other items.
 
@@ -118,7 +127,7 @@ def contrastive_losses(
     **Returns:** losses per similarity, for this process's rows.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
-    large = [each for each in labelled if each.count >= 2 and not takes_dense(engine, each.count)]
+    large = [each for each in labelled if each.in_tiles and not takes_dense(engine, each.count)]
     linear = [each for each in large if not each.kernel]
     kernel = [each for each in large if each.kernel]
 
@@ -164,42 +173,52 @@ class _Labelled:
         return len(self.z)
 
     @property
+    def in_tiles(self) -> bool:
+        """Whether it has a quadratic part that engines compute."""
+        return self.count >= 2 and not isinstance(self.head.targets, RankTargets)
+
+    @property
     def kernel(self) -> KernelTargets | None:
         return self.head.targets if isinstance(self.head.targets, KernelTargets) else None
 
     def losses(self, pushed: Tensor | PushPull | None) -> AnchorLosses:
         """With push of all labelled rows, and pull where the targets are a kernel; the dense engine needs none."""
         targets, z, own = self.head.targets, self.z, self.own
+        nothing = z.new_zeros(own.stop - own.start)
         if self.count < 2:
-            loss, floor = z[own].sum(dim=1) * 0.0, z.new_zeros(own.stop - own.start)
+            loss, floor, chance = z[own].sum(dim=1) * 0.0, nothing, nothing
         else:
             with products(z.device, "float64" if z.dtype == torch.float64 else "float32"):
-                loss, floor = self._loss_and_floor(pushed)
-            floor = floor.to(z.dtype)
+                loss, floor, chance = self._loss_and_marks(pushed)
         anchors = targets.anchors[own]
         return AnchorLosses(
             loss=self._placed(loss.where(anchors, 0.0)),
-            floor=self._placed(floor.where(anchors, 0.0)),
+            floor=self._placed(floor.to(z.dtype).where(anchors, 0.0)),
+            chance=self._placed(chance.to(z.dtype).where(anchors, 0.0)),
             anchors=self._placed(anchors),
-            chance=z.new_tensor(log(max(1, self.count - 1))),
             count=targets.anchors.sum(),
         )
 
-    def _loss_and_floor(self, pushed: Tensor | PushPull | None) -> tuple[Tensor, Tensor]:
+    def _loss_and_marks(self, pushed: Tensor | PushPull | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, floor and chance of this process's rows."""
         targets, z, own, temperature = self.head.targets, self.z, self.own, self.head.temperature
+        if isinstance(targets, RankTargets):
+            return rank_losses(z, targets, temperature=temperature, own=own)
+        chance = z.new_full((own.stop - own.start,), log(self.count - 1))
         if pushed is None:
             q = targets.matrix(own)
-            return dense_loss(z, q.to(z.dtype), temperature=temperature, own=own), -torch.xlogy(q, q).sum(dim=1)
-        if isinstance(pushed, PushPull):
-            return self._of_kernel(pushed)
-        return pushed[own] - pull(z, targets, own) / temperature, targets.floor[own]
+            return dense_loss(z, q.to(z.dtype), temperature=temperature, own=own), -torch.xlogy(q, q).sum(dim=1), chance
+        if isinstance(targets, KernelTargets):
+            assert isinstance(pushed, PushPull)
+            return *self._of_kernel(targets, pushed), chance
+        assert isinstance(pushed, Tensor)
+        return pushed[own] - pull(z, targets, own) / temperature, targets.floor[own], chance
 
-    def _of_kernel(self, pushed: PushPull) -> tuple[Tensor, Tensor]:
-        """With the anchors that have none near, which are pulled toward the nearest instead."""
+    def _of_kernel(self, targets: KernelTargets, pushed: PushPull) -> tuple[Tensor, Tensor]:
+        """Loss and floor; anchors that have none near are pulled toward the nearest instead."""
         towards, floor = pushed.pull[self.own], pushed.floor[self.own]
-        kernel = self.kernel
-        if kernel and kernel.nearest is not None:
-            far, nearest = kernel.far[self.own], kernel.nearest
+        if targets.nearest is not None:
+            far, nearest = targets.far[self.own], targets.nearest
             towards = torch.where(far, pull(self.z, nearest, self.own) / self.head.temperature, towards)
             floor = torch.where(far, nearest.floor[self.own].to(floor.dtype), floor)
         return pushed.push[self.own] - towards, floor

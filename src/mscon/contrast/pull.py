@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mscon.contrast.targets import Targets
+from mscon.contrast.targets import LinearTargets
 
 
-def pull(z: Float[Tensor, "m d"], targets: Targets, own: slice) -> Float[Tensor, " own"]:
+def pull(z: Float[Tensor, "m d"], targets: LinearTargets, own: slice) -> Float[Tensor, " own"]:
     """z_i · Σ_j q_ij z_j for the rows `own`; the gradient is g q z + qᵀ (g z). Differentiable once."""
     towards: Tensor = _Pull.apply(z, targets, own)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
     return towards
@@ -17,7 +17,7 @@ def pull(z: Float[Tensor, "m d"], targets: Targets, own: slice) -> Float[Tensor,
 
 class _Pull(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, targets: Targets, own: slice) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, z: Tensor, targets: LinearTargets, own: slice) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         mean = targets.mean_target(z, own)
         ctx.save_for_backward(z, mean)
         ctx.targets, ctx.own = targets, own

@@ -1,7 +1,7 @@
 """push of all similarities of a batch at once, by the engine that suits it."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -82,7 +82,7 @@ def _push_pull(
 ) -> list[PushPull]:
     if not heads:
         return []
-    settings = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
+    settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
     on_lines = all(each.period is None for each in kernels)
     if (
         on_lines

@@ -1,4 +1,4 @@
-"""Target distributions: what each anchor is pulled toward."""
+"""What each anchor is pulled toward: what all targets say of themselves, those that are linear in z, and labels."""
 
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
@@ -10,10 +10,9 @@ from torch import Tensor
 
 @runtime_checkable
 class Targets(Protocol):
-    """One distribution q_i over the other items for each labelled row of a batch.
+    """Which rows of a batch take part, and which of them have something to be pulled toward.
 
-    A batch has N rows; M ≤ N of them are labelled, and q is M×M over those alone: a row without a label is no anchor,
-    no positive and no negative. A row of q sums to 1, or to 0 where the anchor has no positive, and q_ii = 0.
+    A batch has N rows; M ≤ N of them are labelled: a row without a label is no anchor, no positive and no negative.
     """
 
     @property
@@ -30,6 +29,14 @@ class Targets(Protocol):
     def anchors(self) -> Bool[Tensor, " m"]:
         """Which labelled rows have at least one positive."""
         ...
+
+
+@runtime_checkable
+class LinearTargets(Targets, Protocol):
+    """One distribution q_i over the other labelled rows for each of them, whose mean target takes O(M·d).
+
+    A row of q (M×M) sums to 1, or to 0 where the anchor has no positive, and q_ii = 0.
+    """
 
     @property
     def floor(self) -> Float[Tensor, " m"]:

@@ -113,7 +113,8 @@ class _Tiled(torch.autograd.Function):
         *heads: Tensor,
     ) -> tuple[Tensor, ...]:
         heads = tuple(z.contiguous() for z in heads)
-        pushes, pulls, floors, nears = [], [], [], []
+        pushes: list[Tensor] = []
+        of_kernels: list[tuple[Tensor, Tensor, Tensor]] = []
         for z, (temperature, precision, targets) in zip(heads, settings, strict=True):
             kernel = _Kernel(targets, z, tile) if targets else None
             with products(z.device, precision):
@@ -123,10 +124,9 @@ class _Tiled(torch.autograd.Function):
                 else:
                     logs = _log_sums(z, temperature, tile, ranks, kernel)
                     pushes.append(_log_sum_over(ranks, logs) if ranks else logs)
-            pull, floor, near = kernel.pull_and_floor(ranks) if kernel else (z.new_empty(0),) * 3
-            pulls.append(pull)
-            floors.append(floor)
-            nears.append(near)
+            nothing = z.new_empty(0)
+            of_kernels.append(kernel.pull_and_floor(ranks) if kernel else (nothing, nothing, nothing))
+        pulls, floors, nears = zip(*of_kernels, strict=True)
         ctx.save_for_backward(*heads, *pushes, *nears)
         ctx.settings, ctx.ranks, ctx.tile = settings, ranks, tile
         ctx.mark_non_differentiable(*floors)

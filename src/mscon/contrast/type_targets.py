@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mscon.contrast.sparse import distinct, sparse
+
 TILE = 512
 """Types at a time, where entropies are taken over all pairs of them."""
 
@@ -57,15 +59,13 @@ class TypeTargets:
         - `batch`: N.
         """
         counts = torch.bincount(types)
-        _, groups = groups.unique(return_inverse=True)
-        many = int(groups.max()) + 1 if len(groups) else 0
-        sizes = torch.zeros(many, dtype=torch.int64, device=types.device).index_add_(0, groups, counts[members])
+        known, groups, _ = distinct(groups)
+        sizes = torch.zeros_like(known).index_add_(0, groups, counts[members])
         shared = weights.double().where(sizes[groups] > 1, 0.0)
         total = torch.zeros(len(counts), dtype=torch.float64, device=types.device).index_add_(0, members, shared)
         share = shared / total[members].where(total[members] > 0, 1.0) / (sizes[groups] - 1).clamp(min=1)
-        shape, places = (len(counts), many), torch.stack([members, groups])
-        each = torch.sparse_coo_tensor(places, share, shape, check_invariants=False).coalesce()
-        holds = torch.sparse_coo_tensor(places, torch.ones_like(share), shape, check_invariants=False).coalesce()
+        shape, places = (len(counts), len(known)), torch.stack([members, groups])
+        each, holds = sparse(places, share, shape), sparse(places, torch.ones_like(share), shape)
         diagonal = torch.zeros_like(total).index_add_(0, members, share)
         factors = (each, holds.t().coalesce())
         return cls(batch, rows, types, factors, diagonal, _entropies(factors, diagonal, counts), total > 0)
@@ -164,4 +164,4 @@ def _rows_times(v: Tensor, factor: Tensor) -> Tensor:
         return v * factor.unsqueeze(1)
     v = v.coalesce()
     values = v.values() * factor[v.indices()[0]]
-    return torch.sparse_coo_tensor(v.indices(), values, v.shape, check_invariants=False).coalesce()
+    return sparse(v.indices(), values, (len(v), len(v)))

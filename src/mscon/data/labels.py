@@ -1,50 +1,97 @@
-"""How a label column is read: as classes or as numbers, with its gaps kept."""
+"""How label columns are read: as classes, numbers, sets of tags or paths, with their gaps kept."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
 
 from mscon.data.catalog import Catalog
+from mscon.data.cells import Members, as_numbers, as_paths, as_tags, as_text, check_scalar
 from mscon.errors import UserError, nearest
 
-Kind = Literal["categorical", "continuous"]
-KINDS = ("categorical", "continuous", "tags")
+Kind = Literal["categorical", "continuous", "tags", "hierarchy"]
+KINDS = ("categorical", "continuous", "tags", "hierarchy")
 # Whole numbers with more distinct values than this are measurements (an age, a price), with fewer they name classes.
 FEW_INTEGERS = 50
+SEPARATORS = {"tags": ",", "hierarchy": "/"}
+# So many of the training items' numbers are kept with a run, spread evenly over their order: ranks to 1/16,384.
+REFERENCE = 2**14
 
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """How one label column was read, so that it can be read the same way from another catalog; all of it fits JSON.
+    """How one label was read, so that it can be read the same way from another catalog; all of it fits JSON.
 
-    - `name`: the column.
-    - `kind`: `"categorical"` (alike = same class) or `"continuous"` (alike = near in value).
-    - `classes`: the names of the classes, sorted by code point; a class's code is its place here. Empty for numbers.
+    - `name`: the label's.
+    - `kind`: `"categorical"` (alike = same class), `"continuous"` (near in value), `"tags"` (a tag in common) or
+      `"hierarchy"` (same beginning of a path).
+    - `classes`: names, sorted by code point, a name's code being its place here: of the classes, of the tags, or of all
+      nodes of the paths, such as `Shoes` and `Shoes/Boots`. Empty for numbers.
+    - `members`: for tags, the sets that occur; for a hierarchy, the paths, as nodes from coarse to fine. An item's
+      value is the number of its set or path here, which holds codes.
+    - `reference`: for numbers that are trained on, those of the training items (or 16,384 of them, evenly spread over
+      their order): what ranks are taken among.
+    - `columns`: of the catalog, where they are not the one of the label's name; several are the levels of a hierarchy.
+    - `separator`: between tags or between the nodes of a path, where a column holds text.
     """
 
     name: str
     kind: Kind
     classes: tuple[str, ...] = ()
+    members: tuple[tuple[int, ...], ...] = ()
+    reference: tuple[float, ...] = ()
+    columns: tuple[str, ...] = ()
+    separator: str = ""
+
+    @classmethod
+    def of_json(cls, described: Mapping[str, Any]) -> "LabelColumn":
+        """From what JSON made of one: lists are tuples again. **Raises** `TypeError` for what is none."""
+        lists: dict[str, Any] = {key: tuple(described.get(key, ())) for key in ("classes", "reference", "columns")}
+        members = tuple(tuple(each) for each in described.get("members", ()))
+        return cls(**{**described, **lists, "members": members})
+
+    def read(self, catalog: Catalog) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
+        """The label of every row of a catalog as a number. **Raises** `UserError` as `encode` does."""
+        columns = [catalog.column(name) for name in self.columns or (self.name,)]
+        return self._numbered(_members(columns, self.kind, self.separator)) if self.members else self.encode(columns[0])
 
     def encode(self, values: pl.Series) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
-        """The column's values as numbers.
+        """One column's values as numbers.
 
         **Returns:**
 
-        Categorical: int64 codes, −1 where the value is missing or no known class. Continuous: float64, NaN where it is
-        missing.
+        Numbers: float64, NaN where one is missing. Everything else: int64, a class's code or the number of a set or
+        path, −1 where it is missing or not known.
 
         **Raises:**
 
-        - `UserError`: continuous, and a value is no finite number; or the column holds lists, structs or bytes.
+        - `UserError`: continuous, and a value is no finite number; or the column's type is not what the kind reads.
         """
         if self.kind == "continuous":
-            return _numbers(values, f"column {self.name!r}")
+            return as_numbers(values, f"column {values.name or self.name!r}")
+        if self.members:
+            return self._numbered(_members([values], self.kind, self.separator))
         codes = as_text(values).cast(pl.Enum(self.classes), strict=False).to_physical()
         return codes.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
+
+    def of_training(self, values: Float64[np.ndarray, " n"]) -> "LabelColumn":
+        """The same with the training items' values as its reference."""
+        known = np.sort(values[~np.isnan(values)])
+        # Values that were there, never ones between: any rising function of all values picks the same items.
+        places = np.linspace(0, len(known) - 1, min(len(known), REFERENCE)).round().astype(np.int64)
+        return replace(self, reference=tuple(known[places].tolist()))
+
+    def _numbered(self, members: Members) -> Int64[np.ndarray, " n"]:
+        names = {self.names(number): number for number in range(len(self.members))}
+        return np.array([-1 if each is None else names.get(each, -1) for each in members], dtype=np.int64)
+
+    def names(self, value: int) -> tuple[str, ...]:
+        """The tags of a set, or the nodes of a path, by its number."""
+        return tuple(self.classes[code] for code in self.members[value])
 
 
 def infer_kind(values: pl.Series) -> str:
@@ -60,84 +107,80 @@ def infer_kind(values: pl.Series) -> str:
     dtype = values.dtype
     if isinstance(dtype, (pl.List, pl.Array)):
         return "tags"
-    _check_scalar(values)
+    check_scalar(values)
     if dtype.is_integer():
         distinct = values.drop_nulls().n_unique()
         return "categorical" if distinct <= min(FEW_INTEGERS, values.count() / 2) else "continuous"
     return "continuous" if dtype.is_numeric() else "categorical"
 
 
-def read_label(catalog: Catalog, name: str, kind: str | None = None) -> LabelColumn:
-    """Reads one column of a catalog as a label; a null, a NaN, an empty text and one of white space alone are missing.
+def read_label(
+    catalog: Catalog,
+    name: str,
+    kind: str | None = None,
+    *,
+    columns: Sequence[str] = (),
+    separator: str | None = None,
+) -> LabelColumn:
+    """Reads one label of a catalog; a null, a NaN, an empty text and one of white space alone are missing.
 
     **Arguments:**
 
-    - `name`: the column.
-    - `kind`: `"categorical"` or `"continuous"`; left out, `infer_kind` tells.
+    - `name`: the label's, and its column's where `columns` names no other.
+    - `kind`: one of `KINDS`; left out, `infer_kind` tells. Several columns are always a hierarchy.
+    - `columns`: one column, or the levels of a hierarchy from coarse to fine. A path ends at its first missing level.
+    - `separator`: between the tags of a text (`,` when left out), or between the nodes of a path (`/`).
 
     **Raises:**
 
-    - `UserError`: the column or the kind is unknown; every value is missing, all are the same, or, in a categorical
-      column, each occurs once; a continuous column holds a value that is no finite number (the first such row is
-      named); the column holds lists, which can't be a label yet.
+    - `UserError`: a column or the kind is unknown; every value is missing, all are the same, or, unless they are
+      numbers, no two items have anything in common; a continuous column holds a value that is no finite number (the
+      first such row is named); a column's type is not what the kind reads.
     """
-    values = catalog.column(name)
-    where = f"column {name!r} of {catalog.source}"
     if kind is not None and kind not in KINDS:
-        raise UserError(f"{kind!r} is no kind of label.{nearest(kind, KINDS)} Kinds: categorical, continuous.")
-    kind = kind or infer_kind(values)
-    if kind == "tags" or infer_kind(values) == "tags":
-        raise UserError(f"{where}: lists of tags can't be used as a label yet. Name a column with one value per row.")
-    known = pl.Series(_numbers(values, where)).fill_nan(None) if kind == "continuous" else as_text(values)
+        raise UserError(f"{kind!r} is no kind of label.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
+    if len(columns) > 1 and kind not in (None, "hierarchy"):
+        raise UserError(f"{name!r} names {len(columns)} columns: only a hierarchy has several, not {kind!r}.")
+    where = f"column {' / '.join(columns or (name,))!r} of {catalog.source}"
+    values = [catalog.column(each) for each in columns or (name,)]
+    kind = kind or ("hierarchy" if len(values) > 1 else infer_kind(values[0]))
+    if kind in ("tags", "hierarchy"):
+        separator = SEPARATORS[kind] if separator is None else separator
+        return _read_members(values, name, kind, tuple(columns), separator, where)
+    if isinstance(values[0].dtype, pl.List | pl.Array):
+        raise UserError(f"{where} holds lists, which are read as tags or as a hierarchy, not as {kind}.")
+    known = pl.Series(as_numbers(values[0], where)).fill_nan(None) if kind == "continuous" else as_text(values[0])
     distinct = known.drop_nulls().unique().sort()
     if len(distinct) == 0:
         raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
     if len(distinct) == 1:
         raise UserError(f"{where} is {distinct[0]!r} in every row that has a value: nothing tells its items apart.")
     if kind == "continuous":
-        return LabelColumn(name, "continuous")
+        return LabelColumn(name, "continuous", columns=tuple(columns))
     if len(distinct) == known.count():
         raise UserError(
             f"{where} has another value in each of its {len(distinct)} rows: no two items are alike under it."
         )
-    return LabelColumn(name, "categorical", tuple(distinct))
+    return LabelColumn(name, "categorical", tuple(distinct), columns=tuple(columns))
 
 
-def as_text(values: pl.Series) -> pl.Series:
-    """Values as the names of classes, null where missing; a whole float is written as an integer: 2007.0 is `2007`.
-
-    Texts are compared as they are: case, accents and blanks at the ends count.
-
-    **Raises:**
-
-    - `UserError`: the column holds lists, structs, bytes, durations or objects.
-    """
-    _check_scalar(values)
-    text = values.cast(pl.String)
-    if values.dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        text = pl.select(
-            pl.when(values.is_nan()).then(None).when(whole == values).then(whole.cast(pl.String)).otherwise(text)
-        ).to_series()
-    return text.set(text.str.strip_chars() == "", None).alias(values.name)
-
-
-def _check_scalar(values: pl.Series) -> None:
-    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object, pl.Duration):
-        raise UserError(f"column {values.name!r} holds {values.dtype}: a label is one text or number per row.")
+def _read_members(
+    values: Sequence[pl.Series], name: str, kind: Kind, columns: tuple[str, ...], separator: str, where: str
+) -> LabelColumn:
+    items = [each for each in _members(values, kind, separator) if each]
+    kinds = sorted(set(items))
+    if len(kinds) == 0:
+        raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
+    if len(kinds) == 1:
+        raise UserError(f"{where} is {kinds[0]!r} in every row that has a value: nothing tells its items apart.")
+    counts = Counter(each for item in items for each in item)
+    if max(counts.values()) < 2:
+        raise UserError(f"{where}: no two of its {len(items)} items have a {kind.rstrip('s')} in common.")
+    classes = sorted(counts)
+    codes = {each: code for code, each in enumerate(classes)}
+    members = tuple(tuple(codes[each] for each in item) for item in kinds)
+    return LabelColumn(name, kind, tuple(classes), members, columns=columns, separator=separator)
 
 
-def _numbers(values: pl.Series, where: str) -> Float64[np.ndarray, " n"]:
-    text = as_text(values)
-    if values.dtype.is_temporal():
-        raise UserError(f"{where} holds {values.dtype}, not numbers: write it as one, such as a year, first.")
-    plain = values if values.dtype.is_numeric() or values.dtype == pl.Boolean else text.str.strip_chars()
-    numbers = plain.cast(pl.Float64, strict=False)
-    odd = text.is_not_null() & ~(numbers.is_finite() | numbers.is_nan()).fill_null(False)
-    if odd.any():
-        row = odd.arg_true()[0]
-        raise UserError(
-            f"{where}, row {row}: {values[row]!r} is no finite number. Leave the cell empty where the value is "
-            "missing, or read the column as categorical."
-        )
-    return numbers.fill_null(np.nan).to_numpy(writable=True)
+def _members(values: Sequence[pl.Series], kind: Kind, separator: str) -> Members:
+    return as_tags(values[0], separator) if kind == "tags" else as_paths(values, separator)

@@ -10,7 +10,8 @@ import polars as pl
 from jaxtyping import Float64, Int64
 
 from mscon.data.catalog import Catalog
-from mscon.data.labels import LabelColumn, as_text, infer_kind
+from mscon.data.cells import as_text
+from mscon.data.labels import LabelColumn, infer_kind
 from mscon.errors import UserError
 
 NAMES = {

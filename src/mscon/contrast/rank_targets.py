@@ -1,0 +1,95 @@
+"""Rank-N-Contrast: numbers order the others by how near they are, and nothing but the order counts."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
+
+TILE = 2**20
+"""Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
+
+
+@dataclass(frozen=True)
+class RankTargets:
+    """Every other row j is a positive of anchor i, in its turn: against those at least as far from i as j is.
+
+    - `batch`, `rows`: as in `Targets`.
+    - `values`: v of each labelled row, float64; on a circle in [0, P).
+    - `period`: P, or None on a line.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    values: Float[Tensor, " m"]
+    period: float | None
+
+    @classmethod
+    def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
+        """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder."""
+        rows = (~values.isnan()).nonzero().squeeze(1)
+        known = values[rows].double()
+        return cls(len(values), rows, known if period is None else known.remainder(period), period)
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Every labelled row, once there is another."""
+        return torch.full_like(self.rows, len(self.rows) > 1, dtype=torch.bool)
+
+    def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """Δ of the labelled rows `own` to all: |v_i − v_j|, on a circle the shorter way round."""
+        gap = (self.values[own].unsqueeze(1) - self.values).abs()
+        return gap if self.period is None else torch.minimum(gap, self.period - gap)
+
+
+def rank_losses(
+    z: Float[Tensor, "m d"], targets: RankTargets, *, temperature: float, own: slice = slice(None)
+) -> tuple[Float[Tensor, " own"], Float[Tensor, " own"], Float[Tensor, " own"]]:
+    """The loss of each row in `own`, the least it can be, and the one of chance (Zha et al. 2023, arXiv 2210.01189).
+
+        S_ij = {k ≠ i : Δ_ik ≥ Δ_ij}        the others that are at least as far
+        loss_i   = mean_{j≠i} [log Σ_{k∈S_ij} exp(z_i·z_k/τ) − z_i·z_j/τ]
+        floor_i  = mean_{j≠i} log |{k ≠ i : Δ_ik = Δ_ij}|        approached as scores fall ever more steeply with Δ
+        chance_i = mean_{j≠i} log |S_ij|                         where all scores are alike
+
+    O(M² log M) time, for a row sorts the others by distance and sums from the far end; O(M·d + TILE) memory, for
+    blocks of rows are computed anew in the backward pass.
+
+    **Arguments:** `z`, M ≥ 2 unit rows; `targets` over them; `temperature` τ > 0; `own`, the rows wanted.
+    """
+    first, last, _ = own.indices(len(z))
+    size = max(1, TILE // len(z))
+    blocks = [slice(start, min(start + size, last)) for start in range(first, last, size)]
+    parts = [_block(z, targets, block, temperature) for block in blocks]
+    if not parts:
+        return z[own].sum(dim=1), z.new_zeros(0), z.new_zeros(0)
+    losses, floors, chances = zip(*parts, strict=True)
+    return torch.cat(losses), torch.cat(floors), torch.cat(chances)
+
+
+def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    places = torch.arange(own.start, own.stop, device=z.device)
+    gap = targets.distance(own).scatter_(1, places.unsqueeze(1), -1.0)
+    gap, order = gap.sort(dim=1, descending=True)
+    gap, order = gap[:, :-1], order[:, :-1]  # the row itself stands last
+    first, last = _ends_of_ties(gap)
+    floor, chance = (last - first + 1).double().log().mean(dim=1), (last + 1).double().log().mean(dim=1)
+    loss: Tensor = checkpoint(_losses, z, own, order, last, temperature, use_reentrant=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
+    return loss, floor, chance
+
+
+def _losses(z: Tensor, own: slice, order: Tensor, last: Tensor, temperature: float) -> Tensor:
+    scores = (z[own] @ z.mT / temperature).gather(1, order)
+    return (scores.logcumsumexp(dim=1).gather(1, last) - scores).mean(dim=1)
+
+
+def _ends_of_ties(gap: Float[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
+    """Of each place in sorted rows, the first and the last one with the same value."""
+    places = torch.arange(gap.shape[1], device=gap.device).expand_as(gap)
+    new = torch.ones_like(gap, dtype=torch.bool)
+    new[:, 1:] = gap[:, 1:] != gap[:, :-1]
+    ends = new.roll(-1, dims=1)  # the first place is new, so the last one ends
+    first = places.where(new, 0).cummax(dim=1).values
+    last = places.where(ends, gap.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    return first, last

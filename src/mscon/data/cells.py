@@ -1,0 +1,100 @@
+"""What the cells of a label column hold: text, numbers, sets of tags, paths; None or NaN where nothing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64
+
+from mscon.errors import UserError
+
+Members = list[tuple[str, ...] | None]
+"""For each item its tags, or the nodes of its path; None where it has none."""
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Values as the names of classes, null where missing; a whole float is written as an integer: 2007.0 is `2007`.
+
+    Texts are compared as they are: case, accents and blanks at the ends count.
+
+    **Raises:**
+
+    - `UserError`: the column holds lists, structs, bytes, durations or objects.
+    """
+    check_scalar(values)
+    text = values.cast(pl.String)
+    if values.dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        text = pl.select(
+            pl.when(values.is_nan()).then(None).when(whole == values).then(whole.cast(pl.String)).otherwise(text)
+        ).to_series()
+    return text.set(text.str.strip_chars() == "", None).alias(values.name)
+
+
+def as_numbers(values: pl.Series, where: str) -> Float64[np.ndarray, " n"]:
+    """Values as float64, NaN where missing.
+
+    **Raises:**
+
+    - `UserError`: a value is no finite number; `where` and the row are named.
+    """
+    text = as_text(values)
+    if values.dtype.is_temporal():
+        raise UserError(f"{where} holds {values.dtype}, not numbers: write it as one, such as a year, first.")
+    plain = values if values.dtype.is_numeric() or values.dtype == pl.Boolean else text.str.strip_chars()
+    numbers = plain.cast(pl.Float64, strict=False)
+    odd = text.is_not_null() & ~(numbers.is_finite() | numbers.is_nan()).fill_null(False)
+    if odd.any():
+        row = odd.arg_true()[0]
+        raise UserError(
+            f"{where}, row {row}: {values[row]!r} is no finite number. Leave the cell empty where the value is "
+            "missing, or read the column as categorical."
+        )
+    return numbers.fill_null(np.nan).to_numpy(writable=True)
+
+
+def as_tags(values: pl.Series, separator: str) -> Members:
+    """Each item's tags, each once and sorted: of a list, or of a text with `separator` between them.
+
+    Blanks around a tag do not count; an empty tag is none.
+    """
+    return [tuple(sorted(set(each))) or None for each in _elements(values, separator)]
+
+
+def as_paths(values: Sequence[pl.Series], separator: str) -> Members:
+    """Each item's path as its nodes, from coarse to fine: `("Shoes", "Shoes/Boots")`.
+
+    From a text with `separator` between the nodes, a list, or one column per level; a path ends at its first empty
+    level. A `/` within a level's name is written `\\/` in a node's.
+    """
+    if len(values) == 1:
+        paths = _elements(values[0], separator)
+    else:
+        levels = [as_text(each).str.strip_chars().to_list() for each in values]
+        paths = (_until_empty(row) for row in zip(*levels, strict=True))
+    escaped = ([name.replace("\\", "\\\\").replace("/", "\\/") for name in path] for path in paths)
+    return [tuple("/".join(path[:end]) for end in range(1, len(path) + 1)) or None for path in escaped]
+
+
+def _elements(values: pl.Series, separator: str) -> Iterator[list[str]]:
+    """The parts of each cell that are not empty, without blanks at their ends."""
+    parts: Iterable[Sequence[str | None]]
+    if isinstance(values.dtype, pl.List | pl.Array):
+        inner = values.dtype.inner
+        if inner.is_nested() or inner in (pl.Binary, pl.Object, pl.Duration):  # pyright: ignore[reportAttributeAccessIssue]
+            raise UserError(f"column {values.name!r} holds {values.dtype}: a list of texts or numbers can be read.")
+        parts = (each or () for each in values.cast(pl.List(pl.String)).to_list())
+    else:
+        parts = (() if text is None else text.split(separator) for text in as_text(values).to_list())
+    return ([part.strip() for part in each if part is not None and part.strip()] for each in parts)
+
+
+def _until_empty(row: Sequence[str | None]) -> list[str]:
+    return [*takewhile(bool, row)]  # pyright: ignore[reportReturnType]
+
+
+def check_scalar(values: pl.Series) -> None:
+    """**Raises** `UserError` for a column whose cells are not one text or number each."""
+    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object, pl.Duration):
+        raise UserError(f"column {values.name!r} holds {values.dtype}: a label is one text or number per row.")

@@ -1,0 +1,38 @@
+"""Alike means: the same label."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mscon.contrast import LabelTargets
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical:
+    """Alike means: the same label. q_i is uniform over the other rows with row i's label.
+
+    **Arguments:**
+
+    - `class_weights`: how much an anchor of each class counts in the similarity's mean loss, ≥ 0; alike when left out.
+      `balanced_weights` makes them from the classes' sizes.
+    """
+
+    class_weights: Float[Tensor, " k"] | None = None
+
+    def targets(self, values: Int[Tensor, " n"]) -> LabelTargets:
+        """Targets from integer codes, a negative code being a missing label."""
+        return LabelTargets.of(values)
+
+    def anchor_weights(self, values: Int[Tensor, " n"]) -> Float[Tensor, " n"] | None:
+        """The weight of each row as an anchor; None when all are alike."""
+        if self.class_weights is None:
+            return None
+        return self.class_weights.to(values.device)[values.clamp(min=0)].where(values >= 0, 0.0)
+
+
+def balanced_weights(counts: Int[Tensor, " k"], balance: float) -> Float[Tensor, " k"]:
+    """n_k^(−balance), scaled to a mean of 1 over the items: 0 counts items alike, 1 classes; 0 for an empty class."""
+    raw = counts.clamp(min=1).double() ** -balance
+    raw = raw.where(counts > 0, 0.0)
+    return (raw * counts.sum() / (raw * counts).sum()).float()

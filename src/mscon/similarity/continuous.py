@@ -1,0 +1,63 @@
+"""Alike means: near in value."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mscon.contrast import KernelTargets
+
+
+@dataclass(frozen=True, eq=False)
+class Continuous:
+    """Alike means: near in rank. q_ij is a normal kernel on the distance of ranks, scaled to sum to 1 over the others.
+
+        u(v) = (share of the reference below v + share of it not above v) / 2           in [0, 1]
+        q_ij ∝ exp(−Δ(u_i, u_j)² / 2h²)
+
+    Ranks know no unit: metres and beats per minute behave alike, a long tail is no longer than another, and any rising
+    function of the values leaves the targets the same to the last bit. Equal values have equal ranks. (Kernels on the
+    labels themselves: y-aware InfoNCE, Dufumier et al. 2021, arXiv 2106.08808.)
+
+    **Arguments:**
+
+    - `bandwidth`: h > 0, a share of all items: at 0.1 the item a tenth of them further up counts e^(−1/2) as much.
+    - `period`: of values on a circle, such as 24 for hours: Δ is then the shorter way round.
+    - `reference`: the values among which ranks are taken, usually those of the training items, in any order; NaN does
+      not count. Left out, the batch is its own reference.
+
+    **Raises:** `ValueError` for a bandwidth or a period that is not positive, or a reference without a number.
+    """
+
+    bandwidth: float = 0.1
+    period: float | None = None
+    reference: Float[Tensor, " n"] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.bandwidth > 0.0 or (self.period is not None and not self.period > 0.0):
+            raise ValueError(f"bandwidth and period must be positive: {self.bandwidth}, {self.period}")
+        if self.reference is not None:
+            object.__setattr__(self, "reference", self._sorted(self.reference))
+            if len(self.reference) == 0:
+                raise ValueError("the reference of a continuous similarity holds no number")
+
+    def targets(self, values: Float[Tensor, " n"]) -> KernelTargets:
+        """Targets from numbers, NaN being a missing one."""
+        return KernelTargets.of(
+            self.ranks(values), bandwidth=self.bandwidth, period=None if self.period is None else 1.0
+        )
+
+    def ranks(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """u of each value, float64; NaN where it is missing."""
+        values = self._on_circle(values.double())
+        among = self._sorted(values) if self.reference is None else self.reference.to(values.device)
+        below, not_above = (torch.searchsorted(among, values, right=right) for right in (False, True))
+        return ((below + not_above) / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
+
+    def _sorted(self, values: Tensor) -> Tensor:
+        values = self._on_circle(values.double())
+        return values[~values.isnan()].sort().values
+
+    def _on_circle(self, values: Tensor) -> Tensor:
+        return values if self.period is None else values.remainder(self.period)
