@@ -150,7 +150,8 @@ class Excess(nn.Module):
     loop that never calls it stays with the batches.
 
     Before anything is learned all r are near 1, so all weights near equal. `least` keeps a similarity that comes later
-    than the others in the encoder's view.
+    than the others in the encoder's view. What is merely hard to see counts as noise too: η̂ says how many replaced
+    labels would be as bad, not how many were replaced.
 
     **Arguments:**
 
@@ -166,6 +167,7 @@ class Excess(nn.Module):
     **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
     """
 
+    function: Function
     batches: Tensor
     held_out_items: Tensor
     temperatures: Tensor
