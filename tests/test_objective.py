@@ -139,11 +139,11 @@ def weights_beside_noise(weighting: Literal["excess", "uncertainty"]) -> dict[st
     return dict(zip(labels, torch.tensor(late).mean(dim=0).tolist(), strict=True))
 
 
-def test_excess_trusts_the_clean_similarity_and_both_noise_ones_alike() -> None:
+def test_excess_trusts_the_clean_similarity_and_neither_noise() -> None:
+    """Without held-out items: after 25 passes the fine noise is partly known by heart, and still gets little."""
     weights = weights_beside_noise("excess")
     assert sum(weights.values()) == pytest.approx(3.0)
-    assert weights["coarse"] == pytest.approx(weights["fine"], rel=0.2)
-    assert weights["clean"] >= 3.0 * max(weights["coarse"], weights["fine"])
+    assert weights["clean"] >= 6.0 * max(weights["coarse"], weights["fine"])
 
 
 def test_uncertainty_ranks_the_noise_by_its_number_of_classes_and_keeps_trusting_it() -> None:
