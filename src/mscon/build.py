@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.model import MSConModel, build_model
-from mscon.objective import MSConLoss
+from mscon.objective import MSConLoss, WeightingChoice
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.similarity import (
@@ -25,7 +25,7 @@ from mscon.similarity import (
     Tags,
     balanced_weights,
 )
-from mscon.weighting import Uncertainty
+from mscon.weighting import Excess, Uncertainty
 
 BANDWIDTH = 0.1
 """Of a continuous similarity whose recipe names none: a tenth of all items up or down counts e^(−1/2) as much."""
@@ -82,6 +82,7 @@ def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
         head_width=settings.head_width,
         head_norm=settings.head_norm,
         norm=settings.norm,
+        uncertainty=recipe.objective.item_uncertainty,
     )
 
 
@@ -89,14 +90,30 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     """The objective that a recipe describes, over the batch of all processes."""
     settings = recipe.objective
     similarities = {name: new_similarity(name, recipe, data) for name in recipe.similarities}
+    temperatures = {name: each.temperature or settings.temperature for name, each in recipe.similarities.items()}
+    weighting: WeightingChoice = settings.weighting
+    if settings.paper:
+        weighting = Uncertainty(len(similarities), paper=True)
+    elif weighting == "excess":
+        histograms = [_histogram(data, name) for name in similarities]
+        weighting = Excess(len(similarities), temperatures=list(temperatures.values()), histograms=histograms)
     return MSConLoss(
         similarities,
-        temperature={name: each.temperature or settings.temperature for name, each in recipe.similarities.items()},
+        temperature=temperatures,
         learn_temperature=settings.learn_temperature,
         temperature_bounds=settings.temperature_bounds,
-        weighting=Uncertainty(len(similarities), paper=True) if settings.paper else settings.weighting,
+        weighting=weighting,
+        doubt_labels=settings.item_uncertainty,
         gather_distributed=True,
     )
+
+
+def _histogram(data: Prepared, name: str) -> list[int] | None:
+    """How many training items each class has, of a similarity that has classes."""
+    if name not in data.labels or data.labels[name].kind != "categorical":
+        return None
+    codes = data.values[name][data.split.train]
+    return np.bincount(codes[codes >= 0]).tolist()
 
 
 def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:

@@ -59,7 +59,8 @@ def embed_catalog(
 
     - `run`: a trained run.
     - `source`: the catalog; it needs no labels.
-    - `out`: the file to write: columns `id`, `embedding` and `z_<similarity>` (unit length), float32 lists.
+    - `out`: the file to write: columns `id`, `embedding` and `z_<similarity>` (unit length), float32 lists; with an
+      uncertainty head also `uncertainty_<similarity>`, see `MSConModel.item_uncertainty`.
     - `image`, `id`: the catalog's columns, found by name when left out.
     - `progress`: called with images done and images in all.
 
@@ -80,6 +81,7 @@ def embed_catalog(
     h = embed_pixels(model, pixels.array, progress=progress)
     ids = catalog.take(pixels.rows).ids(id)
     vectors = {"embedding": h} | {f"z_{name}": model.project_embedding(h, name) for name in model.similarities}
+    vectors |= {f"uncertainty_{name}": each for name, each in model.item_uncertainty(h).items()}
     table = pl.DataFrame({"id": ids} | {name: each.numpy() for name, each in vectors.items()})
     write_whole(out, lambda aside: table.write_parquet(aside))
     return table, pixels.skipped

@@ -17,9 +17,15 @@ from mscon.data.views import normalize
 from mscon.encoder import Norm, Stage, build_encoder
 from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
+from mscon.item_uncertainty import LARGEST
 
 FORMAT = "mscon model 1"
 """The one key of a model file's metadata; its value is the architecture. One key, for safetensors keeps no order."""
+
+LOG_VARIANCE = "log σ²"
+"""Where the uncertainty head's output stands among the projections that a model returns; no similarity's name."""
+
+UNCERTAINTY_WIDTH = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Architecture:
     - `in_chans`: channels of an image.
     - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
     - `backbone_options`: passed on to timm.
+    - `uncertainty`: whether there is an uncertainty head.
     - `norm`: what features are normalised by, see `mscon.encoder.Norm`. A module of the user's own keeps its layers;
       `"frozen"` holds for its batch normalisation too.
     """
@@ -50,6 +57,7 @@ class Architecture:
     stages: tuple[Stage, ...] = ()
     backbone_options: dict[str, Any] = field(default_factory=dict)
     norm: Norm = "batch"
+    uncertainty: bool = False
 
 
 class MSConModel(nn.Module):
@@ -66,6 +74,7 @@ class MSConModel(nn.Module):
         self.encoder = encoder
         self.architecture = architecture
         self.heads = nn.ModuleList(_head(architecture, dim) for dim in architecture.head_dims.values())
+        self.uncertainty = _uncertainty_head(architecture) if architecture.uncertainty else None
 
     @property
     def similarities(self) -> tuple[str, ...]:
@@ -82,9 +91,16 @@ class MSConModel(nn.Module):
         return self
 
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
-        """Projections of every similarity, name → (B, d) floats, not yet of unit length: what `MSConLoss` takes."""
+        """Projections of every similarity, name → (B, d) floats, not yet of unit length: what `MSConLoss` takes.
+
+        With an uncertainty head there is one entry more, `LOG_VARIANCE`: (B, C), a column for each similarity. It reads
+        the embedding and has no say in it.
+        """
         h = self.encoder(batch)
-        return {name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)}
+        projections: dict[str, Tensor] = {
+            name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)
+        }
+        return projections if self.uncertainty is None else projections | {LOG_VARIANCE: self.uncertainty(h.detach())}
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Float[Tensor, "n d"]:
@@ -110,6 +126,16 @@ class MSConModel(nn.Module):
     def project_embedding(self, h: Float[Tensor, "n e"], similarity: str) -> Float[Tensor, "n d"]:
         """The same from embeddings that are already there."""
         return F.normalize(_evaluating(self, self.heads[self.similarities.index(similarity)], h), dim=1)
+
+    @torch.inference_mode()
+    def item_uncertainty(self, h: Float[Tensor, "n e"]) -> dict[str, Float[Tensor, " n"]]:
+        """σ² of each item under each similarity, from embeddings: the relative excess to be expected of it, about 0
+        (plain to see) … 1 (as good as chance). Empty without an uncertainty head.
+        """
+        if self.uncertainty is None:
+            return {}
+        variances = _evaluating(self, self.uncertainty, h).clamp(-LARGEST, LARGEST).exp()
+        return dict(zip(self.similarities, variances.unbind(dim=1), strict=True))
 
     def save(self, path: Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
@@ -166,6 +192,7 @@ def build_model(
     head_width: int | None = None,
     head_norm: bool = False,
     norm: Norm = "batch",
+    uncertainty: bool = False,
     backbone_options: Mapping[str, Any] | None = None,
 ) -> MSConModel:
     """A model around a timm backbone.
@@ -175,6 +202,7 @@ def build_model(
     - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `norm`, `backbone_options`: see `build_encoder`.
     - `similarities`: name → projection width.
     - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
+    - `uncertainty`: add a head that tells how uncertain each similarity is of an item.
 
     **Raises:** `UserError` as `build_encoder` does, and for a backbone that such small images are not enough for.
     """
@@ -205,6 +233,7 @@ def build_model(
         stages=tuple(stages),
         backbone_options=options,
         norm=norm,
+        uncertainty=uncertainty,
     )
     return MSConModel(encoder, architecture).train()
 
@@ -232,6 +261,15 @@ def _head(architecture: Architecture, dim: int) -> nn.Sequential:
         layers += [nn.Linear(inputs, width, bias=not norm), *norm, nn.ReLU(inplace=True)]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, dim))
+
+
+def _uncertainty_head(architecture: Architecture) -> nn.Sequential:
+    # What it starts from, σ² = 1, is what chance has.
+    last = nn.Linear(UNCERTAINTY_WIDTH, len(architecture.head_dims))
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    width = architecture.embedding_dim
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, UNCERTAINTY_WIDTH), nn.ReLU(inplace=True), last)
 
 
 def _evaluating(model: MSConModel, module: nn.Module, batch: Tensor) -> Tensor:

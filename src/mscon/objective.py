@@ -21,6 +21,7 @@ from mscon.contrast import (
     product_precision,
     unit_rows,
 )
+from mscon.item_uncertainty import heteroscedastic, label_trust
 from mscon.similarity import Categorical, Similarity
 from mscon.temperature import Temperatures
 from mscon.weighting import BatchTerms, Excess, Fixed, Uncertainty, Weighting
@@ -83,6 +84,8 @@ class MSConLoss(nn.Module):
     - `weighting`: `"excess"`, `"equal"`, `"uncertainty"`, name → fixed weight, or a module of `mscon.weighting`;
       `"uncertainty-exact"` is the paper's uncertainty without its approximation: equal weights, and τ_c σ_c² learned
       with log σ_c² in [−4, 4].
+    - `doubt_labels`: anchors count by the probability that their label is no chance (`item_uncertainty.label_trust`),
+      with the share of chance that `Excess` reads from the similarity's losses.
     - `engine`: how the quadratic part is computed, see `contrastive_loss`.
     - `gather_distributed`: the batch is spread over the processes of torch.distributed, each calling this with rows of
       its own (their numbers may differ): losses run over the rows of all, as if one process held them. Total and terms
@@ -100,6 +103,7 @@ class MSConLoss(nn.Module):
         learn_temperature: bool = False,
         temperature_bounds: tuple[float, float] = (0.02, 1.0),
         weighting: WeightingChoice = "excess",
+        doubt_labels: bool = False,
         engine: Engine = "auto",
         gather_distributed: bool = False,
     ):
@@ -119,7 +123,10 @@ class MSConLoss(nn.Module):
             if learn_temperature:
                 raise ValueError("weighting 'uncertainty-exact' learns the temperatures: leave out learn_temperature")
             self.temperatures = _tempered(values)
-        self.weighting = _weighting(weighting, names)
+        self.weighting = _weighting(weighting, names, values)
+        self.doubt_labels = doubt_labels
+        beside = doubt_labels and not isinstance(self.weighting, Excess)  # what reads noise from losses
+        self.reader = Excess(len(names), temperatures=values) if beside else None
         check_engine(engine)
         self.engine: Engine = engine
         self.gather_distributed = gather_distributed
@@ -135,6 +142,7 @@ class MSConLoss(nn.Module):
         labels: Mapping[str, Tensor],
         *,
         anchor_weights: Mapping[str, Tensor] | None = None,
+        log_variance: Mapping[str, Tensor] | None = None,
     ) -> MSConOutput:
         """The objective over one batch, all views of all items as rows.
 
@@ -145,6 +153,8 @@ class MSConLoss(nn.Module):
           them per view.
         - `anchor_weights`: name → (N,) weights ≥ 0 of that similarity's anchors, for all or some of the names; 1 each
           when left out. Means over anchors, of the loss and of the marks beside it, are then weighted ones.
+        - `log_variance`: name → (N,) log σ² of each item under that similarity, from an uncertainty head that is to
+          learn (`item_uncertainty.heteroscedastic`); for all or some of the names. The gradient reaches nothing else.
 
         **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
         `anchors`.
@@ -154,16 +164,61 @@ class MSConLoss(nn.Module):
         names = list(self.similarities)
         _same_names("projections", projections, names)
         _same_names("labels", labels, names)
-        given = dict(anchor_weights or {})
-        if unknown := set(given) - set(names):
-            raise ValueError(f"anchor_weights names {sorted(unknown)}, the similarities are {sorted(names)}")
+        given, log_variances = dict(anchor_weights or {}), dict(log_variance or {})
+        for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
+            if unknown := set(some) - set(names):
+                raise ValueError(f"{what} names {sorted(unknown)}, the similarities are {sorted(names)}")
         for name in names:
-            _check_rows(name, projections[name], labels[name], given.get(name))
+            _check_rows(name, projections[name], labels[name])
+            for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
+                _check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
+        losses, ranks = self._losses([projections[name] for name in names], [labels[name] for name in names])
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
-        batch = self._batch_terms([projections[name] for name in names], [labels[name] for name in names], counts)
+        batch = _batch_terms(losses, counts, ranks)
         weights = self.weighting(batch)
-        total = (weights.weight * batch.loss).sum() + weights.penalty
+        loss = self._trusted(losses, counts, ranks, batch)
+        total = (weights.weight * loss).sum() + weights.penalty
+        if log_variances:
+            own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
+            total = total + own - own.detach()
         return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
+
+    def observe_held_out(self, terms: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Tell the weighting what held-out items say, where it listens (`Excess.observe_held_out`).
+
+        **Arguments:** `terms`: name → means over all held-out anchors of `loss`, `floor` and `chance`, and `anchors`,
+        their number; None, or no anchors, where there are none.
+        """
+        reader = self._noise_reader
+        if reader is None:
+            return
+        each = [terms[name] for name in self.similarities]
+        device = reader.batches.device
+        columns = {
+            key: torch.tensor([float(term[key] or 0.0) for term in each], dtype=torch.float64, device=device)
+            for key in ("loss", "floor", "chance", "anchors")
+        }
+        anchors = columns.pop("anchors").ceil().long()
+        reader.observe_held_out(BatchTerms(**columns, anchors=anchors))
+
+    @property
+    def _noise_reader(self) -> Excess | None:
+        return self.weighting if isinstance(self.weighting, Excess) else self.reader
+
+    def _trusted(
+        self, losses: list[AnchorLosses], counts: list[Tensor | None], ranks: Ranks | None, batch: BatchTerms
+    ) -> Tensor:
+        """The mean loss of every similarity, doubtful labels counting less if that is asked for."""
+        reader = self._noise_reader
+        if not self.doubt_labels or reader is None:
+            return batch.loss
+        if reader is self.reader:
+            reader(batch)
+        trust = [label_trust(each, noise) for each, noise in zip(losses, reader.trust.noise_share, strict=True)]
+        both: list[Tensor | None] = [
+            one if count is None else one * count for one, count in zip(trust, counts, strict=True)
+        ]
+        return _batch_terms(losses, both, ranks).loss
 
     def parameter_groups(self, *, lr: float = 0.01) -> list[dict[str, Any]]:
         """Optimiser groups for what the weighting learns: an own learning rate, no weight decay; empty when it learns
@@ -174,10 +229,8 @@ class MSConLoss(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
 
-    def _batch_terms(
-        self, projections: list[Tensor], values: list[Tensor], anchor_weights: list[Tensor | None]
-    ) -> BatchTerms:
-        """The mean loss of every similarity and the marks beside it, over the rows of all processes."""
+    def _losses(self, projections: list[Tensor], values: list[Tensor]) -> tuple[list[AnchorLosses], Ranks | None]:
+        """The losses of this process's rows against those of all, per similarity; and the processes, if several."""
         temperatures = self.temperatures.values
         precisions: list[Precision] = [
             product_precision(z, temperature) for z, temperature in zip(projections, temperatures, strict=True)
@@ -195,20 +248,19 @@ class MSConLoss(nn.Module):
             Head(z, similarity.targets(each), temperature, precision)
             for similarity, temperature, z, each, precision in kinds
         ]
-        losses = contrastive_losses(heads, engine=self.engine, shares=shares)
-        sums = [_sums(each, weights) for each, weights in zip(losses, anchor_weights, strict=True)]
-        marks = torch.stack([each for _, each in sums])
-        total = torch.stack([each for each, _ in sums])
-        if ranks:
-            total, marks = ranks.sum_of_shares(total), ranks.sum(marks)
-        weight = marks[:, 0]
-        floor, chance = (marks[:, 1:] / weight.where(weight > 0, 1.0).unsqueeze(1)).unbind(dim=1)
-        return BatchTerms(
-            loss=total / weight.where(weight > 0, 1.0).to(total.dtype),
-            floor=floor.to(total.dtype),
-            chance=chance.to(total.dtype),
-            anchors=torch.stack([each.count for each in losses]),
-        )
+        return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
+
+
+def _batch_terms(losses: list[AnchorLosses], weights: list[Tensor | None], ranks: Ranks | None) -> BatchTerms:
+    """Weighted means over the anchors of all processes."""
+    each = [_sums(one, weight) for one, weight in zip(losses, weights, strict=True)]
+    total, marks = torch.stack([loss for loss, _ in each]), torch.stack([marks for _, marks in each])
+    if ranks:
+        total, marks = ranks.sum_of_shares(total), ranks.sum(marks)
+    weight = marks[:, 0].where(marks[:, 0] > 0, 1.0)
+    floor, chance = (marks[:, 1:] / weight.unsqueeze(1)).to(total.dtype).unbind(dim=1)
+    anchors = torch.stack([one.count for one in losses])
+    return BatchTerms(loss=total / weight.to(total.dtype), floor=floor, chance=chance, anchors=anchors)
 
 
 def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
@@ -218,6 +270,17 @@ def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, "
         each = each * weights.detach().to(each.dtype)
     marks = torch.stack([each, each * losses.floor, each * losses.chance]).double().sum(dim=1)
     return (each * losses.loss).sum(), marks
+
+
+def _taught(heads: list[tuple[AnchorLosses, Tensor | None]], ranks: Ranks | None) -> Tensor:
+    """The loss of the uncertainty heads, summed over similarities."""
+    means = [
+        heteroscedastic(losses, log_variance.to(losses.loss.dtype)).sum() / losses.count.clamp(min=1)
+        for losses, log_variance in heads
+        if log_variance is not None
+    ]
+    own = torch.stack(means)
+    return (ranks.sum_of_shares(own) if ranks else own).sum()
 
 
 def _anchor_weights(similarity: Similarity, values: Tensor, given: Tensor | None) -> Tensor | None:
@@ -231,14 +294,14 @@ def _tempered(values: Sequence[float]) -> Temperatures:
     return Temperatures(values, learned=True, bounds=[(value / widest, value * widest) for value in values])
 
 
-def _weighting(choice: WeightingChoice, names: list[str]) -> Weighting:
+def _weighting(choice: WeightingChoice, names: list[str], temperatures: list[float]) -> Weighting:
     match choice:
         case "equal" | "uncertainty-exact":
             return Fixed([1.0] * len(names))
         case "uncertainty":
             return Uncertainty(len(names))
         case "excess":
-            return Excess(len(names))
+            return Excess(len(names), temperatures=temperatures)
         case Mapping():
             _same_names("weighting", choice, names)
             return Fixed([float(choice[name]) for name in names])
@@ -274,14 +337,17 @@ def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
     return (loss - floor) / span.where(span > NARROWEST * chance, float("nan"))
 
 
-def _check_rows(name: str, z: Tensor, values: Tensor, weights: Tensor | None) -> None:
+def _check_numbers(what: str, given: Tensor | None, rows: int) -> None:
+    if given is not None and given.shape != (rows,):
+        raise ValueError(f"{what} must hold one number for each of the {rows} rows, not {tuple(given.shape)}")
+
+
+def _check_rows(name: str, z: Tensor, values: Tensor) -> None:
     if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
         raise ValueError(
             f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
             f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
         )
-    if weights is not None and weights.shape != values.shape:
-        raise ValueError(f"anchor_weights[{name!r}] must be one number per row: {tuple(weights.shape)}")
     if z.device != values.device:
         raise ValueError(f"projections[{name!r}] are on {z.device}, labels[{name!r}] on {values.device}")
 

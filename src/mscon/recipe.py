@@ -166,6 +166,10 @@ class ObjectiveSettings(_Section):
         default="excess", description="excess, equal, uncertainty, uncertainty-exact, or a table of fixed weights."
     )
     paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
+    item_uncertainty: bool = Field(
+        default=False,
+        description="A head that tells how uncertain an item is; labels that look like chance count less.",
+    )
     weighting_lr: float = Field(default=0.01, gt=0, description="Learning rate of what the weighting learns.")
 
 

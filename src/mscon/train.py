@@ -28,7 +28,7 @@ from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
 from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
-from mscon.model import MSConModel
+from mscon.model import LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.prepare import Prepared, prepare, training_batches
 from mscon.processes import any_process, each_process, share_buffers
@@ -113,7 +113,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                 out: MSConOutput = micro_batched(
                     wrapped,
                     split_rows(len(items) * settings.views_per_item, settings.micro_batch),
-                    partial(loss_fn, labels=values),
+                    partial(_objective, loss_fn, values),
                     prepare=views,
                     backward=fabric.backward,
                     no_sync=partial(fabric.no_backward_sync, wrapped),
@@ -189,6 +189,15 @@ def _views(
     return views, {name: each.to(fabric.device) for name, each in values.items()}
 
 
+def _objective(loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str, Tensor]) -> MSConOutput:
+    """The objective of what the model returned, an uncertainty head's part included."""
+    projections = {name: z for name, z in outputs.items() if name != LOG_VARIANCE}
+    if LOG_VARIANCE not in outputs:
+        return loss_fn(projections, values)
+    log_variance = dict(zip(projections, outputs[LOG_VARIANCE].unbind(dim=1), strict=True))
+    return loss_fn(projections, values, log_variance=log_variance)
+
+
 @torch.inference_mode()
 def _validate(
     recipe: Recipe, data: Prepared, model: MSConModel, loss_fn: MSConLoss, fabric: Fabric, log: Log, at: Position
@@ -204,17 +213,26 @@ def _validate(
     world = fabric.world_size
     size = min(recipe.training.batch_size, len(data.split.val)) // world * world
     order = np.random.default_rng(0).permutation(data.split.val)
-    terms = TermMeans()
+    terms, single = TermMeans(), TermMeans()
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         items = torch.from_numpy(np.split(order[start : start + size], world)[fabric.global_rank])
         views, values = _views(recipe, data, items, seed=(0, number), fabric=fabric)
         micro_batches = split_rows(len(items) * recipe.training.views_per_item, recipe.training.micro_batch)
         with fabric.autocast():
             projections = joined([model(views(rows)) for rows in micro_batches])
-        out = loss_fn({name: z.float() for name, z in projections.items()}, values)  # as in training
+        projections = {name: z.float() for name, z in projections.items()}  # as in training
+        out = _objective(loss_fn, values, projections)
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
+        # Views of one item share its label, noise and all: what tells of noise is one view of each.
+        one_view = slice(0, len(items))
+        single.add(
+            _objective(
+                loss_fn, *({name: each[one_view] for name, each in some.items()} for some in (values, projections))
+            )
+        )
     loss_fn.train()
+    loss_fn.observe_held_out(single.take())
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
