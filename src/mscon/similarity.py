@@ -245,8 +245,10 @@ class Pairs:
         device = values.device
         self._move_to(device)
         rows = (values >= 0).nonzero().squeeze(1)
-        found = values[rows].unique(return_inverse=True)  # pyright: ignore[reportUnknownMemberType]
-        items, types = cast(tuple[Tensor, Tensor], found)
+        items, types = cast(
+            tuple[Tensor, Tensor],
+            values[rows].unique(return_inverse=True),  # pyright: ignore[reportUnknownMemberType]
+        )
         # Items beyond the table have no links: their part of it is empty and begins at its end.
         end = len(self.strongest)
         starts = self.starts[items.clamp(max=end)]

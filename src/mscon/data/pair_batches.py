@@ -105,7 +105,7 @@ class PairBatches:
         places = np.full(known + 1, -1)
         places[self.items.numpy()] = np.arange(len(self.items))
         found = places[np.minimum(pairs.numpy(), known)]
-        kept = (found >= 0).all(axis=1)
+        kept = np.min(found, axis=1) >= 0
         return found[kept], kept
 
 
