@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.model import MSConModel, build_model
@@ -122,7 +123,8 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
     if kind == "instance":
         return Instance()
     if kind == "pairs":
-        return Pairs(torch.from_numpy(data.pairs[name].edges), torch.from_numpy(data.pairs[name].strength))
+        pairs = training_pairs(data.pairs[name], data.split)
+        return Pairs(torch.from_numpy(pairs.edges), torch.from_numpy(pairs.strength))
     if kind == "rank_n_contrast":
         return RankNContrast(settings.period)
     label, values = data.labels[name], data.values[name][data.split.train]

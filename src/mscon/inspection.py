@@ -13,9 +13,8 @@ from rich.text import Text
 
 from mscon.build import new_similarity
 from mscon.contrast import AnchorLosses, AnyTargets, contrastive_loss
-from mscon.data.batches import Batches
 from mscon.data.views import ViewSettings
-from mscon.prepare import Prepared, training_batches
+from mscon.prepare import AnyBatches, Prepared, training_batches
 from mscon.recipe import Recipe
 from mscon.similarity import RankNContrast
 
@@ -214,7 +213,7 @@ def _marks(targets: AnyTargets) -> AnchorLosses:
     return contrastive_loss(torch.ones(targets.batch, 1, dtype=torch.float64), targets, temperature=1.0)
 
 
-def _endless(batches: Batches) -> Iterator[torch.Tensor]:
+def _endless(batches: AnyBatches) -> Iterator[torch.Tensor]:
     epoch = 0
     while True:
         yield from batches.epoch(epoch)
@@ -246,7 +245,7 @@ def _label_warnings(
 
 def _better_sampler(recipe: Recipe, name: str, columns: list[ColumnFacts]) -> str:
     categorical = {column.name for column in columns if column.kind == "categorical"}
-    if recipe.training.sampler == name or (name not in categorical and recipe.kind(name) != "pairs"):
+    if recipe.sampler == name or (name not in categorical and recipe.kind(name) != "pairs"):
         return ""
     how = "per class" if name in categorical else "linked items together"
     return f", or sample {how} (training.sampler = {name!r})"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,13 @@ from mscon.data.batches import Batches
 from mscon.data.cache import Pixels, load_pixels
 from mscon.data.catalog import Catalog
 from mscon.data.labels import LabelColumn, read_label
-from mscon.data.pairs import PairTable, read_pairs
+from mscon.data.pair_batches import PairBatches
+from mscon.data.pairs import PairTable, read_pairs, training_pairs
 from mscon.data.splits import Split, group_codes, read_split
 from mscon.errors import UserError
 from mscon.recipe import Recipe, SimilaritySettings
+
+AnyBatches = Batches | PairBatches
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Prepared:
     - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped.
     - `labels`: name → how the label is read.
     - `values`: name → one code (−1 missing) or number (NaN missing) per row.
-    - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers.
+    - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers, over all splits.
     - `split`: row numbers of train, val and test.
     - `groups`: near-duplicate group of each row, when the catalog names groups.
     """
@@ -93,7 +97,7 @@ def prepare(
     )
 
 
-def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_size: int = 1) -> Batches:
+def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_size: int = 1) -> AnyBatches:
     """The training split's batches, or process `rank`'s part of each when there are `world_size` of them.
 
     **Raises** `UserError` for a batch larger than what there is to train on, one that cannot be shared out equally, and
@@ -101,16 +105,27 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     """
     settings = recipe.training
     rows = torch.from_numpy(data.split.train)
-    random = settings.sampler == "random"
-    batches = Batches(
-        rows,
-        settings.batch_size,
-        settings.seed,
-        codes=None if random else torch.from_numpy(data.values[settings.sampler])[rows],
-        per_class=None if random else settings.per_class,
-        rank=rank,
-        world_size=world_size,
-    )
+    share: dict[str, Any] = {"rank": rank, "world_size": world_size}
+    batches: AnyBatches
+    if recipe.sampler == "random":
+        batches = Batches(rows, settings.batch_size, settings.seed, **share)
+    elif recipe.sampler in data.pairs:
+        pairs = training_pairs(data.pairs[recipe.sampler], data.split)
+        batches = PairBatches(
+            rows,
+            settings.batch_size,
+            settings.seed,
+            edges=torch.from_numpy(pairs.edges),
+            strength=torch.from_numpy(pairs.strength),
+            apart=torch.from_numpy(pairs.apart),
+            per_cluster=settings.per_class,
+            **share,
+        )
+    else:
+        if (label := data.labels[recipe.sampler]).kind == "continuous":
+            raise UserError(f"training.sampler: {label.name!r} holds numbers, of which no batch has several alike")
+        codes = torch.from_numpy(data.values[recipe.sampler])[rows]
+        batches = Batches(rows, settings.batch_size, settings.seed, codes=codes, per_class=settings.per_class, **share)
     if len(data.split.val) < world_size:
         raise UserError(f"{len(data.split.val)} held-out items cannot be shared by {world_size} processes: start fewer")
     try:

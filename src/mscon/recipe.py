@@ -186,11 +186,13 @@ class TrainingSettings(_Section):
         ge=1,
         description="Views that an encoder sees at once, to save memory; the objective sees all of the step's.",
     )
-    sampler: str = Field(
-        default="random", description="'random', or a similarity's name: several items of each of its classes."
+    sampler: str | None = Field(
+        default=None,
+        description="'random', or a similarity's name: several items of each of its classes, or linked ones together."
+        " Left out: by the pairs where there are some, else random.",
     )
     per_class: int = Field(
-        default=4, ge=2, description="Items per class in a batch, when a similarity's name is the sampler."
+        default=4, ge=2, description="Items per class, or linked to one another, when a similarity is the sampler."
     )
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with Nesterov momentum 0.9.")
     lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
@@ -229,7 +231,7 @@ class Recipe(_Section):
         names = list(self.similarities)
         if both := set(names) & set(self.catalog.ood):
             raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
-        sampler = self.training.sampler
+        sampler = self.sampler
         drawn_by = [name for name in names if not self.is_instance(name)]
         if sampler != "random" and sampler not in drawn_by:
             hint = nearest(sampler, drawn_by)
@@ -282,6 +284,12 @@ class Recipe(_Section):
     def is_instance(self, name: str) -> bool:
         """Whether it is of kind instance, or has no kind and the name 'instance'."""
         return self.kind(name) == "instance"
+
+    @property
+    def sampler(self) -> str:
+        """What batches are drawn by: 'random', or the name of a similarity."""
+        pairs = [name for name in self.similarities if self.kind(name) == "pairs"]
+        return self.training.sampler or (pairs[0] if pairs else "random")
 
     @property
     def labelled(self) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from mscon.data.batches import Batches
 from mscon.data.views import apply_views, draw_views
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
@@ -30,7 +29,7 @@ from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss, MSConOutput
-from mscon.prepare import Prepared, prepare, training_batches
+from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
 from mscon.processes import any_process, each_process, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
@@ -148,7 +147,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
 
 def _begin(
     recipe: Recipe, folder: Path, resume: bool, fabric: Fabric, display: Display | None
-) -> tuple[Run | None, Prepared, Batches]:
+) -> tuple[Run | None, Prepared, AnyBatches]:
     """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
     if not resume and (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")

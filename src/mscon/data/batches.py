@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from mscon.errors import UserError
@@ -52,17 +52,9 @@ class Batches:
     def __post_init__(self) -> None:
         if (self.codes is None) != (self.per_class is None):
             raise ValueError("codes and per_class are given together or not at all")
-        size, m, drawable = self.batch_size, self.per_class, len(self._drawable())
-        if size > drawable:
-            items = "items" if m is None else "labelled items"
-            raise UserError(
-                f"A batch of {size} needs as many {items}, but there are {drawable} to train on: lower batch_size."
-            )
-        if size % self.world_size:
-            raise UserError(
-                f"A batch of {size} items cannot be shared equally by {self.world_size} processes: "
-                f"make batch_size a multiple of {self.world_size}."
-            )
+        m = self.per_class
+        what = "items" if m is None else "labelled items"
+        check_batch_size(self.batch_size, len(self._drawable()), world_size=self.world_size, what=what)
         if m is not None:
             self._check_classes(m)
 
@@ -74,9 +66,7 @@ class Batches:
         """This rank's part of each batch, from batch number `start` on: batch_size / world_size of the items."""
         rng = np.random.default_rng((self.seed, epoch))
         positions = self._random(rng) if self.per_class is None else self._per_class(rng, self.per_class)
-        share = self.batch_size // self.world_size
-        mine = torch.from_numpy(positions)[start:, self.rank * share : (self.rank + 1) * share]
-        for batch in mine:
+        for batch in own_batches(positions, rank=self.rank, world_size=self.world_size, start=start):
             yield self.items[batch]
 
     def _check_classes(self, m: int) -> None:
@@ -119,6 +109,25 @@ class Batches:
         batches = blocks.reshape(rows, columns, m).swapaxes(0, 1).reshape(columns, self.batch_size)
         # Neighbouring columns share classes, and so do neighbours within a batch: ranks would see few classes each.
         return rng.permuted(rng.permutation(batches), axis=1)
+
+
+def check_batch_size(size: int, items: int, *, world_size: int, what: str = "items") -> None:
+    """**Raises** `UserError` for a batch of more than there is, or one that the processes cannot share equally."""
+    if size > items:
+        raise UserError(f"A batch of {size} needs as many {what}, but there are {items} to train on: lower batch_size.")
+    if size % world_size:
+        raise UserError(
+            f"A batch of {size} items cannot be shared equally by {world_size} processes: "
+            f"make batch_size a multiple of {world_size}."
+        )
+
+
+def own_batches(
+    positions: Int64[np.ndarray, "batches size"], *, rank: int, world_size: int, start: int
+) -> Int64[Tensor, "rest share"]:
+    """Process `rank`'s slice of every batch, from batch number `start` on."""
+    share = positions.shape[1] // world_size
+    return torch.from_numpy(positions)[start:, rank * share : (rank + 1) * share]
 
 
 def _visits(sizes: np.ndarray, total: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals of accuracy and R², resampling groups of near-duplicates as wholes."""
+"""Percentile bootstrap intervals of accuracy, of means and of R², resampling groups of near-duplicates as wholes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +42,18 @@ def resampled_accuracy(
 
     Source: Efron & Tibshirani, *An Introduction to the Bootstrap*, chapters 8 and 13.
     """
-    sums = _resampled_sums(np.column_stack([np.ones(len(correct)), correct]), groups, resamples=resamples, seed=seed)
+    return resampled_mean(correct.astype(np.float64), groups, resamples=resamples, seed=seed)
+
+
+def resampled_mean(
+    values: Float[np.ndarray, "n f"],
+    groups: Int[np.ndarray, " n"] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Float64[np.ndarray, "b f"]:
+    """The means of f numbers of the same items on every resample, drawn as in `resampled_accuracy`."""
+    sums = _resampled_sums(np.column_stack([np.ones(len(values)), values]), groups, resamples=resamples, seed=seed)
     return sums[:, 1:] / sums[:, :1]
 
 

@@ -11,49 +11,60 @@ from mscon.contrast.sparse import distinct, sparse
 class Pairs:
     """Alike means: linked. q_ij is in proportion to how strongly the items of rows i and j are linked.
 
-    For judgements of people, co-purchases, clicks: any table of (item, item, strength). Links go both ways. An item
-    that is linked to any other is as alike to its own other views as to its strongest link; an item without links
-    takes part as a negative. Batches must bring linked items together: `mscon.data.batches` has a sampler for that.
+        q_ij = v_ij / Σ_{k≠i} v_ik,    v_ij = s_ij between two items, max_k s_ik between two views of item i
+
+    For judgements of people, co-purchases, clicks: any table of (item, item, strength). Links go both ways, and only
+    their ratios count. An item with a link, be it to an item outside the batch, is as alike to its own other views as
+    to its strongest link; an item without one takes part as a negative. Batches must bring linked items together, as
+    those of `mscon.data.pair_batches` do.
 
     **Arguments:**
 
     - `edges`: numbers of the two items of each pair, any order; a pair that is named twice counts with the sum.
     - `strength`: > 0 per pair, 1 when left out.
 
-    **Raises:** `ValueError` for a strength that is not positive and finite, numbers below 0, or an item linked to
-    itself.
+    **Raises:** `ValueError` for a strength that is not positive and finite, numbers of strengths and pairs that differ,
+    numbers below 0, or an item linked to itself.
     """
 
-    def __init__(self, edges: Int[Tensor, "e 2"], strength: Float[Tensor, " e"] | None = None):
+    def __init__(self, edges: Int[Tensor, "e 2"], strength: Float[Tensor, " _"] | None = None):
         strength = torch.ones(len(edges), dtype=torch.float64) if strength is None else strength.double()
+        if len(strength) != len(edges):
+            raise ValueError(f"{len(strength)} strengths for {len(edges)} pairs")
         if not bool(((strength > 0) & strength.isfinite()).all()):
             raise ValueError("the strength of a pair must be positive and finite")
         if len(edges) and (int(edges.min()) < 0 or bool((edges[:, 0] == edges[:, 1]).any())):
             raise ValueError("a pair names two different items by numbers from 0")
         items = int(edges.max()) + 1 if len(edges) else 0
-        both = torch.cat([edges, edges.flip(1)]).t()
+        both = torch.cat([edges, edges.flip(1)]).long().t()
         links = sparse(both, strength.repeat(2), (items, items))
-        (self.first, self.second), self.strength = links.indices(), links.values()
-        self.strongest = torch.zeros(items, dtype=torch.float64).scatter_reduce(0, self.first, self.strength, "amax")
-        self.starts = torch.searchsorted(self.first, torch.arange(items + 1))
+        (first, self.second), self.strength = links.indices(), links.values()
+        zeros = torch.zeros(items, dtype=torch.float64, device=first.device)
+        self.strongest = zeros.scatter_reduce(0, first, self.strength, "amax")
+        self.starts = torch.searchsorted(first, torch.arange(items + 1, device=first.device))
 
     def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:
         """Targets from item numbers, equal for views of one item; a negative number is a row that takes no part."""
+        device = values.device
+        self._move_to(device)
         rows = (values >= 0).nonzero().squeeze(1)
         items, types, _ = distinct(values[rows])
-        device, known = values.device, items < len(self.strongest)
-        starts, second, strength = (each.to(device) for each in (self.starts, self.second, self.strength))
-        number = items.where(known, 0)
-        lengths = (
-            (starts[number + 1] - starts[number]).where(known, 0) if len(self.strongest) else torch.zeros_like(items)
-        )
+        # Items beyond the table have no links: their part of it is empty and begins at its end.
+        end = len(self.strongest)
+        starts = self.starts[items.clamp(max=end)]
+        lengths = self.starts[(items + 1).clamp(max=end)] - starts
         one = torch.arange(len(items), device=device).repeat_interleave(lengths)
-        places = torch.arange(len(one), device=device) - (lengths.cumsum(0) - lengths)[one] + starts[number][one]
-        other = torch.searchsorted(items, second[places]).clamp(max=max(0, len(items) - 1))
-        here = items[other] == second[places]
-        linked = lengths > 0
-        own = linked.nonzero().squeeze(1)
-        where = torch.cat([torch.stack([one[here], other[here]]), own.expand(2, -1)], dim=1)
-        values_ = torch.cat([strength[places[here]], self.strongest.to(device)[number[own]]])
-        v = sparse(where, values_, (len(items), len(items)))
-        return TypeTargets.of_matrix(rows, types, v, batch=len(values))
+        places = torch.arange(len(one), device=device) + (starts + lengths - lengths.cumsum(0))[one]
+        partner = self.second[places]
+        other = torch.searchsorted(items, partner).clamp(max=len(items) - 1)
+        here = items[other] == partner
+        linked = lengths.nonzero().squeeze(1)
+        where = torch.cat([torch.stack([one[here], other[here]]), linked.expand(2, -1)], dim=1)
+        strength = torch.cat([self.strength[places[here]], self.strongest[items[linked]]])
+        return TypeTargets.of_matrix(rows, types, sparse(where, strength, (len(items), len(items))), batch=len(values))
+
+    def _move_to(self, device: torch.device) -> None:
+        """The table goes where the batches are and stays there: with millions of links, a copy per step would tell."""
+        if self.second.device != device:
+            self.second, self.strength = self.second.to(device), self.strength.to(device)
+            self.strongest, self.starts = self.strongest.to(device), self.starts.to(device)
