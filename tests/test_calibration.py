@@ -82,7 +82,7 @@ def test_it_is_what_the_loss_comes_to_on_a_batch_with_shuffled_labels(noise: flo
     apart = gap * temperature * (classes - 1) / classes
     corners = torch.cat([apart**0.5 * simplex, torch.full((classes, 1), (1.0 - apart) ** 0.5)], dim=1)
     losses = contrastive_loss(corners[true], LabelTargets.of(labels), temperature=temperature)
-    r = (losses.mean - losses.mean_floor) / (losses.chance - losses.mean_floor)
+    r = (losses.mean - losses.mean_floor) / (losses.mean_chance - losses.mean_floor)
     assert float(r) == pytest.approx(r_of(noise, [1.0] * classes, temperature), abs=0.01)
 
 

@@ -61,9 +61,18 @@ class Log:
             self._write(record | {"terms": self.terms.take()})
             self.start, self.steps, self.total = self.last, 0, 0.0
 
-    def validated(self, at: Position, terms: dict[str, dict[str, float | None]], score: float | None) -> None:
-        """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors."""
-        self._write({"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms})
+    def validated(
+        self,
+        at: Position,
+        terms: dict[str, dict[str, float | None]],
+        score: float | None,
+        trust: dict[str, dict[str, float]],
+    ) -> None:
+        """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors, and
+        `trust` what the objective makes of it.
+        """
+        record = {"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms}
+        self._write(record | {"trust": trust})
         self.start += perf_counter() - self.last  # what came since the last step is no time of training
 
     def close(self) -> None:

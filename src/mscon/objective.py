@@ -175,6 +175,9 @@ class MSConLoss(nn.Module):
         losses, ranks = self._losses([projections[name] for name in names], [labels[name] for name in names])
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = _batch_terms(losses, counts, ranks)
+        reader = self._noise_reader
+        if self.temperatures.learned and reader is not None:
+            reader.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
         weights = self.weighting(batch)
         loss = self._trusted(losses, counts, ranks, batch)
         total = (weights.weight * loss).sum() + weights.penalty
@@ -200,6 +203,19 @@ class MSConLoss(nn.Module):
         }
         anchors = columns.pop("anchors").ceil().long()
         reader.observe_held_out(BatchTerms(**columns, anchors=anchors))
+
+    @property
+    def trust(self) -> dict[str, dict[str, float]]:
+        """name → relative excess, noise share and weight as `Excess` has them now; empty where nothing reads them."""
+        reader = self._noise_reader
+        if reader is None:
+            return {}
+        now = reader.trust
+        each = zip(self.similarities, now.relative_excess, now.noise_share, now.weight, strict=True)
+        return {
+            name: {"relative_excess": float(r), "noise_share": float(noise), "weight": float(weight)}
+            for name, r, noise, weight in each
+        }
 
     @property
     def _noise_reader(self) -> Excess | None:

@@ -235,7 +235,7 @@ def _validate(
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
-    log.validated(at, means, score)
+    log.validated(at, means, score, loss_fn.trust)
     return score
 
 

@@ -1,0 +1,116 @@
+"""Label noise, and which weighting notices: python benchmarks/noise.py
+
+`footwear` under category, gender and colour, colour's labels being noisy, coarser, or given several times:
+
+- `noise`: a share of colour's training and validation labels is shuffled among its items.
+- `merged`: colours are merged by likeness into fewer classes, then a share of them is shuffled.
+- `replaced`: 20% of the colours are replaced by another one, with and without the uncertainty of items.
+- `copies`: colour is there three times, or once more as a noisy copy.
+
+Each case is one short training and linear probes on the clean labels. Writes benchmarks/noise.csv line by line.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from trainings import accuracies, catalog, go_through, trained
+
+OUT = Path(__file__).with_suffix(".csv")
+LABELS = ("category", "gender", "colour", "brand")
+SHARES = (0, 20, 40, 60, 80, 100)
+METHODS: dict[str, dict[str, Any]] = {
+    "equal": {"objective.weighting": "equal"},
+    "uncertainty": {"objective.weighting": "uncertainty"},
+    "excess": {"objective.weighting": "excess"},
+    "excess+items": {"objective.weighting": "excess", "objective.item_uncertainty": True},
+    "equal+items": {"objective.weighting": "equal", "objective.item_uncertainty": True},
+}
+FAMILIES = {
+    10: "Black Charcoal|White|Brown Tan Bronze|Grey Silver|Blue Navy_Blue|Red Maroon|Green Olive Khaki|"
+    "Beige Gold Yellow|Pink Purple Orange|Multi other",
+    5: "Black Charcoal Grey Silver|White|Brown Tan Bronze Beige Gold Khaki Yellow|Blue Navy_Blue Green Olive Purple|"
+    "Red Maroon Pink Orange Multi other",
+    2: "Black Charcoal Grey Silver Blue Navy_Blue Green Olive Purple|"
+    "White Brown Tan Bronze Beige Gold Khaki Yellow Red Maroon Pink Orange Multi other",
+}
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """Seed by seed, so that every table is whole before any gets its next seed."""
+    for seed in range(10):
+        for share in SHARES:
+            for method in ("equal", "excess", "uncertainty"):
+                yield {"seed": seed, "table": "noise", "colour_is": f"shuffled {share}", "method": method}
+        for column in ("replaced 0", "replaced 20"):
+            for method in ("equal", "equal+items", "excess", "excess+items"):
+                yield {"seed": seed, "table": "replaced", "colour_is": column, "method": method}
+        for column in ("shuffled 0 x3", "shuffled 20 x2", "shuffled 50 x2"):
+            for method in ("equal", "excess"):
+                yield {"seed": seed, "table": "copies", "colour_is": column, "method": method}
+        for classes in (23, 10, 5, 2):
+            for share in (0, 20, 50):
+                yield {"seed": seed, "table": "merged", "colour_is": f"merged {classes} {share}", "method": "excess"}
+
+
+def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """One training and its probes."""
+    kind, *amounts = case["colour_is"].replace(" x3", "").replace(" x2", "").split()
+    table = catalog("footwear").filter(pl.col("brand") != "other")
+    rng = np.random.default_rng((case["seed"], 7))
+    known = table["split"].is_in(["train", "val"]).to_numpy()
+    colour = table["colour"].to_numpy()
+    if kind == "merged":
+        colour = _merged(colour, int(amounts[0]))
+    noisy = (_replaced if kind == "replaced" else _shuffled)(colour, known, int(amounts[-1]) / 100, rng)
+    source = folder / f"noise-{case['seed']}-{case['colour_is'].replace(' ', '-')}.parquet"
+    table.with_columns(noisy=pl.Series(noisy), merged=pl.Series(colour)).write_parquet(source)
+    similarities: dict[str, dict[str, Any]] = {"category": {}, "gender": {}, "colour": {"column": "noisy"}}
+    if case["colour_is"].endswith(" x3"):
+        similarities |= {"again": {"column": "colour"}, "once_more": {"column": "colour"}}
+    if case["colour_is"].endswith(" x2"):
+        similarities |= {"colour": {"column": "colour"}, "again": {"column": "noisy"}}
+    run = folder / f"{source.stem}-{case['method']}"
+    done = trained(source, similarities, run, METHODS[case["method"]] | {"training.seed": case["seed"]})
+    last, trust = done.last_epoch, done.trust
+    share = {name: each["weight"] / len(similarities) for name, each in last.items()}
+    row: dict[str, Any] = {f"acc_{name}": value for name, value in accuracies(done, LABELS).items()}
+    for name in ("category", "gender", "colour", "again", "once_more"):
+        row[f"weight_{name}"] = round(share[name], 4) if name in share else ""
+        row[f"r_{name}"] = round(last[name]["relative_excess"], 4) if name in last else ""
+        row[f"held_out_r_{name}"] = round(trust[name]["relative_excess"], 4) if name in trust else ""
+        row[f"noise_{name}"] = round(trust[name]["noise_share"], 4) if name in trust else ""
+    source.unlink()
+    return row
+
+
+def _shuffled(labels: np.ndarray, where: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    rows = np.flatnonzero(where)
+    chosen = rng.permutation(rows)[: round(share * len(rows))]
+    noisy = labels.copy()
+    noisy[chosen] = labels[rng.permutation(chosen)]
+    return noisy
+
+
+def _replaced(labels: np.ndarray, where: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """By another class, each as likely."""
+    rows = np.flatnonzero(where)
+    chosen = rng.permutation(rows)[: round(share * len(rows))]
+    classes, numbers = np.unique(labels, return_inverse=True)
+    noisy = labels.copy()
+    noisy[chosen] = classes[(numbers[chosen] + rng.integers(1, len(classes), len(chosen))) % len(classes)]
+    return noisy
+
+
+def _merged(labels: np.ndarray, classes: int) -> np.ndarray:
+    if classes not in FAMILIES:
+        return labels
+    of = {name: family for family in FAMILIES[classes].split("|") for name in family.replace("_", " ").split()}
+    of |= {"Navy Blue": next(family for family in FAMILIES[classes].split("|") if "Navy_Blue" in family)}
+    return np.array([of[label] for label in labels])
+
+
+if __name__ == "__main__":
+    go_through(cases(), work, OUT)
