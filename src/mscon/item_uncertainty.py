@@ -11,6 +11,10 @@ from torch import Tensor
 
 from mscon.contrast import AnchorLosses
 
+MOST_NOISE = 0.5
+"""Of the share of chance that labels are doubted with: a model cannot judge labels that are mostly wrong, and one that
+knows nothing yet must not, for what it doubts it does not learn."""
+
 LARGEST = 6.0
 """Of |log σ²|: beyond it the loss of an uncertainty head is all slope."""
 
@@ -24,7 +28,8 @@ def label_trust(losses: AnchorLosses, noise: Float[Tensor, ""]) -> Float[Tensor,
     η is the share of labels that are chance. The model's softmax gives an anchor's positives together at least the
     probability e^(−excess_i) (Jensen's inequality, of the mean logarithm that the loss is), and had the label been
     drawn by lot, the positives would have had their share of all others, e^(−(chance − floor)). So a label is doubted
-    once its loss is higher than chance, more so the noisier the similarity is; at η = 0 none is.
+    once its loss is higher than chance, more so the noisier the similarity is; at η = 0 none is. η is taken as ½ at
+    most.
 
     **Arguments:**
 
@@ -33,7 +38,8 @@ def label_trust(losses: AnchorLosses, noise: Float[Tensor, ""]) -> Float[Tensor,
 
     **Returns:** a number in [0, 1] per row, without gradient; of no meaning in rows that are no anchor.
     """
-    return torch.sigmoid(torch.logit(1.0 - noise.to(losses.loss.dtype)) + losses.chance - losses.loss.detach())
+    odds = torch.logit(1.0 - noise.clamp(max=MOST_NOISE).to(losses.loss.dtype))
+    return torch.sigmoid(odds + losses.chance - losses.loss.detach())
 
 
 def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
