@@ -41,12 +41,12 @@ FAMILIES = {
 def cases() -> Iterator[dict[str, Any]]:
     """Seed by seed, so that every table is whole before any gets its next seed."""
     for seed in range(10):
-        for share in SHARES:
-            for method in ("equal", "excess", "uncertainty"):
-                yield {"seed": seed, "table": "noise", "colour_is": f"shuffled {share}", "method": method}
         for column in ("replaced 0", "replaced 20"):
             for method in ("equal", "equal+items", "excess", "excess+items"):
                 yield {"seed": seed, "table": "replaced", "colour_is": column, "method": method}
+        for share in SHARES:
+            for method in ("equal", "excess", "uncertainty"):
+                yield {"seed": seed, "table": "noise", "colour_is": f"shuffled {share}", "method": method}
         for column in ("shuffled 0 x3", "shuffled 20 x2", "shuffled 50 x2"):
             for method in ("equal", "excess"):
                 yield {"seed": seed, "table": "copies", "colour_is": column, "method": method}
