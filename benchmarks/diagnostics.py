@@ -125,12 +125,17 @@ def trained(case: Case, seed: int, source: Path) -> Any:
 
 def measure(run: Any) -> list[dict[str, Any]]:
     """Every figure of the run's diagnostics, a row each."""
+    import torch
+
     from mscon.embed import embed_pixels
-    from mscon.evaluate.diagnostics import diagnose
+    from mscon.evaluate.diagnose import diagnose
     from mscon.prepare import prepare
 
     data = prepare(run.recipe, labels=run.labels)
-    facts = diagnose(run, data, embed_pixels(run.model(), data.pixels.array))
+    model, held_out = run.model(), data.split.val
+    embeddings = torch.zeros(len(data.catalog), model.architecture.embedding_dim)
+    embeddings[held_out] = embed_pixels(model, data.pixels.array[held_out])  # the only ones that are looked at
+    facts = diagnose(run, data, embeddings)
     found: list[tuple[str, str, float | None]] = [
         ("effective_rank", "embedding", facts.effective_rank),
         ("uniformity", "embedding", facts.uniformity),

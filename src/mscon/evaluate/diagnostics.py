@@ -1,40 +1,35 @@
-"""Diagnostics of a trained run: figures that tell what went wrong, and the warnings that follow from them."""
+"""What the diagnostics of a run say: its figures, the thresholds they are held against, and warnings in plain words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import combinations
-from math import isnan
 from typing import Any, Literal
-
-import numpy as np
-import torch
-from jaxtyping import Float, Float64
-from safetensors import safe_open
-from torch import Tensor
-
-from mscon.build import new_objective
-from mscon.checkpoint import latest_checkpoint
-from mscon.data.views import apply_views, draw_views
-from mscon.evaluate.geometry import cosines, effective_rank, gradient_products, linear_cka, uniformity
-from mscon.inspection import inspect
-from mscon.log import TermMeans
-from mscon.model import MSConModel
-from mscon.objective import MSConLoss
-from mscon.prepare import Prepared
-from mscon.run import Run
-from mscon.weighting import Excess, Uncertainty, Weighting
 
 Bound = Literal["least", "most"]
 
-SAMPLE = 2000
-"""Validation items that are looked at, at most."""
+REDUNDANT = 0.7
+"""CKA of two heads."""
+
+CONFLICT = -0.1
+"""Cosine."""
+
+AT_CHANCE = 0.95
+"""Relative excess."""
+
+COLLAPSED, HONEST_RANK = 20.0, 90
+"""Effective rank of the embedding."""
+
+POINT = -0.05
+"""Uniformity of a head."""
+
+ALONE = 0.1
+"""Share of items without a positive but their own views; the same as before training, `mscon inspect`."""
 
 
 @dataclass(frozen=True)
 class HeadFacts:
     """One similarity on the held-out items.
 
-    - `effective_rank`, `uniformity`: of its projections; see `mscon.evaluate.geometry`.
+    - `effective_rank`, `uniformity`: of its projections, see `mscon.evaluate.geometry`; None with a single item.
     - `relative_excess`: 0 at the floor … 1 at chance, under views as in training; None without anchors.
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
     - `bound`: whether that is the `least` or the `most` that the weighting allows.
@@ -43,7 +38,7 @@ class HeadFacts:
 
     name: str
     effective_rank: float
-    uniformity: float
+    uniformity: float | None
     relative_excess: float | None
     weight: float | None
     bound: Bound | None
@@ -72,7 +67,7 @@ class Diagnostics:
 
     items: int
     effective_rank: float
-    uniformity: float
+    uniformity: float | None
     heads: tuple[HeadFacts, ...]
     pairs: tuple[PairFacts, ...]
 
@@ -81,114 +76,65 @@ class Diagnostics:
         return asdict(self) | {"warnings": warnings(self)}
 
 
-def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diagnostics:
-    """Look at a trained run's held-out items.
-
-    **Arguments:**
-
-    - `run`: a trained run.
-    - `data`: what its recipe prepares.
-    - `embeddings`: the model's shared embedding of `data.pixels`, row for row.
-
-    **Raises:** `UserError` for a run without a model.
-    """
-    rows = np.random.default_rng(0).permutation(data.split.val)[:SAMPLE]
-    model, objective = run.model(), _objective(run)
-    loss_fn = new_objective(run.recipe).eval() if objective is None else objective
-    projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
-    products, terms = _under_views(run, data, rows, model, loss_fn)
-    cosine = cosines(products)
-    labels = inspect(run.recipe, data)
-    alone = {each.name: each.lonely for each in labels.batches}
-    shared = {frozenset((each.first, each.second)): each.shared for each in labels.redundancy}
-    bounds = [None] * len(projections) if objective is None else at_bound(objective.weighting)
-    heads = [
-        HeadFacts(
-            name=name,
-            effective_rank=effective_rank(z),
-            uniformity=uniformity(z),
-            relative_excess=terms.get(name, {}).get("relative_excess"),
-            weight=None if objective is None else terms.get(name, {}).get("weight"),
-            bound=bound,
-            alone=alone[name],
-        )
-        for (name, z), bound in zip(projections.items(), bounds, strict=True)
-    ]
-    pairs = [
-        PairFacts(
-            first=a,
-            second=b,
-            cka=_known(linear_cka(projections[a], projections[b])),
-            shared_information=shared.get(frozenset((a, b))),
-            gradient_cosine=_known(float(cosine[i, j])),
-        )
-        for (i, a), (j, b) in combinations(enumerate(projections), 2)
-    ]
-    h = embeddings[rows]
-    return Diagnostics(len(rows), effective_rank(h), uniformity(h), tuple(heads), tuple(pairs))
-
-
-def at_bound(weighting: Weighting) -> list[Bound | None]:
-    """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
-
-    `Excess` bounds the relative excess to [`least`, 1], `Uncertainty` log σ² to [−4, 4] (in the paper's form nothing
-    holds it there, but it has left what is plausible). Fixed weights, and those of the warm-up, are at no bound.
-    """
-    match weighting:
-        case Uncertainty():
-            trust, limits = weighting.log_variance.detach(), (-weighting.BOUND, weighting.BOUND)
-        case Excess() if int(weighting.steps) > weighting.warmup:
-            trust, limits = weighting.relative_excess, (weighting.least, 1.0)
-        case _:
-            return [None] * weighting.similarities
-    return ["most" if each <= limits[0] else "least" if each >= limits[1] else None for each in trust.tolist()]
-
-
 def warnings(facts: Diagnostics) -> list[str]:
-    """What the figures say in plain words: what was seen, what it means, what to do. Empty for a run in good order."""
-    return []
+    """What the figures say in plain words: what was seen, what it means, what to do. Empty for a run in good order.
+
+    In a collapsed embedding all else follows from that, so nothing else is said then.
+    """
+    if facts.effective_rank < COLLAPSED:
+        return [
+            f"The embedding has collapsed: held-out items are spread over {facts.effective_rank:.1f} directions"
+            f" (effective rank; honest runs had {HONEST_RANK} and more), so it hardly tells them apart. Lower"
+            " training.lr or objective.temperature, and train again."
+        ]
+    return [
+        *(warning for head in facts.heads for warning in _head_warnings(head)),
+        *(warning for pair in facts.pairs for warning in _pair_warnings(pair)),
+    ]
 
 
-def _objective(run: Run) -> MSConLoss | None:
-    """The objective as training left it, from the last checkpoint; None when there is none."""
-    path = latest_checkpoint(run.checkpoints)
-    if path is None:
-        return None
-    objective = new_objective(run.recipe)
-    with safe_open(path, framework="pt") as file:
-        state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
-    objective.load_state_dict(state)
-    return objective.eval()
+def _head_warnings(head: HeadFacts) -> Iterator[str]:
+    name = head.name
+    if head.uniformity is not None and head.uniformity > POINT:
+        yield (
+            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:.2f})."
+            f" Lower its temperature (similarities.{name}.temperature)."
+        )
+    if head.relative_excess is not None and head.relative_excess > AT_CHANCE:
+        yield (
+            f"{name}: on held-out items its loss is at chance (relative excess {head.relative_excess:.2f}): either its"
+            " labels are mostly noise, or images do not tell them. Look at some of its labels, or leave it out."
+        )
+    match head.bound:
+        case "least":
+            yield (
+                f"{name}: its weight ({head.weight:.2f}) is the least that the weighting allows: training trusts it no"
+                " more than noise, but does not switch it off. Look at its labels, or leave it out."
+            )
+        case "most":
+            yield (
+                f"{name}: its weight ({head.weight:.2f}) is the most that the weighting allows: it is learned all but"
+                " perfectly and leaves little to the others. Set objective.weighting = 'equal', or weights of your own."
+            )
+        case None:
+            pass
+    if head.alone > ALONE:
+        yield (
+            f"{name}: {head.alone:.0%} of its items find no other of their class in a batch, and only their own views"
+            f" to be near to. Enlarge training.batch_size, or sample per class (training.sampler = {name!r})."
+        )
 
 
-def _under_views(
-    run: Run, data: Prepared, rows: np.ndarray, model: MSConModel, loss_fn: MSConLoss
-) -> tuple[Float64[Tensor, "c c"], Mapping[str, Mapping[str, float | None]]]:
-    """Inner products of the losses' gradients at the embedding, and the losses' terms, over whole batches of views."""
-    recipe = run.recipe
-    views, size = recipe.training.views_per_item, min(recipe.training.batch_size, len(rows))
-    generator = torch.Generator().manual_seed(0)
-    count = len(model.similarities)
-    products, terms = torch.zeros(count, count, dtype=torch.float64), TermMeans()
-    for start in range(0, len(rows) - size + 1, size):
-        item = torch.from_numpy(rows[start : start + size]).repeat(views)
-        images = torch.from_numpy(data.pixels.array[item.numpy()]).permute(0, 3, 1, 2)
-        drawn = draw_views(len(item), recipe.run_views, generator=generator)
-        values = {
-            name: item if recipe.is_instance(name) else torch.from_numpy(data.values[name])[item]
-            for name in recipe.similarities
-        }
-
-        def losses(h: Tensor, values: dict[str, Tensor] = values) -> dict[str, Tensor]:
-            heads = zip(model.similarities, model.heads, strict=True)
-            out = loss_fn({name: head(h) for name, head in heads}, values)
-            terms.add(out)
-            return {name: out.terms[name].loss for name in model.similarities}
-
-        products += gradient_products(losses, model.embed(apply_views(images, drawn)))
-    return products, terms.take()
-
-
-def _known(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if isnan(value) else value
+def _pair_warnings(pair: PairFacts) -> Iterator[str]:
+    both = f"{pair.first} and {pair.second}"
+    if pair.cka is not None and pair.cka > REDUNDANT:
+        labels = "" if pair.shared_information is None else f", labels share {pair.shared_information:.0%}"
+        yield (
+            f"{both}: their heads learned much the same (CKA {pair.cka:.2f}{labels}), so together they count twice."
+            " Leave one out, or give them smaller weights (objective.weighting)."
+        )
+    if pair.gradient_cosine is not None and pair.gradient_cosine < CONFLICT:
+        yield (
+            f"{both}: they pull the embedding opposite ways (gradient cosine {pair.gradient_cosine:.2f}): what helps"
+            " one harms the other. `mscon ablate` tells whether either costs the other anything on test."
+        )

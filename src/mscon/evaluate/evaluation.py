@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mscon.build import new_model
 from mscon.embed import embed_pixels
-from mscon.evaluate.diagnostics import diagnose
+from mscon.evaluate.diagnose import diagnose
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.scores import MODEL, Label, score
 from mscon.model import MSConModel

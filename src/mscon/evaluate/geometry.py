@@ -49,7 +49,7 @@ def uniformity(z: Float[Tensor, "n d"]) -> float:
         log mean_{i≠j} exp(−2 ‖z_i − z_j‖²)        rows of unit length
 
     0 when all directions are the same; about −4 + 8/d for d ≥ 30 when they are drawn evenly. C tight clusters at right
-    angles that hold shares p of the items come to log Σ p². Rows are normalised here. NaN for fewer than two items.
+    angles that hold shares p of the items come to about log Σ p². Rows are normalised here. NaN with fewer than two.
 
     Source: Wang & Isola 2020, *Understanding Contrastive Representation Learning through Alignment and Uniformity on
     the Hypersphere* (arXiv 2005.10242), with their t = 2.
