@@ -15,6 +15,7 @@ value
 
 import argparse
 import csv
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,12 +66,16 @@ def main() -> None:
     for seed in range(max(case.seeds for case in CASES)):
         for case in CASES:
             if seed < case.seeds and given.only in (None, case.name):
-                rows += [{"case": case.name, "seed": seed} | each for each in measure(trained(case, seed, source))]
-    rows.sort(key=lambda row: [case.name for case in CASES].index(row["case"]))
-    with given.out.open("w", newline="") as file:
+                rows += [{"case": case.name, "seed": seed} | each for each in figures(case, seed, source)]
+                write(rows, given.out)
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    order = [case.name for case in CASES]
+    with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, ("case", "seed", "figure", "where", "value"), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(sorted(rows, key=lambda row: order.index(row["case"])))
 
 
 def catalog(folder: Path) -> Path:
@@ -100,13 +105,20 @@ def catalog(folder: Path) -> Path:
     return path
 
 
-def trained(case: Case, seed: int, source: Path) -> Any:
-    """The case's run, trained if it is not there yet."""
+def figures(case: Case, seed: int, source: Path) -> list[dict[str, str]]:
+    """The figures of the case's run, which is trained if it is not there yet; measured once."""
+    folder = source.parent / f"{case.name.translate(str.maketrans(' ', '-', ',%'))}-{seed}"
+    found = folder / "figures.json"
+    if not found.exists():
+        found.write_text(json.dumps(measure(trained(case, seed, source, folder))))
+    return json.loads(found.read_text())
+
+
+def trained(case: Case, seed: int, source: Path, folder: Path) -> Any:
+    """The case's run, gone on with, or as it is when it is done."""
     from mscon.recipe import Recipe
-    from mscon.run import Run
     from mscon.train import train
 
-    folder = source.parent / f"{case.name.replace(' ', '-')}-{seed}"
     recipe = Recipe.of(
         {
             "catalog": {"source": str(source)},
@@ -116,14 +128,10 @@ def trained(case: Case, seed: int, source: Path) -> Any:
         },
         case.changed,
     )
-    done = folder / "done"
-    if not done.exists():
-        train(recipe, folder, resume=(folder / "recipe.toml").exists())
-        done.touch()
-    return Run.open(folder)
+    return train(recipe, folder, resume=(folder / "recipe.toml").exists())
 
 
-def measure(run: Any) -> list[dict[str, Any]]:
+def measure(run: Any) -> list[dict[str, str]]:
     """Every figure of the run's diagnostics, a row each."""
     import torch
 

@@ -54,6 +54,10 @@ def test_a_figure_beyond_its_threshold_is_named_and_one_at_it_is_not(
     assert warnings(within) == []
 
 
+def test_a_similarity_that_is_trusted_least_is_named_once() -> None:
+    assert len(warnings(with_head(relative_excess=1.0, bound="least"))) == 1
+
+
 def test_redundancy_is_named_with_what_the_labels_share_where_that_is_known() -> None:
     assert "(CKA 0.96, labels share 40%)" in warnings(with_pair(cka=0.96))[0]
     assert "(CKA 0.96)" in warnings(with_pair(cka=0.96, shared_information=None))[0]
