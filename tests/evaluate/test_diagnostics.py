@@ -1,6 +1,8 @@
 """Warnings: each named on its own side of its threshold and on no other, with what to do."""
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +45,6 @@ def test_figures_that_are_not_known_are_no_reason_to_warn() -> None:
         (with_head(bound="least", weight=0.3), HONEST, "category: its weight (0.30) is the least"),
         (with_head(bound="most", weight=1.9), HONEST, "category: its weight (1.90) is the most"),
         (with_head(alone=0.11), with_head(alone=diagnostics.ALONE), "training.sampler = 'category'"),
-        (replace(HONEST, effective_rank=1.3), replace(HONEST, effective_rank=diagnostics.COLLAPSED), "1.3 directions"),
     ],
 )
 def test_a_figure_beyond_its_threshold_is_named_and_one_at_it_is_not(
@@ -58,14 +59,75 @@ def test_a_similarity_that_is_trusted_least_is_named_once() -> None:
     assert len(warnings(with_head(relative_excess=1.0, bound="least"))) == 1
 
 
+MEASURED = Path(__file__).parents[2] / "benchmarks" / "diagnostics.csv"
+
+
+def measured() -> dict[str, Diagnostics]:
+    """Every run of the benchmark by its case and seed."""
+    runs: dict[str, dict[tuple[str, str], float | None]] = {}
+    with MEASURED.open() as file:
+        for row in csv.DictReader(file):
+            value = float(row["value"]) if row["value"] else None
+            runs.setdefault(f"{row['case']} {row['seed']}", {})[row["figure"], row["where"]] = value
+    return {case: of_figures(figures) for case, figures in runs.items()}
+
+
+def of_figures(figures: dict[tuple[str, str], Any]) -> Diagnostics:
+    bounds = {-1.0: "least", 0.0: None, 1.0: "most"}
+    names = ("effective_rank", "uniformity", "relative_excess", "weight", "alone")
+    heads = [
+        HeadFacts(name=where, bound=bounds[value], **{name: figures[name, where] for name in names})  # pyright: ignore[reportArgumentType]
+        for (figure, where), value in figures.items()
+        if figure == "bound"
+    ]
+    pairs = [
+        PairFacts(*where.split(" · "), value, figures["shared_information", where], figures["gradient_cosine", where])
+        for (figure, where), value in figures.items()
+        if figure == "cka"
+    ]
+    embedding = figures["effective_rank", "embedding"], figures["uniformity", "embedding"]
+    return Diagnostics(924, *embedding, tuple(heads), tuple(pairs))
+
+
+def test_what_is_wrong_with_a_measured_run_is_named_and_nothing_else() -> None:
+    found = {case: [each.split(":")[0] for each in warnings(facts)] for case, facts in measured().items()}
+    expected = {
+        "honest 0": [],
+        "five honest 0": [],
+        "copy 0": ["category and category_again"],
+        "noisy copy, 20% 0": ["category and category_20"],
+        "noisy copy, 50% 0": ["category_50", "category and category_50"],
+        "noise 0": ["noise"],
+        "collapsed by rate 0": ["The embedding has collapsed"],
+        "collapsed by temperature 0": ["Hardly anything is learned"],
+    }
+    assert {case: found[case] for case in expected} == expected
+
+
 def test_redundancy_is_named_with_what_the_labels_share_where_that_is_known() -> None:
     assert "(CKA 0.96, labels share 40%)" in warnings(with_pair(cka=0.96))[0]
     assert "(CKA 0.96)" in warnings(with_pair(cka=0.96, shared_information=None))[0]
 
 
-def test_of_a_collapsed_run_nothing_else_is_said() -> None:
-    collapsed = replace(with_pair(cka=0.99), effective_rank=0.0, heads=(replace(CATEGORY, relative_excess=1.0), GENDER))
-    assert len(warnings(collapsed)) == 1
+def unlearned(excess: float, rank: float) -> Diagnostics:
+    """Both heads at `excess`, and redundant."""
+    heads = (replace(CATEGORY, relative_excess=excess), replace(GENDER, relative_excess=excess))
+    return replace(with_pair(cka=0.99), heads=heads, effective_rank=rank)
+
+
+def test_a_collapsed_embedding_is_one_of_few_directions_from_which_nothing_is_learned() -> None:
+    (warning,) = warnings(unlearned(0.85, rank=9.2))
+    assert "collapsed: held-out items are spread over 9.2 directions" in warning
+    (warning,) = warnings(unlearned(diagnostics.UNLEARNED, rank=9.2))
+    assert "learned much the same" in warning
+
+
+def test_where_nothing_is_learned_nothing_else_is_said() -> None:
+    (warning,) = warnings(unlearned(0.95, rank=diagnostics.COLLAPSED))
+    assert warning.startswith("Hardly anything is learned")
+    unknown = replace(HONEST, heads=(replace(CATEGORY, relative_excess=None),))
+    assert warnings(unknown) == []
+    assert "collapsed" in warnings(replace(unknown, effective_rank=0.0))[0]
 
 
 def test_json_holds_every_field_and_the_warnings() -> None:

@@ -116,7 +116,7 @@ def _under_views(
         images = torch.from_numpy(data.pixels.array[item.numpy()]).permute(0, 3, 1, 2)
         drawn = draw_views(len(item), recipe.run_views, generator=generator)
         values = {
-            name: item if recipe.is_instance(name) else torch.from_numpy(data.values[name])[item]
+            name: torch.from_numpy(data.values[name])[item] if name in data.values else item
             for name in recipe.similarities
         }
 

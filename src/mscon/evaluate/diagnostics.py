@@ -6,23 +6,55 @@ from typing import Any, Literal
 
 Bound = Literal["least", "most"]
 
+# The numbers below are those of benchmarks/diagnostics.csv: one seed, 4 epochs on footwear at 32 px, a resnet10t whose
+# embedding is gathered from four stages. A threshold lies between the two sides that they show.
+
 REDUNDANT = 0.77
-"""CKA of two heads."""
+"""CKA of two heads above which they learned the same.
+
+Honest pairs came to 0.13 to 0.64, the highest being category and usage, of which one label carries 86% of the other's
+information; a head trained on pure noise to 0.68 with colour's. A label with half of its values drawn anew came to 0.86
+with the label itself, though the two share 25% only, one with a fifth drawn anew to 0.96, a copy to 1.00.
+"""
 
 CONFLICT = -0.1
-"""Cosine."""
+"""Gradient cosine below which two similarities are in each other's way.
 
-AT_CHANCE = 0.95
-"""Relative excess."""
+No pair of any run came near it: the lowest was −0.006. So this marks what was not seen in sound runs, and how much harm
+goes with it was not measured; `mscon ablate` measures that.
+"""
 
-COLLAPSED, HONEST_RANK = 20.0, 90
-"""Effective rank of the embedding."""
+AT_CHANCE = 0.96
+"""Relative excess on held-out items above which a similarity is not learned, while others are.
+
+Honest labels came to 0.60 to 0.74, and season, which a photograph hardly shows, to 0.94; a label with a fifth of its
+values drawn anew to 0.84, with half of them to 0.98, pure noise to 1.00. It depends on the temperature too.
+"""
+
+UNLEARNED = 0.8
+"""Least relative excess above which nothing is learned: honest runs had 0.60 to 0.62, one with a learning rate of 1
+instead of 0.002 0.84, one at τ = 10 instead of 0.1 0.95.
+"""
+
+COLLAPSED = 20.0
+"""Effective rank below which an embedding from which nothing is learned has collapsed.
+
+The learning rate of 1 left 9, τ = 10 left 55, honest runs had 107 to 116. A narrow embedding that is good has few
+directions too (letters, 96 numbers: rank 12, excess 0.23), so rank alone says nothing.
+"""
 
 POINT = -0.05
-"""Uniformity of a head."""
+"""Uniformity above which all projections of a head point one way.
+
+Heads on honest labels had −0.19 and less; on pure noise, which a head fits best by giving up, −0.06. No head of any run
+passed it: 0 is the same direction for all.
+"""
 
 ALONE = 0.1
-"""Share of items without a positive but their own views; the same as before training, `mscon inspect`."""
+"""Share of items without another of their class in a batch; the same as before training, see `mscon inspect`.
+
+Footwear's 23 colours had 0.04 in batches of 128. What a higher share costs was not measured.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,13 +111,19 @@ class Diagnostics:
 def warnings(facts: Diagnostics) -> list[str]:
     """What the figures say in plain words: what was seen, what it means, what to do. Empty for a run in good order.
 
-    In a collapsed embedding all else follows from that, so nothing else is said then.
+    Where nothing at all was learned, all else follows from that, and nothing else is said.
     """
-    if facts.effective_rank < COLLAPSED:
+    excess = [head.relative_excess for head in facts.heads if head.relative_excess is not None]
+    if facts.effective_rank < COLLAPSED and min(excess, default=1.0) > UNLEARNED:
         return [
             f"The embedding has collapsed: held-out items are spread over {facts.effective_rank:.1f} directions"
-            f" (effective rank; honest runs had {HONEST_RANK} and more), so it hardly tells them apart. Lower"
-            " training.lr or objective.temperature, and train again."
+            " (effective rank), and no similarity is learned from it. Lower training.lr, and train again."
+        ]
+    if excess and min(excess) > UNLEARNED:
+        return [
+            "Hardly anything is learned: on held-out items all losses are near chance (relative excess"
+            f" {min(excess):.2f} and more). Lower objective.temperature or training.lr, train longer, or look whether"
+            " the images show what the labels say."
         ]
     return [
         *(warning for head in facts.heads for warning in _head_warnings(head)),
@@ -104,7 +142,7 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
     if head.relative_excess is not None and head.relative_excess > AT_CHANCE and head.bound != "least":
         yield (
             f"{name}: on held-out items its loss is at chance (relative excess {head.relative_excess:.2f}): either its"
-            " labels are mostly noise, or images do not tell them. Look at some of its labels, or leave it out."
+            " labels are mostly noise, or images do not show them. Look at some of its labels, or leave it out."
         )
     match head.bound:
         case "least":
