@@ -94,6 +94,7 @@ def test_what_is_wrong_with_a_measured_run_is_named_and_nothing_else() -> None:
     expected = {
         "honest 0": [],
         "five honest 0": [],
+        "views of an item 0": [],
         "copy 0": ["category and category_again"],
         "noisy copy, 20% 0": ["category and category_20"],
         "noisy copy, 50% 0": ["category_50", "category and category_50"],
