@@ -35,7 +35,7 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "embed", "demo"])
+@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "ablate", "embed", "demo"])
 def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
     code, out, _ = mscon(command, "--help")
     assert code == 0
@@ -81,6 +81,8 @@ def test_the_whole_job(mscon, letters: Path) -> None:
             assert floor["difference"]["value"] == pytest.approx(each["value"] - floor["value"])
     assert evaluation["labels"]["ink"]["metric"] == "r2"
     assert sum(evaluation["rows"].values()) == len(pl.read_parquet(letters))
+    assert [head["name"] for head in evaluation["diagnostics"]["heads"]] == ["character", "weight"]
+    assert all(f"warning: {each}" in out for each in evaluation["diagnostics"]["warnings"])
 
     code, out, _ = mscon("embed", "runs/letters", letters, "-o", "vectors/out.parquet")
     assert code == 0
@@ -91,6 +93,20 @@ def test_the_whole_job(mscon, letters: Path) -> None:
     code, _, _ = mscon("train", "runs/letters/recipe.toml", "--set", "training.epochs=1")
     assert code == 0
     assert Run.open(Path("runs/letters-2")).recipe.training.epochs == 1
+
+
+def test_ablate_trains_without_each_and_shows_what_each_adds(mscon, letters: Path) -> None:
+    labels = ["--similarity", "character", "--similarity", "weight", "--set", "training.epochs=1"]
+    assert mscon("train", letters, *TINY, *labels, "-o", "run")[0] == 0
+    code, out, err = mscon("ablate", "run")
+    assert code == 0, err
+    assert "run-without-character" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["label", "score", "character", "weight"] in rows
+    effects = json.loads(Path("run/ablation.json").read_text())["effects"]
+    (weights,) = [row for row in rows if row[:1] == ["weight"] and len(row) > 4]
+    shown = [f"{100 * each['value']:+.1f}" for each in effects if each["label"] == "weight"]
+    assert [word for word in weights if word in shown] == shown
 
 
 def test_set_reaches_a_similarity_named_on_the_command_line(mscon, letters: Path) -> None:
@@ -143,6 +159,7 @@ def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
         (["train", "absent.toml"], "no such recipe file"),
         (["train", "nowhere", "--resume"], "nowhere is not a run"),
         (["evaluate", "nowhere"], "nowhere is not a run"),
+        (["ablate", "nowhere"], "nowhere is not a run"),
         (["embed", "nowhere", "glyphs", "-o", "x.parquet"], "nowhere is not a run"),
         (["train", "glyphs", "--similarty", "character"], "--similarty"),
         (["trian"], "trian"),

@@ -170,6 +170,32 @@ def evaluate(run: Path) -> None:
 
 
 @app.command
+def ablate(run: Path) -> None:
+    """Train a run's recipe again without each of its similarities in turn, and show what each adds to every label.
+
+        mscon ablate runs/shoes
+
+    The trainings go into runs/shoes-without-NAME, one after the other. After Ctrl-C the same command goes on where it
+    was; what is done is not done again. The table is written to ablation.json in the run's folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    """
+    from mscon.ablation import compare, show, train_without_each
+    from mscon.display import TerminalDisplay
+    from mscon.run import Run
+
+    console = Console()
+    opened = Run.open(run)
+    without = train_without_each(opened, display=lambda: TerminalDisplay(console))
+    with _progress("probing") as progress:
+        found = compare(opened, without, progress=progress)
+    show(found, console)
+
+
+@app.command
 def embed(
     run: Path,
     catalog: str,

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from mscon.data.glyphs import glyphs_table
 from mscon.data.splits import Split
 from mscon.errors import UserError
+from mscon.evaluate.diagnostics import Diagnostics, HeadFacts, PairFacts
 from mscon.model import build_model
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
@@ -139,7 +141,10 @@ def evaluation(data: Prepared, recipe: Recipe) -> dict[str, Any]:
             "classes": len(data.labels[name].classes) if categorical else None,
             "floors": {FLOOR: floor(0.2), "untrained": floor(0.0), "classical": floor(-0.2)},
         } | ({} if categorical else {"mae": 0.01})
-    return {"rows": {}, "labels": labels}
+    heads = [HeadFacts(name, 4.0, -1.0, 0.6, 1.0, None, 0.0) for name in recipe.similarities]
+    pairs = [PairFacts(a, b, 0.9, None, -0.125) for a, b in combinations(recipe.similarities, 2)]
+    diagnostics = Diagnostics(90, 100.0, -3.0, tuple(heads), tuple(pairs))
+    return {"rows": {}, "labels": labels, "diagnostics": diagnostics.to_json()}
 
 
 def write(inputs: Inputs) -> Page:
@@ -195,6 +200,14 @@ def test_every_label_is_in_the_table_in_domain_first_with_its_verdict_on_each_fl
     assert "[0.550, 0.650]" in table
     assert "−0.200" in table
     assert "R²" in table
+
+
+def test_diagnostics_and_their_warnings_are_on_the_page(made: Inputs, page: Page) -> None:
+    warned = made.evaluation["diagnostics"]["warnings"]
+    assert len(warned) == 6
+    assert all(warning in page.text for warning in warned)
+    assert page.text.count("−0.12") >= 3  # a cell for each pair
+    assert page.classed("negative") == 3
 
 
 def test_a_neighbour_is_marked_by_the_labels_in_the_table(made: Inputs) -> None:
@@ -286,6 +299,11 @@ def without_intervals(inputs: Inputs) -> Inputs:
     return inputs
 
 
+def without_warnings(inputs: Inputs) -> Inputs:
+    inputs.evaluation["diagnostics"]["warnings"] = []
+    return inputs
+
+
 def without_labels(inputs: Inputs) -> Inputs:
     recipe = Recipe.of({"catalog": {"source": "*.csv"}, "similarities": {"instance": {}}})
     build_model("resnet10t", {"instance": 8}, image_size=16).save(inputs.run.model_path)
@@ -327,6 +345,7 @@ def relogged(inputs: Inputs, change: Callable[[dict[str, Any]], dict[str, Any] |
         (without_relative_excess, "style, relative excess: no value"),
         (without_anchors, "style, loss: no value"),
         (without_one_floor, '<td data-head="untrained □">–</td>'),
+        (without_warnings, "none has collapsed"),
         (without_floors, "In-domain: trained on"),
         (without_intervals, '<span class="model">0.600</span></td>'),
         (without_labels, "nothing to probe"),

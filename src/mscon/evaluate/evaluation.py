@@ -1,4 +1,4 @@
-"""Evaluate a run: embed its catalog once, then probe every label beside the floors."""
+"""Evaluate a run: embed its catalog once, probe every label beside the floors, and look for what went wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mscon.build import new_model
 from mscon.embed import embed_pixels
+from mscon.evaluate.diagnose import diagnose
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.scores import MODEL, Label, score
 from mscon.model import MSConModel
@@ -36,7 +37,8 @@ class Evaluated:
 
 
 def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> Evaluated:
-    """Probe the trained and the out-of-domain labels on a run's embedding and on three floors; write evaluation.json.
+    """Probe the trained and the out-of-domain labels on a run's embedding and on three floors, and diagnose the run;
+    write evaluation.json.
 
     The floors are the same encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients.
 
@@ -59,13 +61,13 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     }
     scores = score(features, _labels(run, data), data.split, groups=data.groups, progress=progress)
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
-    evaluation = {"rows": rows, "labels": scores}
+    evaluation = {"rows": rows, "labels": scores, "diagnostics": diagnose(run, data, embeddings).to_json()}
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 
 
 def show(evaluation: dict[str, Any], console: Console) -> None:
-    """Print the probe table: score, interval, and how far it is above each floor."""
+    """Print the probe table (score, interval, and how far it is above each floor) and the diagnostics' warnings."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("label")
     for title in ("score", "95% interval", "majority", "k-NN", *(f"above\n{name}" for name in FLOORS)):
@@ -75,6 +77,8 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     console.print("linear probes, scored on test", style="bold")
     console.print(table)
     console.print("* never trained on; green: above the floor, red: below, plain: the interval holds 0", style="dim")
+    for warning in evaluation["diagnostics"]["warnings"]:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
 def _cells(each: dict[str, Any]) -> list[str | Text]:

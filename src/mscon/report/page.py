@@ -21,6 +21,7 @@ from mscon.prepare import Prepared
 from mscon.report import text
 from mscon.report.counts import count_labels
 from mscon.report.curves import read_curves
+from mscon.report.diagnosis import read_diagnosis
 from mscon.report.figures import FLOOR_MARKS, curve_panels, probe_strip
 from mscon.report.neighbours import Query, find_neighbours
 from mscon.report.probes import read_probes
@@ -39,7 +40,8 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
     - `run`: a trained run.
     - `data`: what its recipe prepares.
     - `embeddings`: the model's shared embedding of `data.pixels`, row for row.
-    - `evaluation`: what evaluation.json holds; a floor, an interval or a score that is not in it is left blank.
+    - `evaluation`: what evaluation.json holds; a floor, an interval or a score that is not in it is left blank,
+      and without diagnostics their section is left out.
 
     **Returns:** the file's path.
 
@@ -60,6 +62,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         probes=[(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
         floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
+        diagnosis=read_diagnosis(evaluation),
         counts=count_labels(data),
         queries=queries,
         thumbnails=_thumbnails(data, queries),

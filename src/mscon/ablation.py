@@ -1,0 +1,211 @@
+"""Leave one out: the run's recipe again without each similarity in turn, and what that does to every label."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mscon.data.splits import Split
+from mscon.embed import embed_pixels
+from mscon.errors import UserError
+from mscon.evaluate.scores import MODEL, Label, score
+from mscon.log import Display
+from mscon.prepare import prepare
+from mscon.recipe import Recipe
+from mscon.run import Run
+from mscon.train import train
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a similarity does to a label: the run's score minus the score without it, paired, with its 95% interval.
+
+    In the unit of `metric`: shares for accuracy, and R². None where it is not defined.
+    """
+
+    label: str
+    without: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Every label's `score` in the run itself, and the effect on it of every similarity that can be left out."""
+
+    scores: dict[str, dict[str, Any]]
+    effects: tuple[Effect, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ablation.json holds."""
+        return {"scores": self.scores, "effects": [vars(each) for each in self.effects], "warnings": warnings(self)}
+
+
+def train_without_each(
+    run: Run, *, display: Callable[[], AbstractContextManager[Display | None]] = nullcontext
+) -> dict[str, Run]:
+    """Train a run's recipe again without each of its similarities, as runs of their own.
+
+    Each is trained from the run's seed on the run's items and under its views, in the folder RUN-without-NAME beside
+    it; one that is there is gone on with, and taken as it is when it is done.
+
+    **Arguments:**
+
+    - `run`: a run of two similarities or more; its catalog must still be where it was.
+    - `display`: makes what watches a training, once for each.
+
+    **Returns:** the runs by the name of what they lack.
+
+    **Raises:** `UserError` for a run of one similarity, a folder that holds another run, a split that comes out
+    another without one of the columns, and whatever `train` raises.
+    """
+    recipes = dict(without_each(run.recipe))
+    if not recipes:
+        raise UserError(f"{run.folder}: there is nothing to leave out of {', '.join(run.recipe.similarities)}")
+    split = prepare(run.recipe, labels=run.labels).split
+    for name, recipe in recipes.items():
+        _check_same_items(run, split, name, prepare(recipe).split)  # all of them, before hours go into the first
+    runs: dict[str, Run] = {}
+    for name, recipe in recipes.items():
+        folder = ablated_folder(run, name)
+        with display() as watching:
+            runs[name] = train(recipe, folder, resume=(folder / "recipe.toml").exists(), display=watching)
+    return runs
+
+
+def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, int], None] | None = None) -> Ablation:
+    """Probe every label on the run's embedding and on those of the runs without a similarity; write ablation.json.
+
+    A similarity that was left out stays a label to probe. All are scored on the same test items, so the differences
+    are paired. Their intervals are over test items: that another seed trains another model is not in them.
+
+    **Arguments:**
+
+    - `run`: the run with all similarities.
+    - `without`: name of what is lacking → run.
+    - `progress`: called with runs probed and runs in all.
+
+    **Raises:** `UserError` for a run without a model, and whatever `score` raises.
+    """
+    data = prepare(run.recipe, labels=run.labels)
+    features = {
+        name: embed_pixels(each.model(), data.pixels.array) for name, each in ({MODEL: run} | dict(without)).items()
+    }
+    labels = {
+        name: Label("ood" if name in run.recipe.catalog.ood else "in-domain", values)
+        for name, values in data.values.items()
+    }
+    found = _ablation(score(features, labels, data.split, groups=data.groups, progress=progress))
+    run.write_json("ablation.json", found.to_json())
+    return found
+
+
+def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """The name of each similarity that can be left out, and the recipe without it; nothing else changes.
+
+    The one that batches are drawn by cannot be: without it the others would see other batches. Nor can the only one.
+    """
+    for name in recipe.similarities:
+        rest = {other: each for other, each in recipe.similarities.items() if other != name}
+        weighting = recipe.objective.weighting
+        if isinstance(weighting, dict):
+            weighting = {other: weight for other, weight in weighting.items() if other != name}
+            if not any(weighting.values()):
+                continue
+        if not rest or name == recipe.training.sampler:
+            continue
+        probed = () if recipe.is_instance(name) else (name,)
+        changed = {
+            "similarities": rest,
+            "catalog": recipe.catalog.model_copy(update={"ood": (*probed, *recipe.catalog.ood)}),
+            # The limits that its labels set to the views stay, or two things would change at once.
+            "views": recipe.run_views,
+            "objective": recipe.objective.model_copy(update={"weighting": weighting}),
+        }
+        yield name, recipe.model_copy(update=changed)
+
+
+def ablated_folder(run: Run, name: str) -> Path:
+    """RUN-without-NAME beside the run, what no folder can be called put as "_"."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
+    return run.folder.with_name(f"{run.folder.name}-without-{safe}")
+
+
+def warnings(found: Ablation) -> list[str]:
+    """One for each similarity without which a label scores higher, its whole interval on that side."""
+    return [
+        f"{name} hurts {', '.join(hurt)}: without it they score higher. Give it less weight (objective.weighting),"
+        " or leave it out; one training may be chance, so see first whether another training.seed says the same."
+        for name in dict.fromkeys(each.without for each in found.effects)
+        if (hurt := [_points(each) for each in found.effects if each.without == name and _hurts(each)])
+    ]
+
+
+def show(found: Ablation, console: Console) -> None:
+    """Print label × similarity: by how much the label scores higher for it, with intervals, and the warnings."""
+    names = list(dict.fromkeys(each.without for each in found.effects))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("label")
+    for title in ("score", *names):
+        table.add_column(Text(title), justify="right")
+    for label, each in found.scores.items():
+        scale = _scale(each["metric"])
+        effects = [_cell(effect) for effect in found.effects if effect.label == label]
+        unit = " %" if scale > 1 else " R²"
+        table.add_row(Text(label), _number(each["value"], scale) + unit, *effects)
+    console.print("what each similarity adds to each label, scored on test", style="bold")
+    console.print(table)
+    console.print("with it − without it [95% interval over test items]; green: it helps, red: it hurts", style="dim")
+    for warning in warnings(found):
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+
+
+def _ablation(scores: dict[str, dict[str, Any]]) -> Ablation:
+    """The floors of the probe table are the runs that lack a similarity: model − floor is what it adds."""
+    effects = [
+        Effect(label, name, each["metric"], **floor["difference"])
+        for label, each in scores.items()
+        for name, floor in each["floors"].items()
+    ]
+    kept = ("role", "metric", "value", "low", "high", "n")
+    return Ablation({label: {key: each[key] for key in kept} for label, each in scores.items()}, tuple(effects))
+
+
+def _check_same_items(run: Run, ours: Split, name: str, theirs: Split) -> None:
+    if not all(np.array_equal(getattr(ours, part), getattr(theirs, part)) for part in ("train", "val", "test")):
+        raise UserError(
+            f"{run.folder}: without {name} the split that is made comes out another, so scores could not be compared."
+            " Give the catalog a column 'split' (train, val, test) and train the run again"
+        )
+
+
+def _hurts(effect: Effect) -> bool:
+    return effect.high is not None and effect.high < 0
+
+
+def _points(effect: Effect) -> str:
+    value = -(effect.value or 0.0)
+    return f"{effect.label} ({f'{100 * value:.1f} points' if _scale(effect.metric) > 1 else f'{value:.3f} in R²'})"
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if metric == "accuracy" else 1.0
+
+
+def _cell(effect: Effect) -> Text:
+    scale = _scale(effect.metric)
+    style = "red" if _hurts(effect) else "green" if effect.low is not None and effect.low > 0 else ""
+    ends = f"[{_number(effect.low, scale)}, {_number(effect.high, scale)}]"
+    return Text(f"{_number(effect.value, scale, sign=True)} {ends}", style=style)
+
+
+def _number(value: float | None, scale: float, *, sign: bool = False) -> str:
+    return "–" if value is None else f"{value * scale:{'+' if sign else ''}.{1 if scale > 1 else 3}f}"

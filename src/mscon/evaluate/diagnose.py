@@ -1,0 +1,135 @@
+"""Diagnose a run: the figures of its heads and of their embedding on held-out items."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from math import isnan
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from safetensors import safe_open
+from torch import Tensor
+
+from mscon.build import new_objective
+from mscon.checkpoint import latest_checkpoint
+from mscon.data.views import apply_views, draw_views
+from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
+from mscon.evaluate.geometry import cosines, effective_rank, gradient_products, linear_cka, uniformity
+from mscon.inspection import inspect
+from mscon.log import TermMeans
+from mscon.model import MSConModel
+from mscon.objective import MSConLoss
+from mscon.prepare import Prepared
+from mscon.run import Run
+from mscon.weighting import Excess, Uncertainty, Weighting
+
+SAMPLE = 2000
+"""Validation items that are looked at, at most."""
+
+
+def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diagnostics:
+    """Look at a trained run's held-out items.
+
+    **Arguments:**
+
+    - `run`: a trained run.
+    - `data`: what its recipe prepares.
+    - `embeddings`: the model's shared embedding of `data.pixels`, row for row.
+
+    **Raises:** `UserError` for a run without a model.
+    """
+    rows = np.random.default_rng(0).permutation(data.split.val)[:SAMPLE]
+    model, objective = run.model(), _objective(run)
+    loss_fn = new_objective(run.recipe).eval() if objective is None else objective
+    projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
+    products, terms = _under_views(run, data, rows, model, loss_fn)
+    cosine = cosines(products)
+    labels = inspect(run.recipe, data)
+    alone = {each.name: each.lonely for each in labels.batches}
+    shared = {frozenset((each.first, each.second)): each.shared for each in labels.redundancy}
+    bounds = [None] * len(projections) if objective is None else at_bound(objective.weighting)
+    heads = [
+        HeadFacts(
+            name=name,
+            effective_rank=effective_rank(z),
+            uniformity=_known(uniformity(z)),
+            relative_excess=terms.get(name, {}).get("relative_excess"),
+            weight=None if objective is None else terms.get(name, {}).get("weight"),
+            bound=bound,
+            alone=alone[name],
+        )
+        for (name, z), bound in zip(projections.items(), bounds, strict=True)
+    ]
+    pairs = [
+        PairFacts(
+            first=a,
+            second=b,
+            cka=_known(linear_cka(projections[a], projections[b])),
+            shared_information=shared.get(frozenset((a, b))),
+            gradient_cosine=_known(float(cosine[i, j])),
+        )
+        for (i, a), (j, b) in combinations(enumerate(projections), 2)
+    ]
+    h = embeddings[rows]
+    return Diagnostics(len(rows), effective_rank(h), _known(uniformity(h)), tuple(heads), tuple(pairs))
+
+
+def at_bound(weighting: Weighting) -> list[Bound | None]:
+    """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
+
+    `Excess` bounds the relative excess to [`least`, 1], `Uncertainty` log σ² to [−4, 4] (in the paper's form nothing
+    holds it there, but it has left what is plausible). Fixed weights, and those of the warm-up, are at no bound.
+    """
+    match weighting:
+        case Uncertainty():
+            trust, limits = weighting.log_variance.detach(), (-weighting.BOUND, weighting.BOUND)
+        case Excess() if int(weighting.steps) > weighting.warmup:
+            trust, limits = weighting.relative_excess, (weighting.least, 1.0)
+        case _:
+            return [None] * weighting.similarities
+    return ["most" if each <= limits[0] else "least" if each >= limits[1] else None for each in trust.tolist()]
+
+
+def _objective(run: Run) -> MSConLoss | None:
+    """The objective as training left it, from the last checkpoint; None when there is none."""
+    path = latest_checkpoint(run.checkpoints)
+    if path is None:
+        return None
+    objective = new_objective(run.recipe)
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
+    objective.load_state_dict(state)
+    return objective.eval()
+
+
+def _under_views(
+    run: Run, data: Prepared, rows: np.ndarray, model: MSConModel, loss_fn: MSConLoss
+) -> tuple[Float64[Tensor, "c c"], Mapping[str, Mapping[str, float | None]]]:
+    """Inner products of the losses' gradients at the embedding, and the losses' terms, over whole batches of views."""
+    recipe = run.recipe
+    views, size = recipe.training.views_per_item, min(recipe.training.batch_size, len(rows))
+    generator = torch.Generator().manual_seed(0)
+    count = len(model.similarities)
+    products, terms = torch.zeros(count, count, dtype=torch.float64), TermMeans()
+    for start in range(0, len(rows) - size + 1, size):
+        item = torch.from_numpy(rows[start : start + size]).repeat(views)
+        images = torch.from_numpy(data.pixels.array[item.numpy()]).permute(0, 3, 1, 2)
+        drawn = draw_views(len(item), recipe.run_views, generator=generator)
+        values = {
+            name: torch.from_numpy(data.values[name])[item] if name in data.values else item
+            for name in recipe.similarities
+        }
+
+        def losses(h: Tensor, values: dict[str, Tensor] = values) -> dict[str, Tensor]:
+            heads = zip(model.similarities, model.heads, strict=True)
+            out = loss_fn({name: head(h) for name, head in heads}, values)
+            terms.add(out)
+            return {name: out.terms[name].loss for name in model.similarities}
+
+        products += gradient_products(losses, model.embed(apply_views(images, drawn)))
+    return products, terms.take()
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if isnan(value) else value

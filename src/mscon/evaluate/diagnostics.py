@@ -1,0 +1,180 @@
+"""What the diagnostics of a run say: its figures, the thresholds they are held against, and warnings in plain words."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Bound = Literal["least", "most"]
+
+# The numbers below are those of benchmarks/diagnostics.csv: one seed, footwear at 32 px, 4 epochs (2 for the runs that
+# were to collapse), a resnet10t whose embedding is gathered from four stages. A threshold lies between the two sides
+# that they show.
+
+REDUNDANT = 0.77
+"""CKA of two heads above which they learned the same.
+
+Honest pairs came to 0.12 to 0.64, the highest being category and usage, of which one label carries 86% of the other's
+information; a head trained on pure noise to 0.68 with colour's. A label with half of its values drawn anew came to 0.86
+with the label itself, though the two share 25% only, one with a fifth drawn anew to 0.96, a copy to 1.00.
+"""
+
+CONFLICT = -0.1
+"""Gradient cosine below which two similarities are in each other's way.
+
+No pair of any run came near it: the lowest was −0.006. So this marks what was not seen in sound runs, and how much harm
+goes with it was not measured; `mscon ablate` measures that.
+"""
+
+AT_CHANCE = 0.96
+"""Relative excess on held-out items above which a similarity is not learned, while others are.
+
+Honest labels came to 0.60 to 0.77, and season, which a photograph hardly shows, to 0.94; a label with a fifth of its
+values drawn anew to 0.84, with half of them to 0.98, pure noise to 1.00. It depends on the temperature too.
+"""
+
+UNLEARNED = 0.8
+"""Least relative excess above which nothing is learned: honest runs had 0.62 and less, one with a learning rate of 1
+instead of 0.002 0.84, one at τ = 10 instead of 0.1 0.95.
+"""
+
+COLLAPSED = 20.0
+"""Effective rank below which an embedding from which nothing is learned has collapsed.
+
+The learning rate of 1 left 9, τ = 10 left 55, honest runs had 72 to 116. A narrow embedding that is good has few
+directions too (letters, 96 numbers: rank 12, excess 0.23), so rank alone says nothing.
+"""
+
+POINT = -0.05
+"""Uniformity above which all projections of a head point one way.
+
+Heads on honest labels had −0.19 and less; on pure noise, which a head fits best by giving up, −0.06. No head of any run
+passed it: 0 is the same direction for all.
+"""
+
+ALONE = 0.1
+"""Share of items without another of their class in a batch; the same as before training, see `mscon inspect`.
+
+Footwear's 23 colours had 0.04 in batches of 128. What a higher share costs was not measured.
+"""
+
+
+@dataclass(frozen=True)
+class HeadFacts:
+    """One similarity on the held-out items.
+
+    - `effective_rank`, `uniformity`: of its projections, see `mscon.evaluate.geometry`; None with a single item.
+    - `relative_excess`: 0 at the floor … 1 at chance, under views as in training; None without anchors.
+    - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
+    - `bound`: whether that is the `least` or the `most` that the weighting allows.
+    - `alone`: share of its labelled items without another of their class in a training batch.
+    """
+
+    name: str
+    effective_rank: float
+    uniformity: float | None
+    relative_excess: float | None
+    weight: float | None
+    bound: Bound | None
+    alone: float
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """Two similarities.
+
+    - `cka`: how alike their projections are, 0 … 1; None when one of the heads gives the same for all items.
+    - `shared_information`: how much of one label the other carries, 0 … 1; None when one is no category.
+    - `gradient_cosine`: whether they ask the same of the embedding, −1 … 1; None when one asks nothing.
+    """
+
+    first: str
+    second: str
+    cka: float | None
+    shared_information: float | None
+    gradient_cosine: float | None
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """All of it, on `items` held-out items; `effective_rank` and `uniformity` are those of the shared embedding."""
+
+    items: int
+    effective_rank: float
+    uniformity: float | None
+    heads: tuple[HeadFacts, ...]
+    pairs: tuple[PairFacts, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What evaluation.json holds under `diagnostics`: these fields, and the `warnings`."""
+        return asdict(self) | {"warnings": warnings(self)}
+
+
+def warnings(facts: Diagnostics) -> list[str]:
+    """What the figures say in plain words: what was seen, what it means, what to do. Empty for a run in good order.
+
+    Where nothing at all was learned, all else follows from that, and nothing else is said.
+    """
+    excess = [head.relative_excess for head in facts.heads if head.relative_excess is not None]
+    if facts.effective_rank < COLLAPSED and min(excess, default=1.0) > UNLEARNED:
+        return [
+            f"The embedding has collapsed: held-out items are spread over {facts.effective_rank:.1f} directions"
+            " (effective rank), and no similarity is learned from it. Lower training.lr, and train again."
+        ]
+    if excess and min(excess) > UNLEARNED:
+        return [
+            "Hardly anything is learned: on held-out items all losses are near chance (relative excess"
+            f" {min(excess):.2f} and more). Lower objective.temperature or training.lr, train longer, or look whether"
+            " the images show what the labels say."
+        ]
+    return [
+        *(warning for head in facts.heads for warning in _head_warnings(head)),
+        *(warning for pair in facts.pairs for warning in _pair_warnings(pair)),
+    ]
+
+
+def _head_warnings(head: HeadFacts) -> Iterator[str]:
+    name = head.name
+    if head.uniformity is not None and head.uniformity > POINT:
+        yield (
+            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:.2f})."
+            f" Lower its temperature (similarities.{name}.temperature)."
+        )
+    # What is trusted least is so for being at chance in training: once said is enough.
+    if head.relative_excess is not None and head.relative_excess > AT_CHANCE and head.bound != "least":
+        yield (
+            f"{name}: on held-out items its loss is at chance (relative excess {head.relative_excess:.2f}): either its"
+            " labels are mostly noise, or images do not show them. Look at some of its labels, or leave it out."
+        )
+    match head.bound:
+        case "least":
+            yield (
+                f"{name}: its weight ({head.weight:.2f}) is the least that the weighting allows: training trusts it no"
+                " more than noise, but does not switch it off. Look at its labels, or leave it out."
+            )
+        case "most":
+            yield (
+                f"{name}: its weight ({head.weight:.2f}) is the most that the weighting allows: it is learned all but"
+                " perfectly and leaves little to the others. Set objective.weighting = 'equal', or weights of your own."
+            )
+        case None:
+            pass
+    if head.alone > ALONE:
+        yield (
+            f"{name}: {head.alone:.0%} of its items find no other of their class in a batch, and only their own views"
+            f" to be near to. Enlarge training.batch_size, or sample per class (training.sampler = {name!r})."
+        )
+
+
+def _pair_warnings(pair: PairFacts) -> Iterator[str]:
+    both = f"{pair.first} and {pair.second}"
+    if pair.cka is not None and pair.cka > REDUNDANT:
+        labels = "" if pair.shared_information is None else f", labels share {pair.shared_information:.0%}"
+        yield (
+            f"{both}: their heads learned much the same (CKA {pair.cka:.2f}{labels}), so together they count twice."
+            " Leave one out, or give them smaller weights (objective.weighting)."
+        )
+    if pair.gradient_cosine is not None and pair.gradient_cosine < CONFLICT:
+        yield (
+            f"{both}: they pull the embedding opposite ways (gradient cosine {pair.gradient_cosine:.2f}): what helps"
+            " one harms the other. `mscon ablate` tells whether either costs the other anything on test."
+        )
