@@ -155,8 +155,11 @@ class _Columns:
 
     def only(self, name: str) -> "_Columns":
         """One of the labels alone."""
-        columns = ({key: each[key] for key in each if key == name} for each in (self.classes, self.numbers, self.tags))
-        return _Columns(*columns, self.members)
+
+        def one(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: columns[name]} if name in columns else {}
+
+        return _Columns(one(self.classes), one(self.numbers), one(self.tags), self.members)
 
     def probed(self, features: Float[Tensor, "n d"], split: Split) -> _Probes:
         return _Probes(

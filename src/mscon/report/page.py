@@ -30,6 +30,9 @@ from mscon.run import Run
 LISTED = 20
 """Skipped images that are listed one by one; skipped.json has them all."""
 
+TAGS = 48
+"""Tags of a label that are shown one by one, the most frequent; evaluation.json has them all."""
+
 
 def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], evaluation: dict[str, Any]) -> Path:
     """Write `report.html` into the run's folder, whole or not at all.
@@ -60,6 +63,8 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         probes=[(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
         floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
+        kinds={column.kind for column in data.labels.values()},
+        shown_tags=TAGS,
         counts=count_labels(data),
         queries=queries,
         thumbnails=_thumbnails(data, queries),
