@@ -253,7 +253,7 @@ def test_every_kind_of_label_has_its_own_scores_on_the_page(varied: Inputs) -> N
         for level, each in enumerate(scores["place"]["levels"], start=1)
     )
     assert "mAP, 3 tags" in cells["marks"]
-    assert f"{scores['ink']['knn']:.3f} ρ".replace("-", "−") in cells["ink"]
+    assert f"{scores['ink']['knn']:.3f}\u00a0ρ".replace("-", "−") in cells["ink"]
     for name in ("style", "ink", "marks", "place"):
         assert f'own head">{scores[name]["own_head"]["value"]:.3f}'.replace("-", "−") in cells[name]
     assert 'own head">–' in cells[COLUMN]

@@ -43,12 +43,19 @@ def mean_average_precision(
     scores: Float[np.ndarray, "n t"],
     weights: Float64[np.ndarray, "n b"] | None = None,
 ) -> Float64[np.ndarray, " b"]:
-    """mAP: the mean of `average_precision` over the tags that have a positive in the resample; NaN when none has."""
+    """mAP: the mean of `average_precision` over the tags that have a positive; NaN when none has.
+
+    A tag whose positives are all missing from a resample counts there with what it scores on the items as they are:
+    left out, it would move the mean by which tags were drawn and not by how well they are told.
+    """
     resamples = 1 if weights is None else weights.shape[1]
-    each = [average_precision(truth[:, tag], scores[:, tag], weights) for tag in range(truth.shape[1])]
-    table = np.array(each).reshape(-1, resamples)
-    known = ~np.isnan(table)
-    return _ratio(np.where(known, table, 0).sum(0), known.sum(0).astype(np.float64))
+    each = []
+    for tag in np.flatnonzero(truth.any(0)):
+        drawn = average_precision(truth[:, tag], scores[:, tag], weights)
+        if np.isnan(drawn).any():
+            drawn = np.where(np.isnan(drawn), average_precision(truth[:, tag], scores[:, tag]), drawn)
+        each.append(drawn)
+    return np.mean(each, axis=0) if each else np.full(resamples, math.nan)
 
 
 def spearman(
