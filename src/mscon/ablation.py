@@ -14,7 +14,9 @@ from rich.text import Text
 from mscon.data.splits import Split
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
-from mscon.evaluate.scores import MODEL, Label, score
+from mscon.evaluate.entries import MODEL
+from mscon.evaluate.evaluation import scored_labels
+from mscon.evaluate.scores import score
 from mscon.log import Display
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
@@ -99,11 +101,7 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
     features = {
         name: embed_pixels(each.model(), data.pixels.array) for name, each in ({MODEL: run} | dict(without)).items()
     }
-    labels = {
-        name: Label("ood" if name in run.recipe.catalog.ood else "in-domain", values)
-        for name, values in data.values.items()
-    }
-    found = _ablation(score(features, labels, data.split, groups=data.groups, progress=progress))
+    found = _ablation(score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress))
     run.write_json("ablation.json", found.to_json())
     return found
 
@@ -120,9 +118,12 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             weighting = {other: weight for other, weight in weighting.items() if other != name}
             if not any(weighting.values()):
                 continue
-        if not rest or name == recipe.training.sampler:
+        if not rest or name == recipe.sampler:
             continue
-        probed = () if recipe.is_instance(name) else (name,)
+        settings = recipe.similarities[name]
+        # Its label is probed on, where a column of its name is all it takes to read it.
+        plain = name in recipe.labelled and not (settings.column or settings.levels or settings.separator)
+        probed = (name,) if plain else ()
         changed = {
             "similarities": rest,
             "catalog": recipe.catalog.model_copy(update={"ood": (*probed, *recipe.catalog.ood)}),

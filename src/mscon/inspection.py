@@ -89,9 +89,8 @@ class Inspection:
 def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     """Look at a catalog as a training under `recipe` would see it."""
     columns = [_column_facts(name, recipe, data) for name in data.labels]
-    batches = list(_batch_facts(recipe, data))
-    codes = {name: as_codes(values) for name, values in data.values.items()}
-    redundancy = [Redundancy(a, b, shared_information(codes[a], codes[b])) for a, b in combinations(codes, 2)]
+    batches = list(batch_facts(recipe, data))
+    redundancy = redundancies(data)
     return Inspection(
         rows=len(data.catalog),
         split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
@@ -182,7 +181,14 @@ def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
     return np.where(known, np.searchsorted(edges, values, side="right"), -1).astype(np.int64)
 
 
-def _batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
+def redundancies(data: Prepared) -> list[Redundancy]:
+    """What every two labels share."""
+    codes = {name: as_codes(values) for name, values in data.values.items()}
+    return [Redundancy(a, b, shared_information(codes[a], codes[b])) for a, b in combinations(codes, 2)]
+
+
+def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
+    """What each similarity finds in a training batch."""
     views = recipe.training.views_per_item
     batches = list(islice(_endless(training_batches(recipe, data)), SAMPLE // 40))
     for name in recipe.similarities:

@@ -157,9 +157,8 @@ def _read_trained(catalog: Catalog, name: str, similarity: SimilaritySettings) -
 
 
 def _strata(columns: Mapping[str, LabelColumn]) -> Sequence[str]:
-    return [
-        each for column in columns.values() if column.kind == "categorical" for each in column.columns or (column.name,)
-    ]
+    plain = [column for column in columns.values() if column.kind == "categorical"]
+    return sorted({each for column in plain for each in column.columns or (column.name,)})  # in whatever order named
 
 
 def _renumber(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -35,6 +35,17 @@ def simulated() -> Simulated:
     return Simulated(torch.from_numpy(x), columns, numbers, split_of(600, seed=1))
 
 
+@pytest.fixture(scope="session")
+def tagged(simulated: Simulated) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each item's set of tags, a tenth of them missing, and which of 5 tags each set holds."""
+    generator = np.random.default_rng(8)
+    x = simulated.features.numpy()
+    z = (x - x.mean(0)) / x.std(0)
+    margins = z @ generator.normal(size=(20, 5)) + 2 * generator.logistic(size=(600, 5)) - np.arange(5)
+    table, sets = np.unique(margins > 0, axis=0, return_inverse=True)
+    return np.where(generator.random(600) < 0.1, -1, sets), table
+
+
 def split_of(items: int, *, seed: int) -> Split:
     order = np.random.default_rng(seed).permutation(items)
     first, second = round(0.6 * items), round(0.8 * items)

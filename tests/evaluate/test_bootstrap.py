@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mscon.evaluate import bootstrap
-from mscon.evaluate.bootstrap import interval, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.measures import mean_average_precision, single, spearman
 from mscon.evaluate.ridge import r_squared
 
 
@@ -34,11 +35,32 @@ def test_resampled_scores_equal_the_scores_of_the_rows_drawn(groups):
     )
 
 
+@pytest.mark.parametrize("groups", [None, np.random.default_rng(0).integers(30, 50, size=80)], ids=["rows", "groups"])
+def test_any_score_is_resampled_on_the_same_rows(groups):
+    generator = np.random.default_rng(2)
+    truth, predicted = generator.normal(size=(2, 80))
+    tags, scores = generator.random((80, 3)) < 0.3, generator.normal(size=(80, 3))
+    rows = drawn(80, groups, resamples=50, seed=5)
+    np.testing.assert_allclose(
+        resampled(spearman, truth, predicted, groups, resamples=50, seed=5),
+        [single(spearman(truth[each], predicted[each])) for each in rows],
+    )
+    np.testing.assert_allclose(
+        resampled(mean_average_precision, tags, scores, groups, resamples=50, seed=5),
+        [single(mean_average_precision(tags[each], scores[each])) for each in rows],
+    )
+
+
 def test_chunks_change_nothing(monkeypatch):
     correct = np.random.default_rng(0).random((40, 3)) < 0.5
-    whole = resampled_accuracy(correct, resamples=101)
+    numbers = np.random.default_rng(0).normal(size=(2, 40))
+    whole, ranked = resampled_accuracy(correct, resamples=101), resampled(spearman, *numbers, resamples=101)
     monkeypatch.setattr(bootstrap, "CHUNK", 40 * 7)
+    monkeypatch.setattr(bootstrap, "WEIGHTS", 40 * 7)
     np.testing.assert_array_equal(resampled_accuracy(correct, resamples=101), whole)
+    np.testing.assert_array_equal(resampled(spearman, *numbers, resamples=101), ranked)
+    monkeypatch.setattr(bootstrap, "WEIGHTS", 1)
+    np.testing.assert_array_equal(resampled(spearman, *numbers, resamples=101), ranked)
 
 
 def test_about_95_of_100_intervals_hold_the_true_accuracy():
@@ -101,6 +123,7 @@ def test_a_single_group_gives_no_interval():
     one = np.zeros(20, dtype=np.int64)
     assert np.isnan(interval(resampled_accuracy(correct, one)[:, 0]).low)
     assert np.isnan(interval(resampled_r2(truth, truth[:, None], one)[:, 0]).high)
+    assert np.isnan(interval(resampled(spearman, truth, truth, one)).low)
 
 
 def test_a_perfect_predictor_has_no_spread():

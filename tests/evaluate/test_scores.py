@@ -6,19 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from mscon.data.cache import load_pixels
 from mscon.data.catalog import Catalog
-from mscon.data.labels import read_label
+from mscon.data.labels import LabelColumn, read_label
 from mscon.data.splits import Split, read_split
 from mscon.errors import UserError
 from mscon.evaluate import (
     Label,
     classical_features,
     knn_categorical,
+    knn_continuous,
+    knn_tags,
     pixel_features,
     probe_categorical,
     probe_continuous,
+    probe_tags,
     score,
 )
 
@@ -31,33 +35,52 @@ CATEGORICAL = [
     "high",
     "balanced",
     "majority",
-    "knn",
     "classes",
     "n",
     "strength",
+    "floors",
+    "knn",
+    "own_head",
 ]
 
 
+# Paths of a hierarchy by the class of `few`: the second and the third end early or are kin.
+PATHS = LabelColumn("paths", "hierarchy", ("a", "a/x", "a/y", "b", "b/z"), members=((0, 1), (0, 2), (3,), (3, 4)))
+
+
 @pytest.fixture(scope="module")
-def table(simulated) -> dict:
+def labels(simulated, tagged) -> dict[str, Label]:
+    sets, table = tagged
+    members = tuple(tuple(np.flatnonzero(row).tolist()) for row in table)
+    return {
+        "few": Label("in-domain", simulated.columns["few"]),
+        "sparse": Label("in-domain", simulated.numbers["sparse"]),
+        "gaps": Label("ood", simulated.columns["gaps"]),
+        "tags": Label("in-domain", sets, LabelColumn("tags", "tags", tuple("vwxyz"), members=members)),
+        "paths": Label("in-domain", simulated.columns["few"], PATHS),
+    }
+
+
+@pytest.fixture(scope="module")
+def table(simulated, labels) -> dict:
     noise = torch.randn(600, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features = {"noise": noise, "model": simulated.features, "same": simulated.features}
-    labels = {
-        "few": Label("in-domain", simulated.columns["few"]),
-        "sparse": Label("ood", simulated.numbers["sparse"]),
-        "gaps": Label("ood", simulated.columns["gaps"]),
-    }
-    return score(features, labels, simulated.split, resamples=200)
+    heads = {"few": simulated.features, "sparse": simulated.features, "tags": simulated.features, "paths": noise}
+    return score(features, labels, simulated.split, heads=heads, resamples=200)
 
 
 def test_every_label_has_what_the_file_promises_in_the_order_given(table):
-    assert list(table) == ["few", "sparse", "gaps"]
-    assert list(table["gaps"]) == [*CATEGORICAL, "floors"]
+    assert list(table) == ["few", "sparse", "gaps", "tags", "paths"]
+    assert list(table["gaps"]) == CATEGORICAL
+    assert set(table["paths"]) - {"levels"} == set(table["tags"]) - {"tags"} == set(CATEGORICAL)
+    assert set(table["sparse"]) - {"mae", "spearman"} == set(CATEGORICAL)
     assert [table["gaps"][key] for key in CATEGORICAL[:3]] == ["ood", "categorical", "accuracy"]
-    sparse = table["sparse"]
-    assert (sparse["kind"], sparse["metric"]) == ("continuous", "r2")
-    assert sparse["mae"] > 0
-    assert [sparse[key] for key in ("balanced", "majority", "knn", "classes")] == [None] * 4
+    kinds = {name: (each["kind"], each["metric"]) for name, each in table.items()}
+    assert kinds["sparse"] == ("continuous", "r2")
+    assert kinds["tags"] == ("tags", "mAP")
+    assert kinds["paths"] == ("hierarchy", "accuracy")
+    assert table["sparse"]["mae"] > 0
+    assert [table["sparse"][key] for key in ("balanced", "majority", "classes")] == [None] * 3
     for label in table.values():
         assert list(label["floors"]) == ["noise", "same"]
         for floor in label["floors"].values():
@@ -75,9 +98,51 @@ def test_the_numbers_are_the_probes_own(table, simulated):
     assert found["majority"] == probe.majority
     assert found["strength"] == probe.strength
     assert (found["classes"], found["n"]) == (9, int((simulated.columns["gaps"][split.test] >= 0).sum()))
-    assert found["knn"] == knn_categorical(x, {"gaps": simulated.columns["gaps"]}, split)["gaps"].accuracy
-    ridge = probe_continuous(x, {"sparse": simulated.numbers["sparse"]}, split)["sparse"]
-    assert (table["sparse"]["value"], table["sparse"]["mae"]) == (ridge.r2, ridge.mae)
+    assert found["knn"] == knn_categorical(x, {"gaps": simulated.columns["gaps"]}, split)["gaps"].value
+    sparse = simulated.numbers["sparse"]
+    ridge = probe_continuous(x, {"sparse": sparse}, split)["sparse"]
+    found = table["sparse"]
+    assert (found["value"], found["mae"]) == (ridge.r2, ridge.mae)
+    assert found["spearman"]["value"] == pytest.approx(spearmanr(ridge.truth, ridge.predicted)[0])
+    assert found["spearman"]["low"] < found["spearman"]["value"] < found["spearman"]["high"]
+    assert found["knn"] == knn_continuous(x, {"sparse": sparse}, split)["sparse"].value
+
+
+def test_tags_are_scored_together_and_one_by_one(table, simulated, tagged):
+    sets, members = tagged
+    probe = probe_tags(simulated.features, {"a": sets}, {"a": members}, simulated.split)["a"]
+    found = table["tags"]
+    assert (found["value"], found["majority"]) == (probe.mean_precision, probe.majority)
+    assert (found["classes"], found["n"]) == (5, len(probe.rows))
+    assert list(found["tags"]) == list("vwxyz")
+    assert np.mean([each["value"] for each in found["tags"].values()]) == pytest.approx(found["value"])
+    assert [each["n"] for each in found["tags"].values()] == probe.truth.sum(0).tolist()
+    assert found["majority"] < found["value"]
+    assert found["knn"] == knn_tags(simulated.features, {"a": sets}, {"a": members}, simulated.split)["a"].value
+
+
+def test_a_path_is_scored_as_a_class_and_then_level_by_level(table, simulated):
+    few, paths = table["few"], table["paths"]
+    assert [paths[key] for key in CATEGORICAL[3:10]] == [few[key] for key in CATEGORICAL[3:10]]
+    probe = probe_categorical(simulated.features, {"a": simulated.columns["few"]}, simulated.split)["a"]
+    first, second = paths["levels"]
+    half = probe.truth // 2 == probe.predicted // 2
+    assert (first["value"], first["n"]) == (half.mean(), len(probe.rows))
+    deep = probe.truth != 2
+    assert (second["value"], second["n"]) == (probe.correct[deep].mean(), deep.sum())
+    for level in paths["levels"]:
+        assert level["low"] < level["value"] < level["high"]
+
+
+def test_the_own_head_is_asked_as_the_shared_embedding_is(table):
+    for name, metric in (("few", "accuracy"), ("sparse", "spearman"), ("tags", "mAP")):
+        own = table[name]["own_head"]
+        assert own["metric"] == metric
+        assert own["value"] == table[name]["knn"]
+        assert own["low"] < own["value"] < own["high"]
+        assert own["neighbours"] in (1, 5, 20)
+    assert table["gaps"]["own_head"] is None
+    assert table["paths"]["own_head"]["value"] < table["paths"]["knn"] - 0.1
 
 
 def test_the_difference_is_the_models_less_the_floors_and_nothing_from_itself(table):
@@ -123,11 +188,23 @@ def test_a_number_that_is_not_defined_is_none(simulated):
 def test_features_that_are_not_finite_are_refused_with_their_name_and_row(simulated):
     broken = simulated.features.clone()
     broken[17, 3] = torch.nan
-    with pytest.raises(UserError, match="'untrained' features of row 17"):
+    with pytest.raises(UserError, match="features 'untrained' of row 17"):
         score(
             {"model": simulated.features, "untrained": broken},
             {"few": Label("ood", simulated.columns["few"])},
             simulated.split,
+        )
+
+
+def test_projections_that_are_not_finite_are_refused_with_their_label(simulated):
+    broken = simulated.features.clone()
+    broken[5, 0] = torch.inf
+    with pytest.raises(UserError, match="'few' of row 5"):
+        score(
+            {"model": simulated.features},
+            {"few": Label("in-domain", simulated.columns["few"])},
+            simulated.split,
+            heads={"few": broken},
         )
 
 

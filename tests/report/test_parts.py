@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from torch.nn import functional as F
 
 from mscon.data.labels import LabelColumn
-from mscon.report.counts import TOP, LabelCounts, count_classes, count_numbers
+from mscon.report.counts import TOP, LabelCounts, count_classes, count_numbers, count_paths, count_tags
 from mscon.report.curves import POINTS, read_curves
+from mscon.report.matches import difference
 from mscon.report.neighbours import choose_queries, nearest
 from mscon.report.probes import Floor, Score, read_probes
 from mscon.report.svg import Margins, inline_svg
@@ -93,6 +94,38 @@ def test_bars_of_classes_are_all_rows_with_the_rest_and_the_missing_apart(codes:
     assert len(rows) == TOP
     assert rows == sorted(rows, reverse=True)
     assert sum(bar.rows for bar in counts.bars if bar.kind == "missing") == codes.count(-1)
+
+
+@given(st.lists(st.integers(-1, 30), min_size=1, max_size=100))
+def test_bars_of_tags_are_the_rows_that_have_them(sets: list[int]) -> None:
+    # Set v holds tag v, and every odd set the first tag too.
+    members = tuple((code, 0) if code % 2 else (code,) for code in range(31))
+    column = LabelColumn("tags", "tags", tuple(f"t{code}" for code in range(31)), members=members)
+    counts = count_tags(column, np.array(sets, dtype=np.int64))
+    rows = {f"t{tag}": sum(each >= 0 and tag in members[each] for each in sets) for tag in range(31)}
+    shown = {bar.name: bar.rows for bar in counts.bars if bar.kind == "class"}
+    assert len(shown) == TOP
+    assert shown == {name: rows[name] for name in shown}
+    assert list(shown.values()) == sorted(rows.values(), reverse=True)[:TOP]
+    (rest,) = (bar.rows for bar in counts.bars if bar.kind == "rest")
+    assert rest == sum(each >= 0 and any(f"t{tag}" not in shown for tag in members[each]) for each in sets)
+    assert sum(bar.rows for bar in counts.bars if bar.kind == "missing") == sets.count(-1)
+
+
+@given(st.lists(st.integers(-1, 2), min_size=1, max_size=30))
+def test_bars_of_paths_are_all_rows_by_the_paths_own_names(paths: list[int]) -> None:
+    column = LabelColumn("kind", "hierarchy", ("a", "a/x", "b"), members=((0,), (0, 1), (2,)))
+    counts = count_paths(column, np.array(paths, dtype=np.int64))
+    assert {bar.name: bar.rows for bar in counts.bars if bar.kind == "class"} == {
+        name: paths.count(code) for code, name in enumerate(("a", "a/x", "b"))
+    }
+    assert sum(bar.rows for bar in counts.bars) == len(paths)
+    assert counts.summary == "3 paths of up to 2 levels"
+
+
+def test_a_difference_has_a_sign_and_few_digits() -> None:
+    found = [difference(each) for each in (3.0, -0.254, 0.0, 1234.5, -100.0, 0.00012)]
+    assert found == ["+3", "−0.25", "=", "+1,234", "−100", "+0.00012"]
 
 
 @given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=1, max_size=60))

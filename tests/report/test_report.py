@@ -19,8 +19,10 @@ import torch
 from PIL import Image
 
 from mscon.data.glyphs import glyphs_table
+from mscon.data.labels import LabelColumn
 from mscon.data.splits import Split
 from mscon.errors import UserError
+from mscon.evaluate import Label, score
 from mscon.evaluate.diagnostics import Diagnostics, HeadFacts, PairFacts
 from mscon.model import build_model
 from mscon.prepare import Prepared, prepare
@@ -222,8 +224,91 @@ def test_a_neighbour_is_marked_by_the_labels_in_the_table(made: Inputs) -> None:
                 known = {name: a == b for name, (a, b) in labels.items() if a is not None and b is not None}
                 mark = {True: "same", False: "other", None: "missing"}[known.get(str(similarity))]
                 assert each.match == (mark if similarity in labels else None)
-                assert (each.shared, each.comparable) == (sum(known.values()), len(known))
+                sign = {"same": "✓", "other": "✗", "missing": "?"}.get(str(each.match))
+                assert each.sign == (sign or f"{sum(known.values())}/{len(known)}")
                 assert table["group"][each.row] != table["group"][query.row]
+
+
+@pytest.fixture
+def varied(inputs: Inputs) -> Inputs:
+    """Learned from a number, tags and paths beside classes, and scored for real: by random embeddings."""
+    data = inputs.data
+    generator = np.random.default_rng(0)
+    rows = len(data.catalog)
+    marks = LabelColumn("marks", "tags", ("<i>bold", "old", "thin"), members=((0,), (0, 1), (1,), (2,)))
+    place = LabelColumn("place", "hierarchy", ("a", "a/x", "a/y", "b"), members=((0,), (0, 1), (0, 2), (3,)))
+    data = replace(
+        data,
+        labels=data.labels | {"marks": marks, "place": place},
+        values=data.values | {"marks": generator.integers(-1, 4, rows), "place": generator.integers(-1, 4, rows)},
+    )
+    names = ("style", "ink", "marks", "place")
+    recipe = Recipe.of({"catalog": {"source": "*.csv", "ood": [COLUMN]}, "similarities": {name: {} for name in names}})
+    build_model("resnet10t", dict.fromkeys(names, 8), image_size=16).save(inputs.run.model_path)
+    run = Run(inputs.run.folder, recipe, data.labels)
+    heads = {name: run.model().project_embedding(inputs.embeddings, name) for name in names}
+    labels = {
+        name: Label("in-domain" if name in names else "ood", data.values[name], data.labels[name])
+        for name in (*names, COLUMN)
+    }
+    scores = score({"model": inputs.embeddings}, labels, data.split, heads=heads, groups=data.groups, resamples=50)
+    return Inputs(run, data, inputs.embeddings, {"labels": scores})
+
+
+def test_every_kind_of_label_has_its_own_scores_on_the_page(varied: Inputs) -> None:
+    page = write(varied)
+    scores = varied.evaluation["labels"]
+    table = page.source.partition('<table class="probes">')[2].partition("</table>")[0]
+    cells = dict(zip([*scores], re.findall(r"<tr>.*?</tr>", table.partition("<tbody>")[2], re.DOTALL), strict=True))
+    assert "accuracy, 4 paths" in cells["place"]
+    assert all(
+        f"level {level}: {each['value']:.3f}" in cells["place"]
+        for level, each in enumerate(scores["place"]["levels"], start=1)
+    )
+    assert "mAP, 3 tags" in cells["marks"]
+    assert f"{scores['ink']['knn']:.3f}\u00a0ρ".replace("-", "−") in cells["ink"]
+    for name in ("style", "ink", "marks", "place"):
+        assert f'own head">{scores[name]["own_head"]["value"]:.3f}'.replace("-", "−") in cells[name]
+    assert 'own head">–' in cells[COLUMN]
+    tags = page.source.partition('<details class="tags">')[2].partition("</details>")[0]
+    assert all(f"{each['value']:.3f}" in tags for each in scores["marks"]["tags"].values())
+    assert "with the same style or place, images with marks in common and images that are near in ink" in page.text
+    assert "3 tags, 1.2 of them on an item" in page.text
+    assert "4 paths of up to 2 levels" in page.text
+
+
+def test_a_neighbour_is_marked_by_what_its_kind_of_label_shares(varied: Inputs) -> None:
+    data = varied.data
+    names = {
+        name: [set() if set_ < 0 else {column.classes[code] for code in column.members[set_]} for set_ in values]
+        for name in ("marks", "place")
+        for column, values in [(data.labels[name], data.values[name])]
+    }
+    seen = set()
+    for query in find_neighbours(varied.run, data, varied.embeddings):
+        for name in ("marks", "place"):
+            for each in query.neighbours[name]:
+                one, other = names[name][query.row], names[name][each.row]
+                match = "missing" if not one or not other else "same" if one & other else "other"
+                if name == "place" and match == "same" and one != other:
+                    match = "part"
+                    assert each.sign == f"{len(one & other)}/{len(one)}"
+                assert each.match == match
+                seen.add(match)
+        for each in query.neighbours["ink"]:
+            assert each.match == "number"
+            change = data.values["ink"][each.row] - data.values["ink"][query.row]
+            assert float(each.sign.replace("−", "-").replace("=", "0")) == pytest.approx(change, rel=0.1)
+    assert seen == {"same", "part", "other", "missing"}
+
+
+def test_scores_that_are_not_defined_are_left_blank(varied: Inputs) -> None:
+    scores = varied.evaluation["labels"]["marks"]
+    scores |= dict.fromkeys(("value", "low", "high", "majority", "knn")) | {"tags": {}, "classes": 0}
+    scores["own_head"] |= dict.fromkeys(("value", "low", "high"))
+    page = write(varied)
+    assert '<span class="model">–</span>' in page.source
+    assert "marks, mAP: model not defined" in page.source
 
 
 def test_skipped_images_are_told_with_row_and_reason(made: Inputs, page: Page) -> None:

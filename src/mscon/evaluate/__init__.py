@@ -2,32 +2,49 @@
 
 `score` makes the probe table of a run; the parts it is made of stand alone:
 
-- `probe_categorical`, `probe_continuous`: linear probes, their strength chosen on validation, scored on test.
-- `knn_categorical`: nearest-neighbour accuracy by cosine.
+- `probe_categorical`, `probe_continuous`, `probe_tags`: linear probes, their strength chosen on validation, scored on
+  test; `compare_levels` tells how far down a path a prediction is right.
+- `knn_categorical`, `knn_continuous`, `knn_tags`: what the nearest neighbours by cosine say.
 - `pixel_features`, `classical_features`: the floors that need no encoder.
-- `resampled_accuracy`, `resampled_r2`, `interval`: the bootstrap, over groups of near-duplicates.
+- `average_precision`, `mean_average_precision`, `spearman`: scores that see the order alone.
+- `resampled_accuracy`, `resampled_r2`, `resampled`, `interval`: the bootstrap, over groups of near-duplicates.
 """
 
-from mscon.evaluate.bootstrap import Interval, interval, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import Interval, interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.columns import membership
 from mscon.evaluate.floors import classical_features, pixel_features
+from mscon.evaluate.hierarchy import Levels, compare_levels
+from mscon.evaluate.measures import average_precision, mean_average_precision, spearman
 from mscon.evaluate.probe import ProbeResult, probe_categorical
-from mscon.evaluate.retrieval import NeighbourResult, knn_categorical
+from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
 from mscon.evaluate.scores import Label, score
+from mscon.evaluate.tags import TagResult, probe_tags
 
 __all__ = [
     "Interval",
     "Label",
+    "Levels",
     "NeighbourResult",
     "ProbeResult",
     "RidgeResult",
+    "TagResult",
+    "average_precision",
     "classical_features",
+    "compare_levels",
     "interval",
     "knn_categorical",
+    "knn_continuous",
+    "knn_tags",
+    "mean_average_precision",
+    "membership",
     "pixel_features",
     "probe_categorical",
     "probe_continuous",
+    "probe_tags",
+    "resampled",
     "resampled_accuracy",
     "resampled_r2",
     "score",
+    "spearman",
 ]

@@ -1,6 +1,6 @@
-"""Percentile bootstrap intervals of accuracy, of means and of R², resampling groups of near-duplicates as wholes."""
+"""Percentile bootstrap intervals of any score, resampling groups of near-duplicates as wholes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,11 @@ RESAMPLES = 2000
 LEVEL = 0.95
 # Draws that are held at a time: 32 MiB.
 CHUNK = 2**22
+# Weights that are held at a time, 2 MiB: a score by rank goes over them again and again, so they stay in the cache.
+WEIGHTS = 2**18
+
+# A score of each of b resamples from truths, predictions and how often each resample drew each item (n, b).
+Measure = Callable[[np.ndarray, np.ndarray, Float64[np.ndarray, "n b"]], Float64[np.ndarray, " b"]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,30 @@ def resampled_r2(
     return np.where(varies, 1 - sums[3:] / np.where(varies, variation, 1), np.nan).T
 
 
+def resampled(
+    measure: Measure,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    groups: Int[np.ndarray, " n"] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Float64[np.ndarray, " b"]:
+    """Any score of one predictor on every resample, drawn as in `resampled_accuracy`: for scores that are no sums.
+
+    **Arguments:**
+
+    - `measure`: such as `spearman` or `mean_average_precision`.
+    - `truth`, `predicted`: whatever the measure takes, one row per item.
+    """
+    codes = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(codes.max(initial=-1)) + 1
+    if count == 1:
+        return np.full(resamples, np.nan)
+    chunks = _counts(count, resamples, seed, size=WEIGHTS // len(truth))
+    return np.concatenate([measure(truth, predicted, counts.T[codes]) for counts in chunks])
+
+
 def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
     """The percentile interval that holds the middle 95% of the resampled values, undefined ones left out."""
     if np.isnan(samples).all():
@@ -99,13 +128,15 @@ def _resampled_sums(
         statistics = np.stack([np.bincount(codes, weights=column) for column in statistics.T], axis=1)
     if len(statistics) == 1:
         return np.full((resamples, statistics.shape[1]), np.nan)
-    return np.concatenate([counts @ statistics for counts in _counts(len(statistics), resamples, seed)])
+    return np.concatenate(
+        [counts @ statistics for counts in _counts(len(statistics), resamples, seed, size=CHUNK // len(statistics))]
+    )
 
 
-def _counts(groups: int, resamples: int, seed: int) -> Iterator[Float64[np.ndarray, "b g"]]:
-    """How often each group is drawn in each resample, some resamples at a time."""
+def _counts(groups: int, resamples: int, seed: int, *, size: int) -> Iterator[Float64[np.ndarray, "b g"]]:
+    """How often each group is drawn in each resample, `size` resamples at a time."""
     generator = np.random.default_rng(seed)
-    chunk = max(1, CHUNK // groups)
+    chunk = max(1, size)
     for first in range(0, resamples, chunk):
         count = min(chunk, resamples - first)
         draws = generator.integers(groups, size=(count, groups)) + groups * np.arange(count)[:, None]

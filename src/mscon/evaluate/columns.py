@@ -47,6 +47,14 @@ def labelled(values: np.ndarray) -> Bool[np.ndarray, " n"]:
     return values >= 0 if np.issubdtype(values.dtype, np.integer) else ~np.isnan(values)
 
 
+def membership(members: Sequence[Sequence[int]], tags: int) -> Bool[np.ndarray, "s t"]:
+    """Which of t tags each set of tags holds, from the tags' codes in each."""
+    table = np.zeros((len(members), tags), dtype=bool)
+    for number, codes in enumerate(members):
+        table[number, list(codes)] = True
+    return table
+
+
 def share(right: Bool[np.ndarray, " n"], where: Bool[np.ndarray, " n"]) -> float:
     """The share of the chosen rows that are right; NaN when none is chosen."""
     return float(right[where].mean()) if where.any() else math.nan

@@ -15,13 +15,13 @@ from mscon.checkpoint import latest_checkpoint
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
 from mscon.evaluate.geometry import cosines, effective_rank, gradient_products, linear_cka, uniformity
-from mscon.inspection import inspect
+from mscon.inspection import batch_facts, redundancies
 from mscon.log import TermMeans
 from mscon.model import MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.run import Run
-from mscon.weighting import Excess, Uncertainty, Weighting
+from mscon.weighting import Excess, Fixed, Uncertainty, Weighting
 
 SAMPLE = 2000
 """Validation items that are looked at, at most."""
@@ -39,14 +39,13 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     **Raises:** `UserError` for a run without a model.
     """
     rows = np.random.default_rng(0).permutation(data.split.val)[:SAMPLE]
-    model, objective = run.model(), _objective(run)
-    loss_fn = new_objective(run.recipe).eval() if objective is None else objective
+    model, objective = run.model(), _objective(run, data)
+    loss_fn = new_objective(run.recipe, data).eval() if objective is None else objective
     projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
     products, terms = _under_views(run, data, rows, model, loss_fn)
     cosine = cosines(products)
-    labels = inspect(run.recipe, data)
-    alone = {each.name: each.lonely for each in labels.batches}
-    shared = {frozenset((each.first, each.second)): each.shared for each in labels.redundancy}
+    alone = {each.name: each.lonely for each in batch_facts(run.recipe, data)}
+    shared = {frozenset((each.first, each.second)): each.shared for each in redundancies(data)}
     bounds = [None] * len(projections) if objective is None else at_bound(objective.weighting)
     heads = [
         HeadFacts(
@@ -77,25 +76,30 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
 def at_bound(weighting: Weighting) -> list[Bound | None]:
     """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
 
-    `Excess` bounds the relative excess to [`least`, 1], `Uncertainty` log σ² to [−4, 4] (in the paper's form nothing
-    holds it there, but it has left what is plausible). Fixed weights, and those of the warm-up, are at no bound.
+    Under `Excess` all labels may look like chance, which leaves a similarity the `least`; one that looks clean is no
+    reason to worry. `Uncertainty` bounds log σ² to [−4, 4] (in the paper's form nothing holds it there, but it has left
+    what is plausible). Fixed weights, and what has seen nothing yet, are at no bound.
     """
     match weighting:
         case Uncertainty():
-            trust, limits = weighting.log_variance.detach(), (-weighting.BOUND, weighting.BOUND)
-        case Excess() if int(weighting.steps) > weighting.warmup:
-            trust, limits = weighting.relative_excess, (weighting.least, 1.0)
-        case _:
+            bound = weighting.BOUND
+            return [
+                "most" if each <= -bound else "least" if each >= bound else None
+                for each in weighting.log_variance.tolist()
+            ]
+        case Excess():
+            seen = (weighting.batches[2] > 0) | (weighting.held_out_items[2] > 0)
+            return ["least" if each >= 1.0 else None for each in weighting.trust.noise_share.where(seen, 0.0).tolist()]
+        case Fixed():
             return [None] * weighting.similarities
-    return ["most" if each <= limits[0] else "least" if each >= limits[1] else None for each in trust.tolist()]
 
 
-def _objective(run: Run) -> MSConLoss | None:
+def _objective(run: Run, data: Prepared) -> MSConLoss | None:
     """The objective as training left it, from the last checkpoint; None when there is none."""
     path = latest_checkpoint(run.checkpoints)
     if path is None:
         return None
-    objective = new_objective(run.recipe)
+    objective = new_objective(run.recipe, data)
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
     objective.load_state_dict(state)

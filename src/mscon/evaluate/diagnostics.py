@@ -83,7 +83,7 @@ class PairFacts:
     """Two similarities.
 
     - `cka`: how alike their projections are, 0 … 1; None when one of the heads gives the same for all items.
-    - `shared_information`: how much of one label the other carries, 0 … 1; None when one is no category.
+    - `shared_information`: how much of one label the other carries, 0 … 1; None when one of them is given by no label.
     - `gradient_cosine`: whether they ask the same of the embedding, −1 … 1; None when one asks nothing.
     """
 

@@ -14,13 +14,15 @@ from torch import Tensor
 from mscon.build import new_model
 from mscon.embed import embed_pixels
 from mscon.evaluate.diagnose import diagnose
+from mscon.evaluate.entries import MODEL
 from mscon.evaluate.floors import classical_features, pixel_features
-from mscon.evaluate.scores import MODEL, Label, score
+from mscon.evaluate.scores import Label, score
 from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.run import Run
 
 FLOORS = ("untrained", "pixels", "classical")
+UNITS = {"accuracy": "%", "r2": "R²", "mAP": "mAP"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     """Probe the trained and the out-of-domain labels on a run's embedding and on three floors, and diagnose the run;
     write evaluation.json.
 
-    The floors are the same encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients.
+    A trained label is also told by the nearest neighbours in the projections of its own head. The floors are the same
+    encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients.
 
     **Arguments:**
 
@@ -59,7 +62,14 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
         "pixels": pixel_features(pixels),
         "classical": classical_features(pixels),
     }
-    scores = score(features, _labels(run, data), data.split, groups=data.groups, progress=progress)
+    scores = score(
+        features,
+        scored_labels(run, data),
+        data.split,
+        heads=_heads(model, data, embeddings),
+        groups=data.groups,
+        progress=progress,
+    )
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
     evaluation = {"rows": rows, "labels": scores, "diagnostics": diagnose(run, data, embeddings).to_json()}
     run.write_json("evaluation.json", evaluation)
@@ -70,28 +80,63 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     """Print the probe table (score, interval, and how far it is above each floor) and the diagnostics' warnings."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("label")
-    for title in ("score", "95% interval", "majority", "k-NN", *(f"above\n{name}" for name in FLOORS)):
+    for title in ("score", "95% interval", "majority", "k-NN", "own head", *(f"above\n{name}" for name in FLOORS)):
         table.add_column(title, justify="right")
     for name, each in evaluation["labels"].items():
         table.add_row(Text(name + "*" * (each["role"] == "ood")), *_cells(each))
+        for title, cells in _more(each):
+            table.add_row(Text(f"  {title}", style="dim"), *cells)
     console.print("linear probes, scored on test", style="bold")
     console.print(table)
     console.print("* never trained on; green: above the floor, red: below, plain: the interval holds 0", style="dim")
+    console.print("k-NN, own head: nearest neighbours in the embedding, in the label's own projections", style="dim")
     for warning in evaluation["diagnostics"]["warnings"]:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
 def _cells(each: dict[str, Any]) -> list[str | Text]:
-    scale = 100.0 if each["metric"] == "accuracy" else 1.0
-    value = Text(_number(each["value"], scale) + (" %" if scale > 1 else " R²"), style="bold")
-    interval = f"{_number(each['low'], scale)}–{_number(each['high'], scale)}"
+    metric = each["metric"]
+    scale = 100.0 if metric == "accuracy" else 1.0
+    value = Text(f"{_number(each['value'], scale)} {UNITS[metric]}", style="bold")
     floors = [_difference(each["floors"][floor]["difference"], scale) for floor in FLOORS]
-    return [value, interval, _number(each["majority"], scale), _number(each["knn"], scale), *floors]
+    near = ["", ""] if metric == "r2" else _near(each, scale)
+    return [value, _interval(each, scale), _number(each["majority"], scale), *near, *floors]
 
 
-def _labels(run: Run, data: Prepared) -> dict[str, Label]:
+def _more(each: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """What else a label's kind has to tell, a line for each: its title and the first cells."""
+    lines = []
+    if "spearman" in each:  # neighbours of a number are scored by ranks, so they stand beside the probe's
+        ranked = each["spearman"]
+        lines.append(
+            ("rank correlation", [f"{_number(ranked['value'], 1)} ρ", _interval(ranked, 1), "", *_near(each, 1)])
+        )
+    for level, right in enumerate(each.get("levels", []), start=1):
+        lines.append((f"level {level}", [f"{_number(right['value'], 100)} %", _interval(right, 100)]))
+    return lines
+
+
+def _near(each: dict[str, Any], scale: float) -> list[str]:
+    own = each["own_head"]
+    return [_number(each["knn"], scale), _number(own["value"] if own else None, scale)]
+
+
+def _interval(scores: dict[str, Any], scale: float) -> str:
+    return f"{_number(scores['low'], scale)}–{_number(scores['high'], scale)}"
+
+
+def scored_labels(run: Run, data: Prepared) -> dict[str, Label]:
+    """Every label of a run, as `score` takes them."""
     ood = run.recipe.catalog.ood
-    return {name: Label("ood" if name in ood else "in-domain", values) for name, values in data.values.items()}
+    return {
+        name: Label("ood" if name in ood else "in-domain", values, data.labels[name])
+        for name, values in data.values.items()
+    }
+
+
+def _heads(model: MSConModel, data: Prepared, embeddings: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n _"]]:
+    """The projections of every similarity that is learned from a label."""
+    return {name: model.project_embedding(embeddings, name) for name in model.similarities if name in data.labels}
 
 
 def _untrained(run: Run) -> MSConModel:

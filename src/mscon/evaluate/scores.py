@@ -1,23 +1,33 @@
 """The probe table of evaluation.json: every label's score by the model and by the floors, with intervals."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
+from mscon.data.labels import Kind, LabelColumn
 from mscon.data.splits import Split
 from mscon.errors import UserError
-from mscon.evaluate.bootstrap import RESAMPLES, interval, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import RESAMPLES
+from mscon.evaluate.columns import membership
+from mscon.evaluate.entries import (
+    MODEL,
+    Resampling,
+    category_entry,
+    defined,
+    hierarchy_entry,
+    neighbour_entry,
+    number_entry,
+    tag_entry,
+)
 from mscon.evaluate.probe import ProbeResult, probe_categorical
-from mscon.evaluate.retrieval import knn_categorical
+from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
-
-MODEL = "model"
+from mscon.evaluate.tags import TagResult, probe_tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +35,20 @@ class Label:
     """One label column to score.
 
     - `role`: `"in-domain"` when the model was trained on it, else `"ood"`.
-    - `values`: int64 codes, −1 where missing, make it categorical; float64 numbers, NaN where missing, continuous.
+    - `values`: int64 codes, −1 where missing, or float64 numbers, NaN where missing; numbers of sets of tags or of
+      paths, −1 where missing.
+    - `column`: how the values are to be read. Left out, codes are classes and numbers are numbers.
     """
 
     role: Literal["in-domain", "ood"]
     values: Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]
+    column: LabelColumn | None = None
 
     @property
-    def kind(self) -> Literal["categorical", "continuous"]:
-        """What `values` make it."""
+    def kind(self) -> Kind:
+        """What the column, or without one the values' type, makes it."""
+        if self.column is not None:
+            return self.column.kind
         return "categorical" if np.issubdtype(self.values.dtype, np.integer) else "continuous"
 
 
@@ -42,6 +57,7 @@ def score(
     labels: Mapping[str, Label],
     split: Split,
     *,
+    heads: Mapping[str, Float[Tensor, "n _"]] | None = None,
     groups: Int[np.ndarray, " n"] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -54,120 +70,128 @@ def score(
     - `features`: one row per item; `"model"` is the embedding in question, every other entry a floor.
     - `labels`: the columns to score, in the order wanted.
     - `split`: row indices into the features and labels.
+    - `heads`: the items' projections by a label's own head, for the labels that have one.
     - `groups`: a code per item, near-duplicates sharing one; the bootstrap resamples groups.
     - `resamples`, `seed`: of the bootstrap.
     - `progress`: called with feature sets probed and feature sets in all.
 
     **Returns:** per label what `evaluation.json` holds under `labels`; a number that is not defined is None:
 
-        {"role", "kind", "metric": "accuracy", "value", "low", "high", "balanced", "majority", "knn", "classes", "n",
-         "strength", "floors": {name: {"value", "low", "high", "difference": {"value", "low", "high"}}}}
+        {"role", "kind", "metric", "value", "low", "high", "balanced", "majority", "classes", "n", "strength",
+         "floors": {name: {"value", "low", "high", "difference": {"value", "low", "high"}}},
+         "knn", "own_head": {"metric", "value", "low", "high", "neighbours"} | None}
 
-    - `value`: of `metric` on the labelled test rows; `low`, `high`: its 95% bootstrap interval.
-    - `balanced`, `majority`, `classes`: see `ProbeResult`; `knn`: see `knn_categorical`.
+    - `value`: of `metric` on the labelled test rows: `"accuracy"` of categories and of whole paths, `"r2"` of numbers,
+      `"mAP"` of tags; `low`, `high`: its 95% bootstrap interval.
+    - `balanced`: see `ProbeResult`; None but for categories and paths.
+    - `majority`: what the same answer for every item scores; None for numbers.
+    - `classes`: how many classes, paths or tags the probe tells apart; None for numbers.
     - `n`: labelled test rows. `strength`: the model's probe's L2 penalty.
     - `difference`: model − floor, paired: both on the same items and the same resamples.
-    - A continuous label has `metric` "r2", also `mae` in its own unit, and None for what is meant for classes.
+    - `knn`, `own_head`: what the nearest neighbours say, in the model's embedding and in the label's own projections:
+      accuracy, Spearman's ρ of numbers, mAP of tags.
+    - Numbers also have `mae`, in their own unit, and `spearman`, Spearman's ρ with its interval.
+    - Paths also have `levels`, coarse to fine: `{"value", "low", "high", "n"}`, the accuracy down to that level among
+      items that go as far.
+    - Tags also have `tags`: name → `{"value", "prevalence", "n"}`, the average precision, the share of test rows with
+      the tag, and how many they are.
 
     **Raises:** `UserError` for a label that is missing on all train or all test rows.
     """
     sets = {MODEL: features[MODEL], **features}
-    _check_finite(sets)
-    categorical = {name: label.values for name, label in labels.items() if label.kind == "categorical"}
-    continuous = {name: label.values for name, label in labels.items() if label.kind == "continuous"}
-    classified: dict[str, dict[str, ProbeResult]] = {}
-    regressed: dict[str, dict[str, RidgeResult]] = {}
+    heads = dict(heads or {})
+    _check_finite("features", sets)
+    _check_finite("projections", heads)
+    columns = _Columns.of(labels)
+    probes: dict[str, _Probes] = {}
     for done, (each, matrix) in enumerate(sets.items()):
         if progress:
             progress(done, len(sets))
-        classified[each] = probe_categorical(matrix, categorical, split)
-        regressed[each] = probe_continuous(matrix, continuous, split)
-    neighbours = knn_categorical(features[MODEL], categorical, split)
+        probes[each] = columns.probed(matrix, split)
+    near = columns.neighbours(features[MODEL], split)
+    own = {name: columns.only(name).neighbours(heads[name], split)[name] for name in labels if name in heads}
     if progress:
         progress(len(sets), len(sets))
 
-    scores: dict[str, dict[str, Any]] = {}
-    for name, label in labels.items():
-        if label.kind == "categorical":
-            probes = {each: results[name] for each, results in classified.items()}
-            scores[name] = _accuracies(probes, groups, resamples=resamples, seed=seed, knn=neighbours[name].accuracy)
-        else:
-            ridges = {each: results[name] for each, results in regressed.items()}
-            scores[name] = _explained(ridges, groups, resamples=resamples, seed=seed)
-        scores[name] = {"role": label.role, "kind": label.kind, **scores[name]}
-    return scores
+    draws = Resampling(groups, resamples, seed)
+    return {
+        name: {
+            "role": label.role,
+            "kind": label.kind,
+            **_entry(name, label, probes, draws),
+            "knn": defined(near[name].value),
+            "own_head": neighbour_entry(label.kind, own[name], draws) if name in own else None,
+        }
+        for name, label in labels.items()
+    }
 
 
-def _check_finite(sets: Mapping[str, Tensor]) -> None:
+@dataclass(frozen=True, eq=False)
+class _Probes:
+    """The probes of all labels on one feature set."""
+
+    classes: Mapping[str, ProbeResult]
+    numbers: Mapping[str, RidgeResult]
+    tags: Mapping[str, TagResult]
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """The labels' values by what is done with them: a path is a class like any other."""
+
+    classes: Mapping[str, Int64[np.ndarray, " n"]]
+    numbers: Mapping[str, Float64[np.ndarray, " n"]]
+    tags: Mapping[str, Int64[np.ndarray, " n"]]
+    members: Mapping[str, Bool[np.ndarray, "s t"]]
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Label]) -> "_Columns":
+        def values(*kinds: Kind) -> dict[str, np.ndarray]:
+            return {name: label.values for name, label in labels.items() if label.kind in kinds}
+
+        read = {name: label.column for name, label in labels.items() if label.column and label.kind == "tags"}
+        members = {name: membership(column.members, len(column.classes)) for name, column in read.items()}
+        return cls(values("categorical", "hierarchy"), values("continuous"), values("tags"), members)
+
+    def only(self, name: str) -> "_Columns":
+        """One of the labels alone."""
+
+        def one(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: columns[name]} if name in columns else {}
+
+        return _Columns(one(self.classes), one(self.numbers), one(self.tags), self.members)
+
+    def probed(self, features: Float[Tensor, "n d"], split: Split) -> _Probes:
+        return _Probes(
+            probe_categorical(features, self.classes, split),
+            probe_continuous(features, self.numbers, split),
+            probe_tags(features, self.tags, self.members, split),
+        )
+
+    def neighbours(self, features: Float[Tensor, "n d"], split: Split) -> dict[str, NeighbourResult]:
+        return {
+            **knn_categorical(features, self.classes, split),
+            **knn_continuous(features, self.numbers, split),
+            **knn_tags(features, self.tags, self.members, split),
+        }
+
+
+def _entry(name: str, label: Label, probes: Mapping[str, _Probes], draws: Resampling) -> dict[str, Any]:
+    if label.kind == "continuous":
+        return number_entry({each: probed.numbers[name] for each, probed in probes.items()}, draws)
+    if label.kind == "tags" and label.column:
+        return tag_entry({each: probed.tags[name] for each, probed in probes.items()}, label.column.classes, draws)
+    found = {each: probed.classes[name] for each, probed in probes.items()}
+    if label.kind == "hierarchy" and label.column:
+        return hierarchy_entry(found, label.column.members, draws)
+    return category_entry(found, draws)
+
+
+def _check_finite(what: str, sets: Mapping[str, Tensor]) -> None:
     for name, matrix in sets.items():
         if not torch.isfinite(matrix).all():
             row = int((~torch.isfinite(matrix).all(1)).nonzero()[0])
             raise UserError(
-                f"The {name!r} features of row {row} are not finite numbers, so nothing can be learned from them. "
+                f"The {what} {name!r} of row {row} are not finite numbers, so nothing can be learned from them. "
                 "If the training diverged, lower its learning rate and train again."
             )
-
-
-def _accuracies(
-    probes: Mapping[str, ProbeResult],
-    groups: Int[np.ndarray, " n"] | None,
-    *,
-    resamples: int,
-    seed: int,
-    knn: float,
-) -> dict[str, Any]:
-    model = probes[MODEL]
-    drawn = None if groups is None else groups[model.rows]
-    correct = np.column_stack([probe.correct for probe in probes.values()])
-    samples = resampled_accuracy(correct, drawn, resamples=resamples, seed=seed)
-    values = {each: probe.accuracy for each, probe in probes.items()}
-    return {
-        "metric": "accuracy",
-        **_estimate(model.accuracy, samples[:, 0]),
-        "balanced": model.balanced,
-        "majority": model.majority,
-        "knn": knn,
-        "classes": model.classes,
-        "n": len(model.rows),
-        "strength": model.strength,
-        "floors": _floors(values, samples),
-    }
-
-
-def _explained(
-    ridges: Mapping[str, RidgeResult], groups: Int[np.ndarray, " n"] | None, *, resamples: int, seed: int
-) -> dict[str, Any]:
-    model = ridges[MODEL]
-    drawn = None if groups is None else groups[model.rows]
-    predicted = np.column_stack([ridge.predicted for ridge in ridges.values()])
-    samples = resampled_r2(model.truth, predicted, drawn, resamples=resamples, seed=seed)
-    values = {each: ridge.r2 for each, ridge in ridges.items()}
-    return {
-        "metric": "r2",
-        **_estimate(model.r2, samples[:, 0]),
-        "mae": model.mae,
-        "balanced": None,
-        "majority": None,
-        "knn": None,
-        "classes": None,
-        "n": len(model.rows),
-        "strength": model.strength,
-        "floors": _floors(values, samples),
-    }
-
-
-def _floors(values: Mapping[str, float], samples: Float64[np.ndarray, "b f"]) -> dict[str, dict[str, Any]]:
-    """Every floor's estimate and its paired difference from the model, which stands first in both arguments."""
-    floors = {}
-    for column, (each, value) in enumerate(values.items()):
-        if each != MODEL:
-            difference = _estimate(values[MODEL] - value, samples[:, 0] - samples[:, column])
-            floors[each] = {**_estimate(value, samples[:, column]), "difference": difference}
-    return floors
-
-
-def _estimate(value: float, samples: Float64[np.ndarray, " b"]) -> dict[str, float | None]:
-    ends = interval(samples)
-    numbers = {"value": value, "low": ends.low, "high": ends.high}
-    # JSON has no NaN.
-    return {key: None if math.isnan(number) else number for key, number in numbers.items()}

@@ -1,5 +1,6 @@
-"""How often each class occurs, as bars."""
+"""How often each class, path or tag occurs, as bars."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from mscon.data.labels import LabelColumn
+from mscon.evaluate.columns import membership
 from mscon.prepare import Prepared
 
 TOP = 12
@@ -28,7 +30,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """One column's bars: the most frequent class first, or intervals from low to high; together they are all rows."""
+    """One column's bars: the most frequent class first, or intervals from low to high.
+
+    Together they are all rows, but for tags, of which a row may have several.
+    """
 
     name: str
     summary: str
@@ -45,22 +50,34 @@ class LabelCounts:
 
 def count_labels(data: Prepared) -> list[LabelCounts]:
     """The bars of every label column over all splits."""
-    return [
-        (count_classes if column.kind == "categorical" else count_numbers)(column, data.values[name])
-        for name, column in data.labels.items()
-    ]
+    count = {"continuous": count_numbers, "tags": count_tags, "hierarchy": count_paths, "categorical": count_classes}
+    return [count[column.kind](column, data.values[name]) for name, column in data.labels.items()]
 
 
 def count_classes(column: LabelColumn, codes: Int64[np.ndarray, " n"]) -> LabelCounts:
     """The `TOP` most frequent classes, the others together, and the rows without a label (code −1)."""
-    rows = np.bincount(codes[codes >= 0], minlength=len(column.classes))
-    order = np.argsort(-rows, kind="stable")
-    # A rest of one class is shown as what it is.
-    top = order if len(order) <= TOP + 1 else order[:TOP]
-    bars = [Bar(column.classes[code], int(rows[code])) for code in top]
-    if rest := len(order) - len(top):
-        bars.append(Bar(f"{rest} others", int(rows[order[len(top) :]].sum()), "rest"))
+    bars = _classes(column.classes, codes)
     return LabelCounts(column.name, f"{len(column.classes)} classes", (*bars, *_missing(codes < 0)))
+
+
+def count_paths(column: LabelColumn, paths: Int64[np.ndarray, " n"]) -> LabelCounts:
+    """The `TOP` most frequent paths, the others together, and the rows without one (−1)."""
+    names = [column.classes[nodes[-1]] for nodes in column.members]
+    levels = max(map(len, column.members), default=0)
+    summary = f"{len(names)} paths of up to {levels} level{'s' * (levels > 1)}"
+    return LabelCounts(column.name, summary, (*_classes(names, paths), *_missing(paths < 0)))
+
+
+def count_tags(column: LabelColumn, sets: Int64[np.ndarray, " n"]) -> LabelCounts:
+    """Rows with each of the `TOP` most frequent tags, rows with any other, and the rows without a set (−1)."""
+    has = membership(column.members, len(column.classes))[sets[sets >= 0]]
+    rows = has.sum(0)
+    top, rest = _most_frequent(rows)
+    bars = [Bar(column.classes[code], int(rows[code])) for code in top]
+    if len(rest):
+        bars.append(Bar(f"{len(rest)} others", int(has[:, rest].any(1).sum()), "rest"))
+    summary = f"{len(column.classes)} tags, {has.sum() / max(1, len(has)):.2g} of them on an item"
+    return LabelCounts(column.name, summary, (*bars, *_missing(sets < 0)))
 
 
 def count_numbers(column: LabelColumn, values: Float64[np.ndarray, " n"]) -> LabelCounts:
@@ -71,6 +88,20 @@ def count_numbers(column: LabelColumn, values: Float64[np.ndarray, " n"]) -> Lab
         return LabelCounts(column.name, "no values", tuple(_missing(gaps)))
     summary = f"{known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g}"
     return LabelCounts(column.name, summary, (*_intervals(known), *_missing(gaps)))
+
+
+def _classes(names: Sequence[str], codes: Int64[np.ndarray, " n"]) -> list[Bar]:
+    rows = np.bincount(codes[codes >= 0], minlength=len(names))
+    top, rest = _most_frequent(rows)
+    bars = [Bar(names[int(code)], int(rows[code])) for code in top]
+    return [*bars, Bar(f"{len(rest)} others", int(rows[rest].sum()), "rest")] if len(rest) else bars
+
+
+def _most_frequent(rows: Int64[np.ndarray, " k"]) -> tuple[Int64[np.ndarray, " t"], Int64[np.ndarray, " r"]]:
+    """The codes that get a bar each, and those that share one; a rest of one is shown as what it is."""
+    order = np.argsort(-rows, kind="stable")
+    shown = len(order) if len(order) <= TOP + 1 else TOP
+    return order[:shown], order[shown:]
 
 
 def _intervals(known: Float64[np.ndarray, " n"]) -> list[Bar]:

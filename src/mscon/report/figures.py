@@ -47,8 +47,8 @@ def probe_strip(probe: Probe, *, name: str) -> Markup:
         if probe.majority is not None:
             axes.axvline(probe.majority, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
         for lane, score in enumerate(lanes):
-            if score is not None:
-                _draw_score(axes, lane, score, mark="o" if lane == 0 else marks[(lane - 1) % len(marks)])
+            if score is not None and score.value is not None:
+                _draw_score(axes, lane, score.value, score, mark="o" if lane == 0 else marks[(lane - 1) % len(marks)])
 
     spoken = [f"model {_spoken(probe.score)}"]
     spoken += [f"{floor} {_spoken(scores.score)}" for floor, scores in probe.floors.items() if scores]
@@ -110,14 +110,14 @@ def _draw_weight(each: SimilarityCurves, weights: Sequence[Curve], heaviest: flo
     axes.set_ylim(0, 1.1 * heaviest)
 
 
-def _draw_score(axes: Axes, lane: int, score: Score, *, mark: str) -> None:
+def _draw_score(axes: Axes, lane: int, value: float, score: Score, *, mark: str) -> None:
     colour, face, width, size = (MODEL, MODEL, 2.2, 5.5) if lane == 0 else (INK, PAPER, 1.0, 4.5)
     if score.low is not None and score.high is not None:
         axes.plot([max(score.low, 0), max(score.high, 0)], [lane, lane], color=colour, linewidth=width)
     axes.plot(
-        [max(score.value, 0)],
+        [max(value, 0)],
         [lane],
-        marker=mark if score.value >= 0 else "<",
+        marker=mark if value >= 0 else "<",
         markersize=size,
         markeredgewidth=1.1 if mark == "x" else 0.9,
         color=colour,
@@ -156,5 +156,7 @@ def _course(curve: Curve) -> str:
 
 
 def _spoken(score: Score) -> str:
+    if score.value is None:
+        return "not defined"
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
     return f"{score.value:.3f}{interval}"

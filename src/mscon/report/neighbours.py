@@ -1,8 +1,6 @@
 """Nearest neighbours of a few test items: under each similarity's projection, and under the shared embedding."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscon.prepare import Prepared
+from mscon.report.matches import Comparison, Match, compare
 from mscon.run import Run
 
 QUERIES, NEIGHBOURS = 12, 6
-
-Match = Literal["same", "other", "missing"]
 
 
 @dataclass(frozen=True)
@@ -24,16 +21,15 @@ class Neighbour:
 
     - `row`: which item.
     - `cosine`: how near, in [−1, 1].
-    - `match`: whether it has the query's label under the similarity it was found by; None where there is no one label
-      to compare (an instance similarity, the shared embedding).
-    - `shared`, `comparable`: labels that it shares with the query, of those that both have.
+    - `match`: how its label compares with the query's under the similarity it was found by; None where there is no one
+      label to compare (an instance similarity, the shared embedding).
+    - `sign`: of the match; without one, how many of the labels that both have are the same (2/3), numbers aside.
     """
 
     row: int
     cosine: float
     match: Match | None
-    shared: int
-    comparable: int
+    sign: str
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,7 @@ def find_neighbours(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) 
     **Raises:** `UserError` for a run without a model.
     """
     model = run.model()
-    codes = {name: data.values[name] for name, column in data.labels.items() if column.kind == "categorical"}
-    first = next(iter(codes.values()), None)
+    first = next((data.values[name] for name, column in data.labels.items() if column.kind != "continuous"), None)
     queries = choose_queries(data.split.test, first, count=QUERIES, seed=run.recipe.training.seed)
     pool = np.union1d(data.split.train, data.split.test)
     spaces: dict[str | None, Tensor] = {name: model.project_embedding(embeddings, name) for name in model.similarities}
@@ -71,7 +66,7 @@ def find_neighbours(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) 
         Query(
             row,
             {
-                name: tuple(_compare(codes, row, other, cosine, similarity=name) for other, cosine in per_query[place])
+                name: tuple(_neighbour(data, row, other, cosine, similarity=name) for other, cosine in per_query[place])
                 for name, per_query in found.items()
             },
         )
@@ -121,12 +116,13 @@ def nearest(
     ]
 
 
-def _compare(
-    codes: Mapping[str, Int64[np.ndarray, " n"]], query: int, row: int, cosine: float, *, similarity: str | None
-) -> Neighbour:
-    comparable = [name for name, each in codes.items() if each[query] >= 0 and each[row] >= 0]
-    alike = [name for name in comparable if codes[name][query] == codes[name][row]]
-    match: Match | None = None
-    if similarity in codes:
-        match = "missing" if similarity not in comparable else "same" if similarity in alike else "other"
-    return Neighbour(row, cosine, match, shared=len(alike), comparable=len(comparable))
+def _neighbour(data: Prepared, query: int, row: int, cosine: float, *, similarity: str | None) -> Neighbour:
+    def compared(name: str) -> Comparison:
+        return compare(data.labels[name], data.values[name], query, row)
+
+    if similarity in data.labels:
+        found = compared(similarity)
+        return Neighbour(row, cosine, found.match, found.sign)
+    matches = [compared(name).match for name in data.labels]
+    comparable = [match for match in matches if match not in ("missing", "number")]
+    return Neighbour(row, cosine, None, f"{comparable.count('same')}/{len(comparable)}")

@@ -31,6 +31,9 @@ from mscon.run import Run
 LISTED = 20
 """Skipped images that are listed one by one; skipped.json has them all."""
 
+TAGS = 48
+"""Tags of a label that are shown one by one, the most frequent; evaluation.json has them all."""
+
 
 def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], evaluation: dict[str, Any]) -> Path:
     """Write `report.html` into the run's folder, whole or not at all.
@@ -63,6 +66,8 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
         diagnosis=read_diagnosis(evaluation),
+        kinds={column.kind for column in data.labels.values()},
+        shown_tags=TAGS,
         counts=count_labels(data),
         queries=queries,
         thumbnails=_thumbnails(data, queries),

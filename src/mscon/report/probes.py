@@ -11,9 +11,9 @@ FLOOR_ORDER = ("untrained", "pixels", "classical")
 
 @dataclass(frozen=True)
 class Score:
-    """A number with the 95% interval around it; an end that was not measured is None."""
+    """A number with the 95% interval around it; what was not measured, or is not defined, is None."""
 
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
@@ -36,8 +36,24 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """How well one tag is told: average precision, and the share of test items that have it, which chance scores."""
+
+    name: str
+    precision: float
+    prevalence: float
+    items: int
+
+
+@dataclass(frozen=True)
 class Probe:
-    """One label's scores on the test split; what does not apply to its kind is None."""
+    """One label's scores on the test split; what does not apply to its kind is None or empty.
+
+    - `knn`, `own_head`: of nearest neighbours in the shared embedding, in the label's own projections; of numbers, as
+      `spearman` is, correlations of ranks.
+    - `levels`: accuracy of a path's beginning, coarse to fine.
+    - `tags`: the most frequent first.
+    """
 
     name: str
     ood: bool
@@ -49,7 +65,17 @@ class Probe:
     balanced: float | None
     majority: float | None
     knn: float | None
+    own_head: Score | None
     mae: float | None
+    spearman: Score | None
+    levels: tuple[Score, ...]
+    tags: tuple[Tag, ...]
+
+    @property
+    def described(self) -> str:
+        """The metric, and of how many classes, paths or tags."""
+        things = "tags" if self.metric == "mAP" else "paths" if self.levels else "classes"
+        return self.metric + (f", {self.classes} {things}" if self.classes else "")
 
     @property
     def verdict(self) -> Verdict | None:
@@ -82,8 +108,17 @@ def _probe(name: str, label: Mapping[str, Any], floors: list[str]) -> Probe:
         balanced=label.get("balanced"),
         majority=label.get("majority"),
         knn=label.get("knn"),
+        own_head=_score(label["own_head"]) if label.get("own_head") else None,
         mae=label.get("mae"),
+        spearman=_score(label["spearman"]) if label.get("spearman") else None,
+        levels=tuple(_score(level) for level in label.get("levels", [])),
+        tags=_tags(label.get("tags", {})),
     )
+
+
+def _tags(tags: Mapping[str, Any]) -> tuple[Tag, ...]:
+    found = [Tag(name, each["value"], each["prevalence"], each["n"]) for name, each in tags.items()]
+    return tuple(sorted(found, key=lambda tag: -tag.items))
 
 
 def _floor(floor: Mapping[str, Any]) -> Floor:

@@ -7,6 +7,12 @@ from pathlib import PurePosixPath
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 
+_ALIKE = {
+    ("categorical", "hierarchy"): "images with the same {}",
+    ("tags",): "images with {} in common",
+    ("continuous",): "images that are near in {}",
+}
+
 
 def catalog_name(source: str) -> str:
     """What a reader would call a catalog: the last part of its address without wildcards, and without its suffix."""
@@ -16,9 +22,12 @@ def catalog_name(source: str) -> str:
 
 def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
     """What was trained, in one sentence."""
-    labels = [name for name in recipe.similarities if not recipe.is_instance(name)]
-    alike = [f"images with the same {listed(labels, 'or')}"] if labels else []
-    if len(labels) < len(recipe.similarities):
+    alike = [
+        phrase.format(listed(names, "or"))
+        for kinds, phrase in _ALIKE.items()
+        if (names := [name for name in recipe.similarities if name in data.labels and data.labels[name].kind in kinds])
+    ]
+    if any(recipe.is_instance(name) for name in recipe.similarities):
         alike.append("views of the same image")
     epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
     probed = f"; {listed(ood, 'and')} stayed out of training, only to be probed" if ood else ""
@@ -30,11 +39,15 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
 
 
 def label(data: Prepared, name: str, row: int) -> str:
-    """An item's class or number, or "missing"."""
+    """An item's class, number, tags or path, or "missing"."""
     column, value = data.labels[name], data.values[name][row]
     if column.kind == "continuous":
         return "missing" if value != value else f"{value:.4g}"
-    return "missing" if value < 0 else column.classes[value]
+    if value < 0:
+        return "missing"
+    if column.kind == "tags":
+        return ", ".join(column.classes[code] for code in column.members[value])
+    return column.classes[column.members[value][-1] if column.kind == "hierarchy" else value]
 
 
 def listed(words: Sequence[str], last: str) -> str:

@@ -1,0 +1,151 @@
+"""What evaluation.json holds of one label: numbers with their intervals; one that is not defined is None."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int, Int64
+
+from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.hierarchy import compare_levels
+from mscon.evaluate.measures import mean_average_precision, single, spearman
+from mscon.evaluate.probe import ProbeResult
+from mscon.evaluate.retrieval import NeighbourResult
+from mscon.evaluate.ridge import RidgeResult
+from mscon.evaluate.tags import TagResult
+
+MODEL = "model"
+
+# A score as JSON has it: value, low, high.
+Estimate = dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """How the intervals are drawn: each item's group of near-duplicates (None: alone), how often, and the seed."""
+
+    groups: Int[np.ndarray, " n"] | None
+    resamples: int
+    seed: int
+
+    def of(self, rows: Int64[np.ndarray, " t"]) -> dict[str, Any]:
+        """What the functions of `bootstrap` take for some of the items."""
+        groups = None if self.groups is None else self.groups[rows]
+        return {"groups": groups, "resamples": self.resamples, "seed": self.seed}
+
+
+def category_entry(probes: Mapping[str, ProbeResult], draws: Resampling) -> dict[str, Any]:
+    """Accuracies of the model, which stands first, and of the floors."""
+    model = probes[MODEL]
+    correct = np.column_stack([probe.correct for probe in probes.values()])
+    samples = resampled_accuracy(correct, **draws.of(model.rows))
+    return {
+        "metric": "accuracy",
+        **estimate(model.accuracy, samples[:, 0]),
+        "balanced": model.balanced,
+        "majority": model.majority,
+        "classes": model.classes,
+        "n": len(model.rows),
+        "strength": model.strength,
+        "floors": _floors({each: probe.accuracy for each, probe in probes.items()}, samples),
+    }
+
+
+def hierarchy_entry(
+    probes: Mapping[str, ProbeResult], members: Sequence[Sequence[int]], draws: Resampling
+) -> dict[str, Any]:
+    """Accuracies of whole paths, and of the model's predictions down to each level among items that go so far."""
+    model = probes[MODEL]
+    levels = compare_levels(model.truth, model.predicted, members)
+    there = levels.present.any(0)
+    columns = zip(levels.present.T[there], levels.correct.T[there], strict=True)
+    return category_entry(probes, draws) | {
+        "levels": [_level(correct[present], model.rows[present], draws) for present, correct in columns]
+    }
+
+
+def number_entry(probes: Mapping[str, RidgeResult], draws: Resampling) -> dict[str, Any]:
+    """R² of the model, which stands first, and of the floors; the model's error and correlation of ranks."""
+    model = probes[MODEL]
+    predicted = np.column_stack([probe.predicted for probe in probes.values()])
+    samples = resampled_r2(model.truth, predicted, **draws.of(model.rows))
+    ranked = resampled(spearman, model.truth, model.predicted, **draws.of(model.rows))
+    return {
+        "metric": "r2",
+        **estimate(model.r2, samples[:, 0]),
+        "mae": model.mae,
+        "spearman": estimate(single(spearman(model.truth, model.predicted)), ranked),
+        "balanced": None,
+        "majority": None,
+        "classes": None,
+        "n": len(model.rows),
+        "strength": model.strength,
+        "floors": _floors({each: probe.r2 for each, probe in probes.items()}, samples),
+    }
+
+
+def tag_entry(probes: Mapping[str, TagResult], names: Sequence[str], draws: Resampling) -> dict[str, Any]:
+    """mAP of the model, which stands first, and of the floors; the model's average precision of each tag."""
+    model = probes[MODEL]
+    samples = np.column_stack(
+        [
+            resampled(mean_average_precision, probe.truth, probe.scores, **draws.of(probe.rows))
+            for probe in probes.values()
+        ]
+    )
+    tags = zip(model.tags, model.precisions, model.prevalences, model.truth.sum(0), strict=True)
+    return {
+        "metric": "mAP",
+        **estimate(model.mean_precision, samples[:, 0]),
+        "balanced": None,
+        "majority": defined(model.majority),
+        "classes": len(model.tags),
+        "n": len(model.rows),
+        "strength": model.strength,
+        "tags": {
+            names[code]: {"value": float(precision), "prevalence": float(prevalence), "n": int(positives)}
+            for code, precision, prevalence, positives in tags
+        },
+        "floors": _floors({each: probe.mean_precision for each, probe in probes.items()}, samples),
+    }
+
+
+def neighbour_entry(kind: str, found: NeighbourResult, draws: Resampling) -> dict[str, Any]:
+    """What the nearest neighbours say of a label of some kind, in the measure that suits it."""
+    drawn = draws.of(found.rows)
+    if kind == "continuous":
+        samples, metric = resampled(spearman, found.truth, found.predicted, **drawn), "spearman"
+    elif kind == "tags":
+        samples, metric = resampled(mean_average_precision, found.truth, found.predicted, **drawn), "mAP"
+    else:
+        correct = (found.truth == found.predicted)[:, None]
+        samples, metric = resampled_accuracy(correct, **drawn)[:, 0], "accuracy"
+    return {"metric": metric, **estimate(found.value, samples), "neighbours": found.neighbours}
+
+
+def estimate(value: float, samples: Float64[np.ndarray, " b"]) -> Estimate:
+    """A value and the interval of its resampled values."""
+    ends = interval(samples)
+    return {key: defined(each) for key, each in (("value", value), ("low", ends.low), ("high", ends.high))}
+
+
+def defined(number: float) -> float | None:
+    """The number, or None for NaN, which JSON has not."""
+    return None if math.isnan(number) else number
+
+
+def _level(correct: np.ndarray, rows: Int64[np.ndarray, " t"], draws: Resampling) -> dict[str, Any]:
+    samples = resampled_accuracy(correct[:, None], **draws.of(rows))[:, 0]
+    return {**estimate(float(correct.mean()), samples), "n": len(rows)}
+
+
+def _floors(values: Mapping[str, float], samples: Float64[np.ndarray, "b f"]) -> dict[str, dict[str, Any]]:
+    """Every floor's estimate and its paired difference from the model, which stands first in both arguments."""
+    floors = {}
+    for column, (each, value) in enumerate(values.items()):
+        if each != MODEL:
+            difference = estimate(values[MODEL] - value, samples[:, 0] - samples[:, column])
+            floors[each] = {**estimate(value, samples[:, column]), "difference": difference}
+    return floors
