@@ -42,7 +42,7 @@ from mscon.run import Run
 
 REPLACED, COLUMN = 0.2, "colour"
 METHODS = {"self": "self_confidence", "margin": "normalized_margin", "entropy": "confidence_weighted_entropy"}
-DATA = Path(os.environ.get("MSCON_DATA", "data"))
+CLEAN = Path(os.environ.get("MSCON_DATA", "data")) / "footwear" / "footwear.parquet"
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/audit"), help="noisy catalogs and runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
+    if not CLEAN.exists():
+        raise SystemExit(f"{CLEAN} is not here: set MSCON_DATA to the folder that holds footwear")
     lines = list(csv.DictReader(given.out.open())) if given.out.exists() else []
     for seed in given.seeds:
         if str(seed) in {line["seed"] for line in lines}:
@@ -68,13 +70,20 @@ def main() -> None:
 def trained(folder: Path, seed: int) -> Run:
     catalog, run = folder / f"noisy{seed}.parquet", folder / f"run{seed}"
     if not catalog.exists():
-        noisy(pl.read_parquet(DATA / "footwear" / "footwear.parquet"), seed).write_parquet(catalog)
+        noisy(pl.read_parquet(CLEAN), seed).write_parquet(catalog)
     similarities = [word for name in ("category", "gender", COLUMN) for word in ("--similarity", name)]
     settings = ["-s", "image.size=48", "-s", "training.epochs=6", "-s", f"training.seed={seed}"]
     anew = [str(catalog), *similarities, *settings, "--out", str(run)]
-    words = [str(run), "--resume"] if (run / "recipe.toml").exists() else anew
+    begun = (run / "recipe.toml").exists()
+    if begun and _done(Run.open(run)):
+        return Run.open(run)
+    words = [str(run), "--resume"] if begun else anew
     subprocess.run([sys.executable, "-m", "mscon", "train", *words], check=True)
     return Run.open(run)
+
+
+def _done(run: Run) -> bool:
+    return max((record["epoch"] for record in run.metrics()), default=0) >= run.recipe.training.epochs
 
 
 def noisy(table: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -89,7 +98,7 @@ def noisy(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def measure(run: Run) -> dict[str, Any]:
     model, data = run.model(), prepare(run.recipe, labels=run.labels)
-    clean = run.labels[COLUMN].encode(pl.read_parquet(DATA / "footwear" / "footwear.parquet")[COLUMN])[data.pixels.rows]
+    clean = run.labels[COLUMN].encode(pl.read_parquet(CLEAN)[COLUMN])[data.pixels.rows]
     rows = np.union1d(data.split.train, data.split.val)
     codes = np.full(len(clean), -1)
     codes[rows] = data.values[COLUMN][rows]
