@@ -35,7 +35,7 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "ablate", "embed", "demo"])
+@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "audit", "ablate", "embed", "demo"])
 def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
     code, out, _ = mscon(command, "--help")
     assert code == 0
@@ -83,6 +83,22 @@ def test_the_whole_job(mscon, letters: Path) -> None:
     assert sum(evaluation["rows"].values()) == len(pl.read_parquet(letters))
     assert [head["name"] for head in evaluation["diagnostics"]["heads"]] == ["character", "weight"]
     assert all(f"warning: {each}" in out for each in evaluation["diagnostics"]["warnings"])
+
+    code, out, _ = mscon("audit", "runs/letters")
+    assert code == 0
+    assert "character" in out
+    assert "weight" in out
+    audited = pl.read_parquet("runs/letters/audit.parquet")
+    assert audited.columns == ["id", "similarity", "label", "suggested", "score"]
+    assert audited["similarity"].unique(maintain_order=True).to_list() == ["character", "weight"]
+    assert audited["score"].is_between(0, 1).all()
+    assert all(each["score"].is_sorted(descending=True) for _, each in audited.group_by("similarity"))
+    page = Path("runs/letters/audit.html").read_text()
+    differing = audited.filter(pl.col("label") != pl.col("suggested"))
+    for name in ("character", "weight"):
+        assert page.count(f">{name}<") >= 2
+    assert page.count('class="given"') == sum(min(48, len(each)) for _, each in differing.group_by("similarity"))
+    assert "http://" not in page.replace("http://www.w3.org", "")
 
     code, out, _ = mscon("embed", "runs/letters", letters, "-o", "vectors/out.parquet")
     assert code == 0

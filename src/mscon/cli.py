@@ -196,6 +196,34 @@ def ablate(run: Path) -> None:
 
 
 @app.command
+def audit(run: Path) -> None:
+    """List the items whose label disagrees with what the other items say, and write audit.parquet and audit.html.
+
+        mscon audit runs/shoes
+
+    Every label of the run's similarities is judged by a probe that was fitted on other items: never on the item
+    itself, nor on its near-duplicates. The higher the score, the less likely the label; the suggestion is what the
+    others say. A high score is a reason to look, not a verdict.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    """
+    from mscon.evaluate.audit_run import audit_run, show
+    from mscon.report.audit import write_audit
+    from mscon.run import Run
+
+    opened = Run.open(run)
+    with _progress("auditing labels") as progress:
+        found = audit_run(opened, progress=progress)
+    page = write_audit(opened, found)
+    console = Console()
+    show(found, found.data.catalog.ids(opened.recipe.catalog.id), console)
+    _say(console, f"all scores: {opened.folder / 'audit.parquet'}\nto look at: {page}")
+
+
+@app.command
 def embed(
     run: Path,
     catalog: str,

@@ -1,0 +1,233 @@
+"""Which labels disagree with what the other items say: scores out of fold, on vectors that the run learned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int, Int64
+from torch import Tensor
+
+from mscon.data.splits import Split
+from mscon.errors import UserError
+from mscon.evaluate.columns import labelled
+from mscon.evaluate.logistic import fit_logistic
+from mscon.evaluate.ridge import probe_continuous
+from mscon.evaluate.spectrum import Spectrum
+
+FOLDS = 5
+STRENGTHS = (1e-1, 3e-2, 1e-2)
+# Ranks need less exact fits than the accuracies of the probe table.
+TOLERANCE, MAX_ITERATIONS = 1e-4, 60
+# The pictures' colours and the projections see the same picture: as full, independent evidence they would count twice.
+LABEL_FREE_WEIGHT = 0.5
+# From median absolute deviation to standard deviation, for normal residuals.
+NORMAL_SPREAD = 1.4826
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """One label column's audit.
+
+    - `rows`: the judged items: those with a label that at least one training fold of theirs knows.
+    - `given`, `suggested`: their label and what the others say; codes, or numbers for a continuous column.
+    - `score`: in [0, 1], 1 for a label that is surely wrong.
+    - `noise`: for categories the estimated share of wrong labels, for numbers NaN.
+    """
+
+    rows: Int64[np.ndarray, " m"]
+    given: Int64[np.ndarray, " m"] | Float64[np.ndarray, " m"]
+    suggested: Int64[np.ndarray, " m"] | Float64[np.ndarray, " m"]
+    score: Float64[np.ndarray, " m"]
+    noise: float
+
+    def ranked(self) -> Int64[np.ndarray, " r"]:
+        """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals."""
+        order = np.lexsort((self.rows, -self.score))
+        return order[self.given[order] != self.suggested[order]]
+
+
+def audit_categorical(
+    projections: Float[Tensor, "n d"],
+    label_free: Float[Tensor, "n e"] | None,
+    codes: Int[np.ndarray, " n"],
+    *,
+    groups: Int[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+) -> Audited:
+    """Scores every label of a categorical column by the chance that it was given at random.
+
+        p_i ∝ p(projections) · (p(label-free) / prior)^½          both out of fold
+        score_i = ν (1 − p_i[y]) / (ν (1 − p_i[y]) + (1 − ε) p_i[y]),     ν = ε / (k − 1)
+
+    ε is `noise_rate`; a wrong label is taken to be any of the k − 1 other classes alike. Within one column the score
+    ranks as 1 − p_i[y] does. A label-free space that knows nothing of the column leaves p as it was.
+
+    **Arguments:**
+
+    - `projections`: one row per item; the run has seen the labels, so they may hold a memory of wrong ones.
+    - `label_free`: features that no label has touched, or None to do without.
+    - `codes`: −1 where the label is missing; such an item has no influence.
+    - `groups`: near-duplicates share a code and never straddle folds; None makes every item a group of its own.
+    - `seed`: of the folds.
+
+    **Raises:** `UserError` for fewer labelled groups than folds, or fewer than two classes.
+    """
+    rows = np.flatnonzero(labelled(codes))
+    classes, dense = np.unique(codes[rows], return_inverse=True)
+    if len(classes) < 2:
+        raise UserError("A label needs at least two classes to be audited: with one, no other could be suggested.")
+    fold = folds(rows, groups, seed)
+    p = out_of_fold(projections, rows, dense, fold)
+    if label_free is not None:
+        p = pool(p, out_of_fold(label_free, rows, dense, fold), np.bincount(dense) / len(dense))
+    # A class that stands in one fold alone is unknown to the model that judges it: nobody can say.
+    known = np.array([len(np.unique(fold[dense == code])) > 1 for code in range(len(classes))])[dense]
+    noise = noise_rate(p[known], dense[known])
+    return Audited(
+        rows=rows[known],
+        given=classes[dense[known]].astype(np.int64),
+        suggested=classes[p[known].argmax(1)].astype(np.int64),
+        score=wrong(p[known], dense[known], noise),
+        noise=noise,
+    )
+
+
+def audit_continuous(
+    features: Float[Tensor, "n d"],
+    values: Float64[np.ndarray, " n"],
+    *,
+    groups: Int[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+) -> Audited:
+    """Scores every number of a column by its out-of-fold ridge residual in units of its robust spread.
+
+        u_i = |r_i − median(r)| / (1.4826 · median |r − median(r)|)          score_i = u_i / (1 + u_i)
+
+    So 0.75 is three spreads away. When more than half of the residuals are equal, the spread is 0: an item away from
+    the median scores 1, one on it 0.
+
+    **Arguments:** as for `audit_categorical`; `values` are NaN where missing.
+
+    **Raises:** `UserError` for fewer labelled groups than folds.
+    """
+    rows = np.flatnonzero(labelled(values))
+    fold = folds(rows, groups, seed)
+    predicted = np.empty(len(rows))
+    for each in range(FOLDS):
+        # One more fold is kept apart, to choose the strength on.
+        inner = fold == (each + 1) % FOLDS
+        split = Split(rows[~inner & (fold != each)], rows[inner], rows[fold == each])
+        predicted[fold == each] = probe_continuous(features, {"": values}, split)[""].predicted
+    residual = values[rows] - predicted
+    away = np.abs(residual - np.median(residual))
+    spread = NORMAL_SPREAD * np.median(away)
+    # u / (1 + u) with u = away / spread, defined for a spread of 0 too.
+    score = np.divide(away, spread + away, out=np.zeros_like(away), where=away > 0)
+    return Audited(rows, values[rows], predicted, score, float("nan"))
+
+
+def out_of_fold(
+    features: Float[Tensor, "n d"],
+    rows: Int64[np.ndarray, " m"],
+    codes: Int64[np.ndarray, " m"],
+    fold: Int64[np.ndarray, " m"],
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Float64[np.ndarray, "m k"]:
+    """Each item's class probabilities by a logistic probe fitted on the other folds.
+
+    Its strength is the one with the highest log-likelihood on one of those other folds when it is fitted on the rest;
+    then it is fitted again on all of them. No label of a fold has any part in what is said of the fold.
+
+    **Arguments:**
+
+    - `rows`, `codes`, `fold`: the labelled rows of `features`, their classes from 0 on without gaps, and their folds.
+    - `strengths`: L2 penalties, see `fit_logistic`.
+
+    **Returns:** rows that sum to 1; a class that the other folds do not have gets 0.
+    """
+    probabilities = np.zeros((len(rows), int(codes.max()) + 1))
+    for each in range(int(fold.max()) + 1):
+        outside, asked = fold != each, fold == each
+        inner = fold == (each + 1) % (int(fold.max()) + 1)
+        tried = _predict(features, rows, codes, train=outside & ~inner, asked=inner, strengths=strengths)
+        # A class that the inner rows alone have must not decide: the floor bounds its cost, the same for all strengths.
+        likelihoods = [np.log(np.maximum(p[np.arange(len(p)), codes[inner]], 1e-6)).mean() for p in tried]
+        best = strengths[int(np.argmax(likelihoods))]
+        (probabilities[asked],) = _predict(features, rows, codes, train=outside, asked=asked, strengths=[best])
+    return probabilities
+
+
+def pool(
+    p: Float64[np.ndarray, "m k"], label_free: Float64[np.ndarray, "m k"], prior: Float64[np.ndarray, " k"]
+) -> Float64[np.ndarray, "m k"]:
+    """Two opinions as one: p · (label_free / prior)^½, rows summing to 1. Where label_free = prior, p is unchanged."""
+    pooled = p * (label_free / prior) ** LABEL_FREE_WEIGHT
+    total = pooled.sum(1, keepdims=True)
+    # Every class may be unknown to one side where the other knows it: then p alone speaks.
+    return np.where(total > 0, pooled / np.where(total > 0, total, 1), p)
+
+
+def noise_rate(p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"]) -> float:
+    """The estimated share of labels that have nothing to do with their item.
+
+        t_i = share of the items not labelled y_i whose p[y_i] exceeds p_i[y_i]          ε = 2 · share(t_i > ½)
+
+    Of a label given at random t is uniform, of a right one it is near 0; so what lies above ½ is half of the noise.
+
+    Source: Storey, *A Direct Approach to False Discovery Rates*, 2002 (π₀ with λ = ½).
+    """
+    tail = np.zeros(len(codes))
+    for code in np.unique(codes):
+        own, others = codes == code, np.sort(p[codes != code, code])
+        if len(others):
+            tail[own] = 1 - np.searchsorted(others, p[own, code], side="right") / len(others)
+    # Half an item more: a rate of exactly 0 would make every score 0 and lose the order.
+    return float(min(0.9, 2 * ((tail > 0.5).sum() + 0.5) / (len(codes) + 1)))
+
+
+def wrong(p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"], noise: float) -> Float64[np.ndarray, " m"]:
+    """The chance that each label is wrong, by Bayes' rule; see `audit_categorical` for the formula."""
+    given = p[np.arange(len(codes)), codes]
+    random = noise / max(1, p.shape[1] - 1) * (1 - given)
+    return random / (random + (1 - noise) * given)
+
+
+def folds(rows: Int64[np.ndarray, " m"], groups: Int[np.ndarray, " n"] | None, seed: int) -> Int64[np.ndarray, " m"]:
+    """Each labelled row's fold, whole groups dealt out at random. **Raises** `UserError` for too few groups."""
+    owners, owner = np.unique(rows if groups is None else groups[rows], return_inverse=True)
+    if len(owners) < FOLDS:
+        raise UserError(
+            f"An audit divides the labelled items into {FOLDS} parts, and there are {len(owners)} groups of them: "
+            "label more items, or leave this label out."
+        )
+    return (np.random.default_rng(seed).permutation(len(owners)) % FOLDS)[owner].astype(np.int64)
+
+
+def _predict(
+    features: Float[Tensor, "n d"],
+    rows: Int64[np.ndarray, " m"],
+    codes: Int64[np.ndarray, " m"],
+    *,
+    train: np.ndarray,
+    asked: np.ndarray,
+    strengths: Sequence[float],
+) -> list[Float64[np.ndarray, "a k"]]:
+    """Probabilities of some rows per strength, by probes fitted on others."""
+    classes, dense = np.unique(codes[train], return_inverse=True)
+    spectrum = Spectrum.of(features, rows[train])
+    (fit,) = fit_logistic(
+        spectrum.project(features, rows[train]),
+        torch.from_numpy(dense[None]).to(features.device),
+        strengths=strengths,
+        variances=spectrum.variances,
+        tolerance=TOLERANCE,
+        max_iterations=MAX_ITERATIONS,
+    )
+    found = []
+    for strength in range(len(strengths)):
+        p = np.zeros((int(asked.sum()), int(codes.max()) + 1))
+        p[:, classes] = fit.logits(spectrum.project(features, rows[asked]), strength).double().softmax(1).cpu().numpy()
+        found.append(p)
+    return found

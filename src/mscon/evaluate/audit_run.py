@@ -1,0 +1,130 @@
+"""Audit a run: embed its catalog once, score every label that it was trained on, keep all scores as Parquet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from mscon.data.labels import LabelColumn
+from mscon.embed import embed_pixels
+from mscon.errors import UserError
+from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
+from mscon.evaluate.colours import colour_features
+from mscon.files import write_whole
+from mscon.model import MSConModel
+from mscon.prepare import Prepared, prepare
+from mscon.run import Run
+
+PRINTED = 5
+
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """What an audit found, and on what.
+
+    - `data`: the run's catalog.
+    - `columns`: similarity → its audit; rows count the readable images.
+    """
+
+    data: Prepared
+    columns: dict[str, Audited]
+
+
+def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> AuditedRun:
+    """Score every label of a run's similarities and write `audit.parquet`, the most doubtful first.
+
+    Its columns: `id`, `similarity`, `label`, `suggested`, `score`. All judged items are in it, train, validation and
+    test alike; items without a label, and those whose class nobody in the other folds has, are not.
+
+    **Arguments:**
+
+    - `run`: a trained run; its catalog must still be where it was.
+    - `progress`: called with steps done and steps in all.
+
+    **Raises:** `UserError` for a run without a model or without a label column, a catalog that cannot be used, or a
+    column with too few labels.
+    """
+    model = run.model()
+    data = prepare(run.recipe, labels=run.labels)
+    names = [name for name in run.recipe.similarities if name in data.labels]
+    if not names:
+        raise UserError(f"{run.folder}: the run learned from no label column, so there is no label to audit")
+    steps = 2 + len(names)
+    tell = progress or (lambda done, total: None)
+    tell(0, steps)
+    projections = all_projections(model, embed_pixels(model, data.pixels.array))
+    tell(1, steps)
+    colours = colour_features(data.pixels.array)
+    columns: dict[str, Audited] = {}
+    for name in names:
+        tell(2 + len(columns), steps)
+        columns[name] = _audit(data, name, projections, colours)
+    tell(steps, steps)
+    found = AuditedRun(data, columns)
+    table = _table(found, data.catalog.ids(run.recipe.catalog.id))
+    write_whole(run.folder / "audit.parquet", lambda aside: table.write_parquet(aside))
+    return found
+
+
+def all_projections(model: MSConModel, embeddings: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
+    """Every similarity's projection of each item, side by side: far fewer numbers than the shared embedding."""
+    return torch.cat([model.project_embedding(embeddings, name) for name in model.similarities], dim=1)
+
+
+def value_text(column: LabelColumn, value: int | float) -> str:
+    """A code's class, or a number with four digits."""
+    return column.classes[int(value)] if column.kind == "categorical" else f"{value:.4g}"
+
+
+def show(found: AuditedRun, ids: list[str], console: Console) -> None:
+    """Print the top of each similarity's list."""
+    for name, audited in found.columns.items():
+        ranked, column = audited.ranked(), found.data.labels[name]
+        noise = f", about {audited.noise:.0%} of the labels given at random" if column.kind == "categorical" else ""
+        heading = f"{name}: {len(ranked):,} of {len(audited.rows):,} labels differ from what the others say{noise}"
+        console.print(Text(heading, style="bold"))
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for title in ("item", "label", "suggested", "score"):
+            table.add_column(title, justify="right" if title == "score" else "left")
+        for place in ranked[:PRINTED].tolist():
+            given, suggested = (value_text(column, each[place].item()) for each in (audited.given, audited.suggested))
+            item = Text(ids[audited.rows[place]], overflow="ellipsis")
+            table.add_row(item, Text(given), Text(suggested), f"{audited.score[place]:.3f}")
+        console.print(table)
+
+
+def _audit(data: Prepared, name: str, projections: Float[Tensor, "n d"], colours: Float[Tensor, "n e"]) -> Audited:
+    """One column by its kind: a kind to come (sets of tags, paths) has its place here."""
+    values = data.values[name]
+    try:
+        if data.labels[name].kind == "continuous":
+            return audit_continuous(projections, values, groups=data.groups)
+        return audit_categorical(projections, colours, values, groups=data.groups)
+    except UserError as error:
+        raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
+
+
+def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:
+    names = np.array(ids, dtype=object)
+    parts = []
+    for name, audited in found.columns.items():
+        column, order = found.data.labels[name], np.lexsort((audited.rows, -audited.score))
+        parts.append(
+            pl.DataFrame(
+                {
+                    "id": names[audited.rows[order]].tolist(),
+                    "similarity": [name] * len(order),
+                    "label": [value_text(column, each) for each in audited.given[order].tolist()],
+                    "suggested": [value_text(column, each) for each in audited.suggested[order].tolist()],
+                    "score": audited.score[order],
+                }
+            )
+        )
+    return pl.concat(parts)
