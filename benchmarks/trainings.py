@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mscon.embed import embed_pixels
-from mscon.evaluate import probe_categorical
+from mscon.evaluate import knn_categorical, probe_categorical
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
@@ -82,6 +82,17 @@ def accuracies(done: Trained, names: Sequence[str]) -> dict[str, float]:
     columns = {name: codes(done.data.catalog.column(name)) for name in names}
     probes = probe_categorical(done.embedding, columns, done.data.split, strengths=STRENGTHS)
     return {name: round(100 * probe.accuracy, 3) for name, probe in probes.items()}
+
+
+def own_heads(done: Trained, names: Sequence[str]) -> dict[str, float]:
+    """Accuracy of the nearest training items in the label's own head, by clean labels, in percent of the test items."""
+    model = done.run.model()
+    found: dict[str, float] = {}
+    for name in names:
+        projections = model.project_embedding(done.embedding, name)
+        column = {name: codes(done.data.catalog.column(name))}
+        found[name] = round(100 * knn_categorical(projections, column, done.data.split)[name].value, 3)
+    return found
 
 
 def codes(values: pl.Series) -> np.ndarray:
