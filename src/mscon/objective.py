@@ -237,8 +237,8 @@ class MSConLoss(nn.Module):
         return _batch_terms(losses, both, ranks).loss
 
     def parameter_groups(self, *, lr: float = 0.01) -> list[dict[str, Any]]:
-        """Optimiser groups for what the weighting learns: an own learning rate, no weight decay; empty when it learns
-        nothing.
+        """Optimiser groups for what the objective itself learns, weights and temperatures: an own learning rate, no
+        weight decay; empty when it learns nothing.
 
         The paper's joint form (`Uncertainty(…, paper=True)`) belongs into the encoder's own group instead.
         """

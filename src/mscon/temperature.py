@@ -15,7 +15,7 @@ class Temperatures(nn.Module):
     """τ of each of C similarities.
 
     A learned τ_c is trained by the loss itself, in log τ_c, from its given value on and within bounds. Scores are
-    z_i·z_j/τ, so making all z longer by a factor is making τ smaller by its square, and the gradient of any loss L of
+    z_i·z_j/τ, so making all z longer by a factor is making τ smaller by its square. The gradient of any loss L of
     them is at hand once that of the unit rows is, whatever engine computed it:
 
         ∂L/∂log τ = −½ Σ_i z_i·∂L/∂z_i
@@ -33,8 +33,6 @@ class Temperatures(nn.Module):
     **Raises:** `ValueError` for a value that is not positive, or one outside its bounds when it is to be learned.
     """
 
-    start: Tensor
-
     def __init__(
         self,
         values: Sequence[float],
@@ -43,12 +41,12 @@ class Temperatures(nn.Module):
         bounds: tuple[float, float] | Sequence[tuple[float, float]] = (0.02, 1.0),
     ):
         super().__init__()
-        if min(values) <= 0.0:
+        if not all(value > 0.0 for value in values):
             raise ValueError(f"temperature must be positive: {list(values)}")
         self.learned, self.fixed = learned, tuple(values)
         if not learned:
             return
-        pairs = [bounds] * len(values) if isinstance(bounds[0], float) else list(bounds)
+        pairs = list(bounds) if isinstance(bounds[0], Sequence) else [bounds] * len(values)
         self.bounds = cast("list[tuple[float, float]]", pairs)
         for value, (least, most) in zip(values, self.bounds, strict=True):
             if not 0.0 < least <= value <= most:
@@ -78,24 +76,21 @@ class Temperatures(nn.Module):
         with torch.no_grad():  # what went beyond a bound starts from it
             for log_temperature, (least, most) in zip(self.log_temperature, self.bounds, strict=True):
                 log_temperature.clamp_(log(least), log(most))
-        each = zip(units, self.log_temperature.unbind(), strict=True)
-        return [_attached(z, log_temperature, ranks) for z, log_temperature in each]
+        lengths = (-0.5 * (self.log_temperature - self.log_temperature.detach())).exp()  # 1, but for its gradient
+        if ranks:
+            lengths = _Shared.apply(lengths, ranks)  # pyright: ignore[reportUnknownMemberType]
+        each = zip(units, cast(Tensor, lengths).unbind(), strict=True)
+        return [z * length.to(z.dtype) for z, length in each]
 
 
-def _attached(z: Tensor, log_temperature: Tensor, ranks: Ranks | None) -> Tensor:
-    attached: Tensor = _Attached.apply(z, log_temperature, ranks)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
-    return attached
-
-
-class _Attached(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, log_temperature: Tensor, ranks: Ranks | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.save_for_backward(z)
-        ctx.dtype, ctx.ranks = log_temperature.dtype, ranks
-        return z.view_as(z)
+class _Shared(torch.autograd.Function):
+    """The same numbers; their gradient is the sum over the processes."""
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (z,) = ctx.saved_tensors
-        along = -0.5 * (z * upstream).sum()
-        return upstream, (ctx.ranks.sum(along) if ctx.ranks else along).to(ctx.dtype), None
+    def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.ranks = ranks
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.ranks.sum(upstream), None

@@ -61,11 +61,17 @@ def rank_losses(
     first, last, _ = own.indices(len(z))
     size = max(1, TILE // len(z))
     blocks = [slice(start, min(start + size, last)) for start in range(first, last, size)]
-    parts = [_block(z, targets, block, temperature) for block in blocks]
+    parts = [_anew(z, targets, block, temperature) for block in blocks]
     if not parts:
         return z[own].sum(dim=1), z.new_zeros(0), z.new_zeros(0)
     losses, floors, chances = zip(*parts, strict=True)
     return torch.cat(losses), torch.cat(floors), torch.cat(chances)
+
+
+def _anew(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    """One block, of which nothing is kept for the backward pass but z: not the order either, which is M×M in all."""
+    done: tuple[Tensor, Tensor, Tensor] = checkpoint(_block, z, targets, own, temperature, use_reentrant=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
+    return done
 
 
 def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,13 +81,9 @@ def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> t
     gap, order = gap[:, :-1], order[:, :-1]  # the row itself stands last
     first, last = _ends_of_ties(gap)
     floor, chance = (last - first + 1).double().log().mean(dim=1), (last + 1).double().log().mean(dim=1)
-    loss: Tensor = checkpoint(_losses, z, own, order, last, temperature, use_reentrant=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
-    return loss, floor, chance
-
-
-def _losses(z: Tensor, own: slice, order: Tensor, last: Tensor, temperature: float) -> Tensor:
     scores = (z[own] @ z.mT / temperature).gather(1, order)
-    return (scores.logcumsumexp(dim=1).gather(1, last) - scores).mean(dim=1)
+    loss = (scores.logcumsumexp(dim=1).gather(1, last) - scores).mean(dim=1)
+    return loss, floor, chance
 
 
 def _ends_of_ties(gap: Float[Tensor, "b n"]) -> tuple[Tensor, Tensor]:

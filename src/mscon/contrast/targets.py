@@ -1,11 +1,13 @@
 """What each anchor is pulled toward: what all targets say of themselves, those that are linear in z, and labels."""
 
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from mscon.contrast.sparse import distinct
 
 
 @runtime_checkable
@@ -86,7 +88,7 @@ class LabelTargets:
         if codes.dtype.is_floating_point or codes.dtype == torch.bool:
             raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
         rows = (codes >= 0).nonzero().squeeze(1)
-        classes, sizes = _numbered(codes[rows])
+        _, classes, sizes = distinct(codes[rows])
         return cls(batch=len(codes), rows=rows, classes=classes, positives=sizes[classes] - 1)
 
     @property
@@ -126,10 +128,3 @@ class LabelTargets:
 
     def _share(self, z: Tensor, own: slice) -> Tensor:
         return self.positives[own].clamp(min=1).to(z.dtype).reciprocal_().unsqueeze(1)
-
-
-def _numbered(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes renumbered 0, 1, … without gaps, and the size of each class: codes may be large and sparse."""
-    values = cast(Tensor, codes.unique())  # pyright: ignore[reportUnknownMemberType]
-    classes = torch.searchsorted(values, codes)
-    return classes, torch.bincount(classes, minlength=len(values))

@@ -118,10 +118,12 @@ class TypeTargets:
 
     def matrix(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """V between rows, 0 where a row meets itself."""
-        tiles = torch.cat([part for _, part in _tiles(self.factors, len(self.diagonal))])
         place = torch.arange(len(self.types), device=self.types.device)
         itself = place[own].unsqueeze(1) == place
-        return tiles[self.types[own]][:, self.types].masked_fill_(itself, 0.0)
+        v = self.diagonal.new_zeros(len(self.diagonal), len(self.diagonal))
+        for rows, part in _tiles(self.factors, len(self.diagonal)):
+            v[rows] = part
+        return v[self.types[own]][:, self.types].masked_fill_(itself, 0.0)
 
     def _sums(self, z: Tensor, types: Tensor) -> Tensor:
         return z.new_zeros(len(self.diagonal), z.shape[1]).index_add_(0, types, z)
@@ -132,12 +134,12 @@ class TypeTargets:
 
 def _tiles(factors: tuple[Tensor, ...], types: int) -> Iterator[tuple[slice, Float[Tensor, "t u"]]]:
     """V in blocks of rows."""
-    first, *others = factors
+    first, others = factors[0], [factor.to_dense() for factor in factors[1:]]
     for start in range(0, types, TILE):
         places = torch.arange(start, min(start + TILE, types), device=first.device)
         block = first.index_select(0, places)
         for factor in others:
-            block = block @ factor.to_dense()
+            block = block @ factor
         yield slice(start, start + len(places)), block.to_dense() if block.is_sparse else block
 
 

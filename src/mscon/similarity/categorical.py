@@ -33,6 +33,5 @@ class Categorical:
 
 def balanced_weights(counts: Int[Tensor, " k"], balance: float) -> Float[Tensor, " k"]:
     """n_k^(−balance), scaled to a mean of 1 over the items: 0 counts items alike, 1 classes; 0 for an empty class."""
-    raw = counts.clamp(min=1).double() ** -balance
-    raw = raw.where(counts > 0, 0.0)
-    return (raw * counts.sum() / (raw * counts).sum()).float()
+    raw = (counts.clamp(min=1).double() ** -balance).where(counts > 0, 0.0)
+    return (raw * counts.sum() / (raw * counts).sum().clamp(min=1e-9)).float()

@@ -53,7 +53,7 @@ class Continuous:
         values = self._on_circle(values.double())
         among = self._sorted(values) if self.reference is None else self.reference.to(values.device)
         below, not_above = (torch.searchsorted(among, values, right=right) for right in (False, True))
-        return ((below + not_above) / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
+        return ((below + not_above).double() / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
 
     def _sorted(self, values: Tensor) -> Tensor:
         values = self._on_circle(values.double())

@@ -25,7 +25,7 @@ class Tags:
 
     - `sets`: the sets of tags that items have; an item's value is the number of its set here. An empty set is a missing
       label.
-    - `weighting`: `"rarity"`, w_t = log(items / items with t), or `"even"`, w_t = 1.
+    - `weighting`: `"rarity"`, w_t = log(items / items with t) for items that have any, or `"even"`, w_t = 1.
     - `counts`: how many items have each set, for rarity; once each when left out.
 
     **Raises:** `ValueError` for an unknown weighting, or counts that do not match.
@@ -44,7 +44,7 @@ class Tags:
             raise ValueError(f"{len(counts)} counts for {len(sets)} sets of tags")
         self.tags = tuple(sorted({tag for each in sets for tag in each}))
         codes = {tag: code for code, tag in enumerate(self.tags)}
-        groups = [sorted(codes[tag] for tag in each) for each in sets]
+        groups = [sorted({codes[tag] for tag in each}) for each in sets]
         weights = [1.0] * len(self.tags)
         if weighting == "rarity":
             weights = _rarity(groups, [1] * len(sets) if counts is None else counts, len(self.tags))
@@ -70,5 +70,5 @@ def _rarity(groups: Sequence[Sequence[int]], counts: Sequence[int], tags: int) -
         for code in each:
             having[code] += count
     total = sum(count for each, count in zip(groups, counts, strict=True) if each)
-    # A tag that all items have says nothing, but an item may have no other.
-    return [max(log(total / count), 1e-6) if count else 1.0 for count in having]
+    # A tag that all items have says nothing, but an item may have no other; one that none has counts as a rarest one.
+    return [max(log(max(total, 1) / max(count, 1)), 1e-6) for count in having]
