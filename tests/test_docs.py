@@ -1,7 +1,9 @@
 """What the documents say is so: the code in them runs, and every recipe value is described with its default."""
 
 import re
+import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -11,15 +13,50 @@ from mscon import recipe as recipes
 from mscon.data.views import ViewSettings
 
 ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_readmes_python_runs() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/similarities.md", "docs/weighting.md"])
+def test_a_pages_python_runs(page: str) -> None:
     with torch.random.fork_rng():
-        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
         assert blocks
         names: dict[str, object] = {}  # one after the other, as one reads
         for block in blocks:
-            exec(compile(block, "README.md", "exec"), names)
+            exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8") if anchor else "", re.M)
+        assert not anchor or anchor[1:] in [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles]
+
+
+@pytest.mark.parametrize("script", ["similarities.py", "noise.py"])
+def test_pictures_are_those_that_their_script_draws(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(PICTURES)
+    runpy.run_path(str(PICTURES / script))["main"](tmp_path)
+    drawn = {each.name: words(each) for each in tmp_path.iterdir()}
+    assert drawn
+    assert drawn == {name: words(PICTURES / name) for name in drawn}
+
+
+def words(picture: Path) -> list[str]:
+    """What is written in it, numbers in cells included: lines differ from one version of matplotlib to another."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture.read_text(encoding="utf-8"))
+
+
+def test_every_kind_of_similarity_is_described() -> None:
+    text = (ROOT / "docs" / "similarities.md").read_text(encoding="utf-8")
+    assert set(get_args(recipes.SimilarityKind)) <= set(re.findall(r"^## (\w+)$", text, re.M))
+    for option in recipes.SimilaritySettings.model_fields:
+        assert re.search(rf"(`|\.|^){option}\b", text, re.M), option
 
 
 @pytest.mark.parametrize(
