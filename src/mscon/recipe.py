@@ -8,13 +8,15 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mscon.conflict import Aggregator
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
+from mscon.objective import WeightingName
 
 
 class _Section(BaseModel):
@@ -162,8 +164,9 @@ class ObjectiveSettings(_Section):
     temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
     learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
     temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
-    weighting: Literal["excess", "equal", "uncertainty", "uncertainty-exact"] | dict[str, float] = Field(
-        default="excess", description="excess, equal, uncertainty, uncertainty-exact, or a table of fixed weights."
+    weighting: WeightingName | Aggregator | dict[str, float] = Field(
+        default="excess",
+        description="excess, equal, uncertainty, uncertainty-exact, one of TorchJD's, or a table of fixed weights.",
     )
     paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
     item_uncertainty: bool = Field(
@@ -243,6 +246,10 @@ class Recipe(_Section):
             raise ValueError(f"objective.weighting: weights must be at least 0, and not all 0: {weights}")
         if self.objective.paper and self.objective.weighting != "uncertainty":
             raise ValueError("objective.paper is the published form of weighting = 'uncertainty' only")
+        if weights in get_args(Aggregator) and self.training.micro_batch:
+            raise ValueError(
+                f"objective.weighting {weights} needs the whole batch at once: leave out training.micro_batch"
+            )
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
