@@ -128,7 +128,7 @@ def test_exact_uncertainty_is_the_tempered_softmax_as_written(sigma: float) -> N
     z, temperature = torch.nn.functional.normalize(rows("exact"), dim=1), 0.2
     loss_fn = MSConLoss({"a": Categorical()}, temperature=temperature, weighting="uncertainty-exact").double()
     with torch.no_grad():
-        loss_fn.temperatures.log_temperature += 2.0 * math.log(sigma)
+        loss_fn.temperatures.log_temperature.add_(2.0 * math.log(sigma))
     total = loss_fn({"a": z}, {"a": CODES}).total
     scores = z @ z.T / temperature
     expected = torch.zeros((), dtype=torch.float64)
