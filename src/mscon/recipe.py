@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -92,7 +92,7 @@ class SimilaritySettings(_Section):
     levels: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="hierarchy: its columns from coarse to fine, in place of one of paths."
     )
-    level_weights: tuple[float, ...] | None = Field(
+    level_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         default=None, min_length=1, description="hierarchy: how much each level counts (alike when left out)."
     )
     edges: str | None = Field(
@@ -173,7 +173,9 @@ class ObjectiveSettings(_Section):
         default=False,
         description="A head that tells how uncertain an item is; labels that look like chance count less.",
     )
-    weighting_lr: float = Field(default=0.01, gt=0, description="Learning rate of what the weighting learns.")
+    weighting_lr: float = Field(
+        default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
+    )
 
 
 class TrainingSettings(_Section):
@@ -256,6 +258,7 @@ class Recipe(_Section):
         if self.model.norm == "frozen" and not self.model.pretrained:
             raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
         self.check_batch_statistics()
+        self._check_temperatures()
         for name, each in self.similarities.items():
             each.check_options(name, self.kind(name))
             try:
@@ -264,6 +267,26 @@ class Recipe(_Section):
                 first = error.errors()[0]
                 raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
+
+    def _check_temperatures(self) -> None:
+        """What is learned must start within its bounds, and be learned once."""
+        settings = self.objective
+        if not settings.learn_temperature:
+            return
+        if settings.weighting == "uncertainty-exact" or settings.paper:
+            choice = "paper = true" if settings.paper else "weighting = 'uncertainty-exact'"
+            raise ValueError(f"objective.learn_temperature does not go with {choice}; leave one of them out")
+        least, most = settings.temperature_bounds
+        for name in self.similarities:
+            if not 0.0 < least <= self.temperature(name) <= most:
+                raise ValueError(
+                    f"objective.temperature_bounds: the temperature of {name!r}, {self.temperature(name):g}, must lie"
+                    f" within them to be learned, and they above 0: {least:g} to {most:g}"
+                )
+
+    def temperature(self, name: str) -> float:
+        """A similarity's own τ, or the objective's."""
+        return self.similarities[name].temperature or self.objective.temperature
 
     def check_batch_statistics(self, processes: int = 1) -> None:
         """**Raises** `ValueError` if one of so many processes would take batch statistics from a single view."""
