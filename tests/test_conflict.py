@@ -70,8 +70,3 @@ def test_without_the_embedding_it_says_what_it_needs() -> None:
         loss_fn(z, labels)
     with torch.no_grad():  # an evaluation has no gradients to weigh
         assert loss_fn({n: heads[n](h) for n in NAMES}, labels).total.isfinite()
-
-
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="UPGrad, PCGrad"):
-        MSConLoss({"a": Categorical()}, weighting="UPgrad")  # pyright: ignore[reportArgumentType]
