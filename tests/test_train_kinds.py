@@ -50,7 +50,8 @@ WORDS = [
     *("--similarity", "tags", "--similarity", "path:hierarchy", "--similarity", "instance"),
     *("--set", "similarities.hour.period=24", "--set", "similarities.ranked.column=hour"),
     *("--set", "similarities.colour.balance=1", "--set", "similarities.path.level_weights=[1, 2]"),
-    *("--set", "objective.learn_temperature=true", "--set", "image.size=12", "--set", "model.backbone=test_resnet"),
+    *("--set", "objective.learn_temperature=true", "--set", "objective.item_uncertainty=true"),
+    *("--set", "image.size=12", "--set", "model.backbone=test_resnet"),
     *("--set", "model.stages=[]", "--set", "model.head_width=16", "--set", "model.head_dim=8"),
     *("--set", "training.epochs=3", "--set", "training.batch_size=6", "--set", "training.precision=32-true"),
     *("--set", "training.device=cpu"),
@@ -72,6 +73,11 @@ def test_all_kinds_train_from_the_command_line_and_resume_to_the_same_bits(catal
     assert_same_bits(whole, train(whole.recipe, tmp_path / "stopped", resume=True))
     last = list(whole.metrics())[-1]
     assert all(math.isfinite(term["loss"]) for term in last["terms"].values())
+    assert last["trust"].keys() == whole.recipe.similarities.keys()
+    main(["embed", str(tmp_path / "whole"), str(catalog), "--out", str(tmp_path / "vectors.parquet")])
+    vectors = pl.read_parquet(tmp_path / "vectors.parquet")
+    for name in whole.recipe.similarities:
+        assert vectors[f"uncertainty_{name}"].is_between(math.exp(-6), math.exp(6)).all()
 
 
 @pytest.fixture
