@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mscon.build import new_model, new_objective, new_optimizer, rate_factor, set_rates
+from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
 
@@ -25,7 +26,7 @@ def test_rates_rise_to_their_highest_and_fall_as_a_cosine(steps: int, warmup: fl
 
 def test_every_group_keeps_its_share_of_the_rate(tiny: dict) -> None:
     recipe = Recipe.of(tiny, {"objective.weighting": "uncertainty", "objective.weighting_lr": 0.5})
-    optimizer = new_optimizer(recipe, new_model(recipe, pretrained=False), new_objective(recipe))
+    optimizer = new_optimizer(recipe, new_model(recipe, pretrained=False), new_objective(recipe, prepare(recipe)))
     for step in (3, 90, 12):  # in any order: a rate depends on the step alone
         set_rates(optimizer, step, 100, warmup=0.05)
         factor = rate_factor(step, 100, warmup=0.05)
@@ -37,7 +38,7 @@ def test_every_group_keeps_its_share_of_the_rate(tiny: dict) -> None:
 def test_every_parameter_is_in_one_group_and_only_matrices_decay(tiny: dict, optimizer: str, weighting: str) -> None:
     change = {"training.optimizer": optimizer, "objective.paper": weighting == "paper"}
     recipe = Recipe.of(tiny, change | {"objective.weighting": weighting.replace("paper", "uncertainty")})
-    model, loss_fn = new_model(recipe, pretrained=False), new_objective(recipe)
+    model, loss_fn = new_model(recipe, pretrained=False), new_objective(recipe, prepare(recipe))
     groups = new_optimizer(recipe, model, loss_fn).param_groups
     learned = [*model.parameters(), *loss_fn.parameters()]
     assert sorted(map(id, learned)) == sorted(id(p) for group in groups for p in group["params"])

@@ -21,6 +21,9 @@ def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_wh
     assert shared_information(np.repeat([0, 1], 4), np.tile([0, 1], 4)) == pytest.approx(0.0)
     assert shared_information(fine, np.full(600, -1)) == 0.0
     assert shared_information(fine, np.zeros(600, dtype=np.int64)) == 0.0
+    assert shared_information(RNG.permutation(600), fine) == 0.0
+    assert shared_information(RNG.permutation(600) // 2, fine) < 0.1, "sets that hardly ever occur twice"
+    assert shared_information(np.arange(600) % 200 * 10**12, np.arange(600) % 200 // 40) == pytest.approx(1.0)
 
 
 def test_rows_without_one_of_the_labels_do_not_count() -> None:
@@ -36,6 +39,7 @@ def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() ->
     assert explained(codes, codes[:, None].astype(np.float64)) == pytest.approx(1.0)
     assert explained(codes, statistic) < 0.05
     assert explained(np.full(500, np.nan), statistic) == 0.0
+    assert explained(RNG.permutation(500) // 2, statistic) < 0.2, "half as many classes as rows, drawn by lot"
 
 
 def test_batches_counts_and_gaps(tiny: dict) -> None:
@@ -78,7 +82,7 @@ def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     data.values["character"][:] = data.values["weight"]
     warnings = inspect(recipe, data).warnings
     assert any("character and weight share 100%" in line for line in warnings)
-    assert any("style" in line and "find no other of their class" in line for line in warnings)
+    assert any("style" in line and "find no other that is alike" in line for line in warnings)
 
 
 @pytest.mark.parametrize("catalog", ["footwear", "clothing"])

@@ -7,7 +7,7 @@ import pytest
 
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError
-from mscon.recipe import Recipe, parse_value
+from mscon.recipe import OPTIONS, Recipe, parse_value
 
 SMALL = {"catalog": {"source": "shoes.parquet"}, "similarities": {"category": {}, "closure": {}}}
 
@@ -124,3 +124,75 @@ def test_instance_is_known_by_its_name_or_kind() -> None:
 )
 def test_values_are_read_as_toml_and_else_as_text(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+KINDS = {
+    "look": {"kind": "categorical", "balance": 0.5, "column": "category"},
+    "height": {"kind": "continuous", "bandwidth": 0.05, "period": 24.0},
+    "ranked": {"kind": "rank_n_contrast", "period": 24.0, "column": "height"},
+    "tags": {"kind": "tags", "rarity": False, "separator": ";"},
+    "kind": {"kind": "hierarchy", "levels": ["category", "form"], "level_weights": [1.0, 0.5]},
+    "bought": {"edges": "pairs.csv"},
+    "instance": {},
+}
+
+
+def test_options_of_every_kind_survive_toml() -> None:
+    recipe = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": KINDS})
+    assert Recipe.of(tomllib.loads(recipe.to_toml())) == recipe
+    assert [recipe.kind(name) for name in KINDS] == [
+        *("categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance")
+    ]
+    assert recipe.labelled == ("look", "height", "ranked", "tags", "kind")
+
+
+def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
+    values = {option: each[option] for each in KINDS.values() for option in each if option in OPTIONS}
+    for option, value in values.items():
+        for kind, known in {
+            "categorical": "balance",
+            "continuous": "bandwidth, period",
+            "rank_n_contrast": "period",
+            "tags": "rarity, separator",
+            "hierarchy": "separator, levels, level_weights",
+            "instance": "none",
+        }.items():
+            settings = {"catalog": {"source": "x.csv"}, "similarities": {"it": {"kind": kind, option: value}}}
+            if kind in OPTIONS[option]:
+                assert Recipe.of(settings).kind("it") == kind
+                continue
+            with pytest.raises(UserError, match=f"similarities.it.{option}: {kind} has no such option, but {known}$"):
+                Recipe.of(settings)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "message"),
+    [
+        ({"kind": "pairs"}, "similarities.it.edges: missing; name the table of pairs"),
+        ({"kind": "instance", "column": "a"}, "similarities.it.column: instance reads no column"),
+        ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),
+        ({"kind": "hierarchy", "level_weights": [1.0, 0.0]}, "level_weights.1: .*greater than 0"),
+        ({"kind": "tag"}, "similarities.it.kind: .*found 'tag'"),
+        ({"kind": "continuous", "bandwidth": 0.0}, "bandwidth: .*greater than 0"),
+        ({"balance": 2.0}, "balance: .*less than or equal to 1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(similarity: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"it": similarity}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective.weighting": "uncertainty-exact"}, "does not go with weighting = 'uncertainty-exact'"),
+        ({"objective.weighting": "uncertainty", "objective.paper": True}, "does not go with paper = true"),
+        ({"similarities.closure.temperature": 0.01}, "the temperature of 'closure', 0.01, must lie within"),
+        ({"objective.temperature_bounds": [0.0, 1.0]}, "they above 0: 0 to 1"),
+        ({"objective.temperature_bounds": [1.0, 0.02]}, "must lie within them"),
+    ],
+)
+def test_temperatures_that_cannot_be_learned_are_refused(change: dict, message: str) -> None:
+    assert Recipe.of(SMALL, {"objective.learn_temperature": True}).temperature("closure") == 0.1
+    with pytest.raises(UserError, match=message):
+        Recipe.of(SMALL, {"objective.learn_temperature": True, **change})

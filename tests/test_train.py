@@ -278,10 +278,7 @@ def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(recipe: Re
     ("change", "message"),
     [
         ({"similarities": {"charcter": {}}}, r"charcter.*Did you mean 'character'"),
-        (
-            {"similarities": {"ink": {}}, "catalog.ood": []},
-            "'ink' .*is continuous, and only categories are trained on so far",
-        ),
+        ({"similarities": {"ink": {"balance": 1.0}}, "catalog.ood": []}, "ink.balance: continuous has no such option"),
         ({"training.batch_size": 100_000}, "batch of 100000 .* lower batch_size"),
         ({"model.backbone": "resnet10"}, r"timm has no backbone named 'resnet10'. Did you mean 'resnet10t'"),
         ({"model.backbone": "vgg11", "model.stages": [], "image.size": 16}, "does not take images of 16 px"),

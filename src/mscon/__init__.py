@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from mscon.objective import MSConLoss
     from mscon.recipe import Recipe
     from mscon.run import Run
-    from mscon.similarity import Categorical, Instance
+    from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Catalog",
     "Categorical",
+    "Continuous",
+    "Hierarchy",
     "Instance",
     "MSConLoss",
     "MSConModel",
+    "Pairs",
+    "RankNContrast",
     "Recipe",
     "Run",
+    "Tags",
     "contrastive_loss",
     "micro_batched",
     "simclr_loss",
@@ -36,11 +41,16 @@ __all__ = [
 _HOMES = {
     "Catalog": "mscon.data",
     "Categorical": "mscon.similarity",
+    "Continuous": "mscon.similarity",
+    "Hierarchy": "mscon.similarity",
     "Instance": "mscon.similarity",
     "MSConLoss": "mscon.objective",
     "MSConModel": "mscon.model",
+    "Pairs": "mscon.similarity",
+    "RankNContrast": "mscon.similarity",
     "Recipe": "mscon.recipe",
     "Run": "mscon.run",
+    "Tags": "mscon.similarity",
     "contrastive_loss": "mscon.contrast",
     "micro_batched": "mscon.micro_batch",
     "simclr_loss": "mscon.contrast",

@@ -28,9 +28,6 @@ from mscon.similarity import (
 )
 from mscon.weighting import Excess, Uncertainty
 
-BANDWIDTH = 0.1
-"""Of a continuous similarity whose recipe names none: a tenth of all items up or down counts e^(−1/2) as much."""
-
 
 def new_fabric(recipe: Recipe) -> Fabric:
     """The device and precision of a training, and all the processes that torchrun started for it, connected."""
@@ -91,7 +88,7 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     """The objective that a recipe describes, over the batch of all processes."""
     settings = recipe.objective
     similarities = {name: new_similarity(name, recipe, data) for name in recipe.similarities}
-    temperatures = {name: each.temperature or settings.temperature for name, each in recipe.similarities.items()}
+    temperatures = {name: recipe.temperature(name) for name in similarities}
     weighting: WeightingChoice = settings.weighting
     if settings.paper:
         weighting = Uncertainty(len(similarities), paper=True)
@@ -131,7 +128,7 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
     match label.kind:
         case "continuous":
             reference = torch.tensor(label.reference, dtype=torch.float64)
-            return Continuous(settings.bandwidth or BANDWIDTH, settings.period, reference)
+            return Continuous(settings.bandwidth or Continuous.bandwidth, settings.period, reference)
         case "tags":
             counts = np.bincount(values[values >= 0], minlength=len(label.members))
             rarity = settings.rarity is not False

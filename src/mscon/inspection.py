@@ -66,7 +66,7 @@ class BatchFacts:
 
 @dataclass(frozen=True)
 class Redundancy:
-    """Two label columns, and the share of the smaller one's entropy that the other one carries (mutual information)."""
+    """Two label columns, and the share of the smaller one's entropy that the other carries (`shared_information`)."""
 
     first: str
     second: str
@@ -137,29 +137,34 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def shared_information(first: Int64[np.ndarray, " n"], second: Int64[np.ndarray, " n"]) -> float:
-    """I(a; b) / min(H(a), H(b)) over the rows that have both labels: 0 independent … 1 one follows from the other."""
+    """(I(a; b) − E) / (min(H(a), H(b)) − E) over the rows that have both labels: 0 independent … 1 one follows from the
+    other.
+
+    E is the mutual information I with one of the two shuffled: a label that is another for nearly every row, as sets of
+    tags are, seems to tell all of any other.
+    """
     both = (first >= 0) & (second >= 0)
-    if not both.any():
-        return 0.0
     a, b = first[both], second[both]
-    joint = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(joint, (a, b), 1.0 / len(a))
-    entropies = _entropy(joint.sum(axis=1)), _entropy(joint.sum(axis=0))
-    smaller = min(entropies)
-    return max(0.0, sum(entropies) - _entropy(joint.ravel())) / smaller if smaller > 0 else 0.0
+    alone = _entropy(a) + _entropy(b)
+    shared = alone - _entropy(a, b)
+    by_chance = alone - _entropy(a, np.random.default_rng(0).permutation(b))
+    span = min(_entropy(a), _entropy(b)) - by_chance
+    return float(np.clip((shared - by_chance) / span, 0.0, 1.0)) if span > 1e-9 else 0.0
 
 
-def _entropy(p: Float[np.ndarray, " n"]) -> float:
-    positive = p[p > 0]
-    return float(-(positive * np.log(positive)).sum())
+def _entropy(*codes: Int64[np.ndarray, " n"]) -> float:
+    _, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)
+    p = counts / max(1, len(codes[0]))
+    return float(-(p * np.log(p)).sum())
 
 
 def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     label, values = data.labels[name], data.values[name]
     role = "ood" if name in recipe.catalog.ood else "similarity"
     if label.kind == "continuous":
-        missing = int(np.isnan(values).sum())
-        return ColumnFacts(name, role, label.kind, missing, {}, float(np.nanmin(values)), float(np.nanmax(values)))
+        known = values[~np.isnan(values)]
+        ends = (float(known.min()), float(known.max())) if len(known) else (None, None)
+        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, *ends)
     kinds = np.bincount(values[values >= 0], minlength=len(label.members or label.classes))
     counts = kinds
     if label.members:
@@ -278,7 +283,7 @@ def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
         values = data.values[name][np.sort(rows)]
         for setting, (what, strength, statistic) in changed.items():
             # A class survives a small change; a measurement does not.
-            spared = 0.2 if label.kind == "categorical" else 0.0
+            spared = 0.0 if label.kind == "continuous" else 0.2
             share = explained(values, statistic) if strength > spared else 0.0
             if share > TOLD_APART:
                 yield (
@@ -288,7 +293,9 @@ def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
 
 
 def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
-    """R² between a label and an image statistic: variance between classes, or of the label on the statistic."""
+    """R² between a label and an image statistic: the variance between classes, less what as many classes drawn by lot
+    would have between them; or that of the label on the statistic.
+    """
     if values.dtype.kind == "f":
         known = ~np.isnan(values)
         if known.sum() < 3 or np.ptp(values[known]) == 0:
@@ -305,4 +312,6 @@ def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
     sums = np.zeros((codes.max() + 1, points.shape[1]))
     np.add.at(sums, codes, points)
     counts = np.bincount(codes)
-    return float(((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total)
+    share = ((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total
+    by_lot = ((counts > 0).sum() - 1) / (len(codes) - 1)
+    return float(max(0.0, share - by_lot) / (1.0 - by_lot)) if by_lot < 1.0 else 0.0

@@ -25,6 +25,9 @@ FORMAT = "mscon model 1"
 LOG_VARIANCE = "log σ²"
 """Where the uncertainty head's output stands among the projections that a model returns; no similarity's name."""
 
+EMBEDDING = "h"
+"""Where the embedding stands among them, if it is asked for."""
+
 UNCERTAINTY_WIDTH = 64
 
 
@@ -75,6 +78,7 @@ class MSConModel(nn.Module):
         self.architecture = architecture
         self.heads = nn.ModuleList(_head(architecture, dim) for dim in architecture.head_dims.values())
         self.uncertainty = _uncertainty_head(architecture) if architecture.uncertainty else None
+        self.returns_embedding = False
 
     @property
     def similarities(self) -> tuple[str, ...]:
@@ -94,13 +98,20 @@ class MSConModel(nn.Module):
         """Projections of every similarity, name → (B, d) floats, not yet of unit length: what `MSConLoss` takes.
 
         With an uncertainty head there is one entry more, `LOG_VARIANCE`: (B, C), a column for each similarity. It reads
-        the embedding and has no say in it.
+        the embedding and has no say in it. With `returns_embedding` set there is `EMBEDDING`, (B, D), for an objective
+        that looks at gradients there.
         """
         h = self.encoder(batch)
-        projections: dict[str, Tensor] = {
-            name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)
-        }
-        return projections if self.uncertainty is None else projections | {LOG_VARIANCE: self.uncertainty(h.detach())}
+        if self.returns_embedding:
+            h = h.float()  # what is widened on its way out would not be what the heads have seen
+        outputs = self.project_all(h)
+        if self.uncertainty is not None:
+            outputs[LOG_VARIANCE] = self.uncertainty(h.detach())
+        return outputs | ({EMBEDDING: h} if self.returns_embedding else {})
+
+    def project_all(self, h: Float[Tensor, "n e"]) -> dict[str, Tensor]:
+        """Projections of every similarity from embeddings, with their graph."""
+        return {name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)}
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Float[Tensor, "n d"]:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mscon.conflict import Aggregated, Aggregator, gradient_products
 from mscon.contrast import (
     AnchorLosses,
     Engine,
@@ -24,13 +25,12 @@ from mscon.contrast import (
 from mscon.item_uncertainty import heteroscedastic, label_trust
 from mscon.similarity import Categorical, Similarity
 from mscon.temperature import Temperatures
-from mscon.weighting import BatchTerms, Excess, Fixed, Uncertainty, Weighting
+from mscon.terms import BatchTerms, mean_terms, relative_excess
+from mscon.weighting import Excess, Fixed, Uncertainty, Weighting
 
-WeightingChoice = Literal["equal", "uncertainty", "uncertainty-exact", "excess"] | Mapping[str, float] | Weighting
+WeightingName = Literal["equal", "uncertainty", "uncertainty-exact", "excess"]
+WeightingChoice = WeightingName | Aggregator | Mapping[str, float] | Weighting | Aggregated
 """A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
-
-NARROWEST = 1e-5
-"""Of the chance's loss: where the floor is no further below it, float32 cannot tell the two apart."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class MSConLoss(nn.Module):
     - `learn_temperature`: train τ of each similarity from there on, within `temperature_bounds`.
     - `weighting`: `"excess"`, `"equal"`, `"uncertainty"`, name → fixed weight, or a module of `mscon.weighting`;
       `"uncertainty-exact"` is the paper's uncertainty without its approximation: equal weights, and τ_c σ_c² learned
-      with log σ_c² in [−4, 4].
+      with log σ_c² in [−4, 4]; `"UPGrad"`, `"PCGrad"` and others are TorchJD's (`mscon.conflict`) and need the shared
+      `embedding` in every call.
     - `doubt_labels`: anchors count by the probability that their label is no chance (`item_uncertainty.label_trust`),
       with the share of chance that `Excess` reads from the similarity's losses.
     - `engine`: how the quadratic part is computed, see `contrastive_loss`.
@@ -143,6 +144,7 @@ class MSConLoss(nn.Module):
         *,
         anchor_weights: Mapping[str, Tensor] | None = None,
         log_variance: Mapping[str, Tensor] | None = None,
+        embedding: Tensor | None = None,
     ) -> MSConOutput:
         """The objective over one batch, all views of all items as rows.
 
@@ -155,6 +157,7 @@ class MSConLoss(nn.Module):
           when left out. Means over anchors, of the loss and of the marks beside it, are then weighted ones.
         - `log_variance`: name → (N,) log σ² of each item under that similarity, from an uncertainty head that is to
           learn (`item_uncertainty.heteroscedastic`); for all or some of the names. The gradient reaches nothing else.
+        - `embedding`: (N, D), what the projections were made from, for a weighting that looks at gradients there.
 
         **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
         `anchors`.
@@ -174,11 +177,14 @@ class MSConLoss(nn.Module):
                 _check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
         losses, ranks = self._losses([projections[name] for name in names], [labels[name] for name in names])
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
-        batch = _batch_terms(losses, counts, ranks)
+        batch = mean_terms(losses, counts, ranks)
         reader = self._noise_reader
         if self.temperatures.learned and reader is not None:
             reader.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
-        weights = self.weighting(batch)
+        if isinstance(self.weighting, Aggregated):
+            weights = self.weighting(batch, self._gradients(batch, embedding, ranks))
+        else:
+            weights = self.weighting(batch)
         loss = self._trusted(losses, counts, ranks, batch)
         total = (weights.weight * loss).sum() + weights.penalty
         if log_variances:
@@ -221,6 +227,15 @@ class MSConLoss(nn.Module):
     def _noise_reader(self) -> Excess | None:
         return self.weighting if isinstance(self.weighting, Excess) else self.reader
 
+    def _gradients(self, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None) -> Tensor:
+        """Inner products of the losses' gradients at the embedding; those of an evaluation are left out."""
+        if not batch.loss.requires_grad:
+            return torch.eye(len(batch.loss), dtype=torch.float64, device=batch.loss.device)
+        if embedding is None or not embedding.requires_grad:
+            raise ValueError("this weighting needs the embedding that the projections were made from, with its graph")
+        products = gradient_products(batch.loss.unbind(), embedding)
+        return ranks.sum(products) if ranks else products
+
     def _trusted(
         self, losses: list[AnchorLosses], counts: list[Tensor | None], ranks: Ranks | None, batch: BatchTerms
     ) -> Tensor:
@@ -234,7 +249,7 @@ class MSConLoss(nn.Module):
         both: list[Tensor | None] = [
             one if count is None else one * count for one, count in zip(trust, counts, strict=True)
         ]
-        return _batch_terms(losses, both, ranks).loss
+        return mean_terms(losses, both, ranks).loss
 
     def parameter_groups(self, *, lr: float = 0.01) -> list[dict[str, Any]]:
         """Optimiser groups for what the objective itself learns, weights and temperatures: an own learning rate, no
@@ -267,27 +282,6 @@ class MSConLoss(nn.Module):
         return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
 
 
-def _batch_terms(losses: list[AnchorLosses], weights: list[Tensor | None], ranks: Ranks | None) -> BatchTerms:
-    """Weighted means over the anchors of all processes."""
-    each = [_sums(one, weight) for one, weight in zip(losses, weights, strict=True)]
-    total, marks = torch.stack([loss for loss, _ in each]), torch.stack([marks for _, marks in each])
-    if ranks:
-        total, marks = ranks.sum_of_shares(total), ranks.sum(marks)
-    weight = marks[:, 0].where(marks[:, 0] > 0, 1.0)
-    floor, chance = (marks[:, 1:] / weight.unsqueeze(1)).to(total.dtype).unbind(dim=1)
-    anchors = torch.stack([one.count for one in losses])
-    return BatchTerms(loss=total / weight.to(total.dtype), floor=floor, chance=chance, anchors=anchors)
-
-
-def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
-    """Over this process's anchors, weighted: of the loss; and of 1, floor and chance, in float64."""
-    each = losses.anchors.to(losses.loss.dtype)
-    if weights is not None:
-        each = each * weights.detach().to(each.dtype)
-    marks = torch.stack([each, each * losses.floor, each * losses.chance]).double().sum(dim=1)
-    return (each * losses.loss).sum(), marks
-
-
 def _taught(heads: list[tuple[AnchorLosses, Tensor | None]], ranks: Ranks | None) -> Tensor:
     """The loss of the uncertainty heads, summed over similarities."""
     means = [
@@ -310,7 +304,7 @@ def _tempered(values: Sequence[float]) -> Temperatures:
     return Temperatures(values, learned=True, bounds=[(value / widest, value * widest) for value in values])
 
 
-def _weighting(choice: WeightingChoice, names: list[str], temperatures: list[float]) -> Weighting:
+def _weighting(choice: WeightingChoice, names: list[str], temperatures: list[float]) -> Weighting | Aggregated:
     match choice:
         case "equal" | "uncertainty-exact":
             return Fixed([1.0] * len(names))
@@ -321,12 +315,14 @@ def _weighting(choice: WeightingChoice, names: list[str], temperatures: list[flo
         case Mapping():
             _same_names("weighting", choice, names)
             return Fixed([float(choice[name]) for name in names])
-        case Fixed() | Uncertainty() | Excess():
+        case str() if choice in get_args(Aggregator):
+            return Aggregated(len(names), choice)
+        case Fixed() | Uncertainty() | Excess() | Aggregated():
             if choice.similarities != len(names):
                 raise ValueError(f"the weighting is for {choice.similarities} similarities, there are {len(names)}")
             return choice
         case _:
-            known = "equal, uncertainty, uncertainty-exact, excess, a mapping or a module"
+            known = f"{', '.join((*get_args(WeightingName), *get_args(Aggregator)))}, a mapping or a module"
             raise ValueError(f"weighting must be {known}, not {choice!r}")
 
 
@@ -345,12 +341,6 @@ def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Ter
         )
         for c, name in enumerate(names)
     }
-
-
-def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
-    """(loss − floor) / (chance − floor); NaN where there is nothing between the two."""
-    span = chance - floor
-    return (loss - floor) / span.where(span > NARROWEST * chance, float("nan"))
 
 
 def _check_numbers(what: str, given: Tensor | None, rows: int) -> None:

@@ -15,7 +15,7 @@ from mscon.data.pair_batches import PairBatches
 from mscon.data.pairs import PairTable, read_pairs, training_pairs
 from mscon.data.splits import Split, group_codes, read_split
 from mscon.errors import UserError
-from mscon.recipe import Recipe, SimilaritySettings
+from mscon.recipe import Recipe
 
 AnyBatches = Batches | PairBatches
 
@@ -86,6 +86,8 @@ def prepare(
         for name, column in columns.items():
             if name in recipe.similarities and column.kind == "continuous":
                 columns[name] = column.of_training(values[name][kept_split.train])
+                if not columns[name].reference:
+                    raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
@@ -139,20 +141,22 @@ def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
     """How each trained and each out-of-domain label is read. **Raises** `UserError` for a column that cannot be
     used.
     """
-    labels = {name: _read_trained(catalog, name, recipe.similarities[name]) for name in recipe.labelled}
+    labels = {name: _read_trained(catalog, name, recipe) for name in recipe.labelled}
     return labels | {name: read_label(catalog, name) for name in recipe.catalog.ood}
 
 
-def _read_trained(catalog: Catalog, name: str, similarity: SimilaritySettings) -> LabelColumn:
-    kind = "continuous" if similarity.kind == "rank_n_contrast" else similarity.kind
+def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
+    similarity, kind = recipe.similarities[name], recipe.kind(name)
     columns = similarity.levels or ((similarity.column,) if similarity.column else ())
-    if kind is None and len(columns) > 1:
-        kind = "hierarchy"
-    label = read_label(catalog, name, kind, columns=columns, separator=similarity.separator)
+    read_as = "continuous" if kind == "rank_n_contrast" else kind
+    label = read_label(catalog, name, read_as, columns=columns, separator=similarity.separator)
     try:
-        similarity.check_options(name, similarity.kind or label.kind)
+        similarity.check_options(name, kind or label.kind)
     except ValueError as error:
         raise UserError(str(error)) from None
+    depth, weights = max(map(len, label.members), default=0), similarity.level_weights
+    if weights is not None and len(weights) < depth:
+        raise UserError(f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels")
     return label
 
 

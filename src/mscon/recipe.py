@@ -8,13 +8,15 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mscon.conflict import Aggregator
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
+from mscon.objective import WeightingName
 
 
 class _Section(BaseModel):
@@ -90,7 +92,7 @@ class SimilaritySettings(_Section):
     levels: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="hierarchy: its columns from coarse to fine, in place of one of paths."
     )
-    level_weights: tuple[float, ...] | None = Field(
+    level_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         default=None, min_length=1, description="hierarchy: how much each level counts (alike when left out)."
     )
     edges: str | None = Field(
@@ -162,15 +164,18 @@ class ObjectiveSettings(_Section):
     temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
     learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
     temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
-    weighting: Literal["excess", "equal", "uncertainty", "uncertainty-exact"] | dict[str, float] = Field(
-        default="excess", description="excess, equal, uncertainty, uncertainty-exact, or a table of fixed weights."
+    weighting: WeightingName | Aggregator | dict[str, float] = Field(
+        default="excess",
+        description="excess, equal, uncertainty, uncertainty-exact, one of TorchJD's, or a table of fixed weights.",
     )
     paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
     item_uncertainty: bool = Field(
         default=False,
         description="A head that tells how uncertain an item is; labels that look like chance count less.",
     )
-    weighting_lr: float = Field(default=0.01, gt=0, description="Learning rate of what the weighting learns.")
+    weighting_lr: float = Field(
+        default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
+    )
 
 
 class TrainingSettings(_Section):
@@ -243,12 +248,17 @@ class Recipe(_Section):
             raise ValueError(f"objective.weighting: weights must be at least 0, and not all 0: {weights}")
         if self.objective.paper and self.objective.weighting != "uncertainty":
             raise ValueError("objective.paper is the published form of weighting = 'uncertainty' only")
+        if weights in get_args(Aggregator) and self.training.micro_batch:
+            raise ValueError(
+                f"objective.weighting {weights} needs the whole batch at once: leave out training.micro_batch"
+            )
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
         if self.model.norm == "frozen" and not self.model.pretrained:
             raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
         self.check_batch_statistics()
+        self._check_temperatures()
         for name, each in self.similarities.items():
             each.check_options(name, self.kind(name))
             try:
@@ -257,6 +267,26 @@ class Recipe(_Section):
                 first = error.errors()[0]
                 raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
+
+    def _check_temperatures(self) -> None:
+        """What is learned must start within its bounds, and be learned once."""
+        settings = self.objective
+        if not settings.learn_temperature:
+            return
+        if settings.weighting == "uncertainty-exact" or settings.paper:
+            choice = "paper = true" if settings.paper else "weighting = 'uncertainty-exact'"
+            raise ValueError(f"objective.learn_temperature does not go with {choice}; leave one of them out")
+        least, most = settings.temperature_bounds
+        for name in self.similarities:
+            if not 0.0 < least <= self.temperature(name) <= most:
+                raise ValueError(
+                    f"objective.temperature_bounds: the temperature of {name!r}, {self.temperature(name):g}, must lie"
+                    f" within them to be learned, and they above 0: {least:g} to {most:g}"
+                )
+
+    def temperature(self, name: str) -> float:
+        """A similarity's own τ, or the objective's."""
+        return self.similarities[name].temperature or self.objective.temperature
 
     def check_batch_statistics(self, processes: int = 1) -> None:
         """**Raises** `ValueError` if one of so many processes would take batch statistics from a single view."""

@@ -21,13 +21,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from mscon.conflict import Aggregated
 from mscon.data.views import apply_views, draw_views
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
 from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
-from mscon.model import LOG_VARIANCE, MSConModel
+from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
 from mscon.processes import any_process, each_process, share_buffers
@@ -67,6 +68,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if not first:
         torch.manual_seed(settings.seed + fabric.global_rank)  # or dropout would be the same on every process
     loss_fn = new_objective(recipe, data)
+    model.returns_embedding = isinstance(loss_fn.weighting, Aggregated)
     optimizer = new_optimizer(recipe, model, loss_fn)
     average = (
         AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
@@ -190,11 +192,11 @@ def _views(
 
 def _objective(loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str, Tensor]) -> MSConOutput:
     """The objective of what the model returned, an uncertainty head's part included."""
-    projections = {name: z for name, z in outputs.items() if name != LOG_VARIANCE}
-    if LOG_VARIANCE not in outputs:
-        return loss_fn(projections, values)
-    log_variance = dict(zip(projections, outputs[LOG_VARIANCE].unbind(dim=1), strict=True))
-    return loss_fn(projections, values, log_variance=log_variance)
+    projections = {name: outputs[name] for name in values}
+    log_variance = None
+    if LOG_VARIANCE in outputs:
+        log_variance = dict(zip(values, outputs[LOG_VARIANCE].unbind(dim=1), strict=True))
+    return loss_fn(projections, values, log_variance=log_variance, embedding=outputs.get(EMBEDDING))
 
 
 @torch.inference_mode()

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mscon.calibration import LEAST_SPAN, Classes, noise_share
+from mscon.terms import BatchTerms
 
 Function = Literal["calibrated", "signal", "odds", "inverse"]
 """What `Excess` makes of a relative excess."""
@@ -26,21 +27,6 @@ LEAST_EXCESS = 0.05
 
 TEMPERATURE = 0.1
 """That of `MSConLoss` when none is given."""
-
-
-@dataclass(frozen=True)
-class BatchTerms:
-    """What one batch says of each similarity, detached from the encoder unless stated.
-
-    - `loss`: mean over the anchors, in nats, with the encoder's graph.
-    - `floor`, `chance`: means over the anchors, in nats.
-    - `anchors`: how many there were.
-    """
-
-    loss: Float[Tensor, " c"]
-    floor: Float[Tensor, " c"]
-    chance: Float[Tensor, " c"]
-    anchors: Int[Tensor, " c"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime
 import json
 from pathlib import Path
@@ -11,8 +10,10 @@ from hypothesis import strategies as st
 
 from mscon.data import Catalog
 from mscon.data.cells import as_text
-from mscon.data.labels import LabelColumn, infer_kind, read_label
+from mscon.data.labels import REFERENCE, LabelColumn, infer_kind, read_label
 from mscon.errors import UserError
+from mscon.recipe import Recipe
+from mscon.run import Run
 
 
 def catalog_of(**columns: object) -> Catalog:
@@ -58,12 +59,6 @@ def test_classes_are_sorted_and_gaps_are_minus_one() -> None:
 def test_a_class_that_was_not_there_is_minus_one() -> None:
     assert LabelColumn("x", "categorical", ("a", "b")).encode(pl.Series(["b", "c", None])).tolist() == [1, -1, -1]
     assert LabelColumn("x", "categorical").encode(pl.Series(["b"])).tolist() == [-1]
-
-
-def test_a_label_is_unchanged_by_a_way_through_json() -> None:
-    label = read_label(catalog_of(kind=["ü", "b", "b"]), "kind")
-    written = json.loads(json.dumps(dataclasses.asdict(label)))
-    assert LabelColumn(written["name"], written["kind"], tuple(written["classes"])) == label
 
 
 @pytest.mark.parametrize(
@@ -123,15 +118,142 @@ def test_dates_are_no_numbers() -> None:
         read_label(catalog_of(x=[datetime.date(2020, 1, 1)]), "x", "continuous")
 
 
-@pytest.mark.parametrize("kind", [None, "tags", "categorical", "continuous"])
-def test_lists_cannot_be_a_label_yet(kind: str | None) -> None:
-    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv: lists of tags can't be used as a label yet"):
+@pytest.mark.parametrize("kind", ["categorical", "continuous"])
+def test_lists_are_no_classes_and_no_numbers(kind: str) -> None:
+    with pytest.raises(UserError, match=rf"holds lists, which are read as tags or as a hierarchy, not as {kind}"):
         read_label(catalog_of(x=[["a"], ["b"]]), "x", kind)
 
 
-def test_tags_cannot_be_asked_of_a_text_column_either() -> None:
-    with pytest.raises(UserError, match="lists of tags can't be used as a label yet"):
-        read_label(catalog_of(x=["a", "b"]), "x", "tags")
+TAGGED = [["b", "a"], None, ["a", " b ", "a"], ["c", ""], [], [None, "a"]]
+IN_TEXT = ["b, a", None, "a,b,,a", "c,", " ", "a"]
+
+
+@pytest.mark.parametrize("values", [TAGGED, IN_TEXT, pl.Series(TAGGED, dtype=pl.List(pl.Categorical))])
+def test_tags_are_sets_from_lists_and_from_text(values: list | pl.Series) -> None:
+    label = read_label(catalog_of(x=values), "x", "tags")
+    assert label == LabelColumn("x", "tags", ("a", "b", "c"), ((0,), (0, 1), (2,)), separator=",")
+    assert label.encode(pl.Series(values)).tolist() == [1, -1, 1, 2, -1, 0]
+    assert label.names(1) == ("a", "b")
+
+
+def test_tags_may_be_numbers_and_stand_between_any_separator() -> None:
+    assert read_label(catalog_of(x=[[7, 12], [7]]), "x").classes == ("12", "7")
+    assert read_label(catalog_of(x=["a, b; c", "c"]), "x", "tags", separator=";").classes == ("a, b", "c")
+
+
+def test_a_set_or_path_that_was_not_there_is_minus_one() -> None:
+    tags = read_label(catalog_of(x=TAGGED), "x")
+    assert tags.encode(pl.Series([["c", "a"], ["b"], ["b", "a", "new"], ["a"]])).tolist() == [-1, -1, -1, 0]
+    path = read_label(catalog_of(x=["A/x", "A/y"]), "x", "hierarchy")
+    assert path.encode(pl.Series(["A/x/new", "A", "B", "A/y"])).tolist() == [-1, -1, -1, 1]
+
+
+NODES = ("A", "A/x", "A/x/1", "B", "B/x")
+FOUND = [4, -1, 1, 2, 0, 0, 3]
+"""The path of each row below: B/x, none, A/x, A/x/1, A, A and B."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["B/x", None, " A / x ", "/A/x/1/", "A", "A//1", "B/"],
+        [["B", "x"], [], ["A", "x"], ["A", "x", "1"], ["A"], ["A", None, "1"], ["B", " ", "x"]],
+    ],
+    ids=["text", "lists"],
+)
+def test_paths_end_at_a_gap(values: list) -> None:
+    label = read_label(catalog_of(x=values), "x", "hierarchy")
+    assert label.classes == NODES
+    assert label.members == ((0,), (0, 1), (0, 1, 2), (3,), (3, 4))
+    assert label.encode(pl.Series(values)).tolist() == FOUND
+
+
+def test_paths_from_several_columns_are_the_same() -> None:
+    columns = {
+        "kind": ["B", None, "A", "A", "A", "A", "B"],
+        "form": ["x", "x", "x", "x", None, "", " "],
+        "size": [None, 1, None, 1, None, 1, 1],
+    }
+    catalog = catalog_of(**columns)
+    label = read_label(catalog, "what", columns=list(columns))
+    assert (label.kind, label.classes, label.columns) == ("hierarchy", NODES, ("kind", "form", "size"))
+    assert label.read(catalog).tolist() == FOUND
+    assert label.names(2) == ("A", "A/x", "A/x/1")
+
+
+def test_a_slash_within_a_name_does_not_part_it() -> None:
+    label = read_label(catalog_of(a=["x/y", "x", "x\\", "x"], b=["z", "y/z", "/y/z", "z"]), "p", columns=["a", "b"])
+    assert len({label.names(number)[-1] for number in range(len(label.members))}) == 4
+    assert label.names(int(label.read(catalog_of(a=["x/y"], b=["z"]))[0])) == ("x\\/y", "x\\/y/z")
+    other = read_label(catalog_of(x=["a/b>c", "a>c", "a"]), "x", "hierarchy", separator=">")
+    assert other.classes == ("a", "a/c", "a\\/b", "a\\/b/c")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ([["a"], ["b"]], None, "no two of its 2 items have a tag in common"),
+        (["A/x", "B/x"], "hierarchy", "no two of its 2 items have the beginning of their paths in common"),
+        ([["a", "b"], ["b", "a"], None], None, "is 'a, b' in every row that has a value"),
+        (["A/x", "A/x"], "hierarchy", "is 'A/x' in every row that has a value"),
+        ([[], None], "tags", "is empty in every row"),
+        (["/", None], "hierarchy", "is empty in every row"),
+        ([[["a"]], [["b"]]], None, "a list of texts or numbers can be read"),
+        ([[b"a"], [b"b"]], "hierarchy", "a list of texts or numbers can be read"),
+    ],
+)
+def test_tags_and_paths_that_tell_nothing_are_refused(values: list, kind: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_label(catalog_of(x=values), "x", kind)
+
+
+def test_only_a_hierarchy_has_several_columns() -> None:
+    with pytest.raises(UserError, match=r"'p' names 2 columns: only a hierarchy has several, not 'tags'"):
+        read_label(catalog_of(a=["x"], b=["y"]), "p", "tags", columns=["a", "b"])
+
+
+def test_a_label_may_be_another_columns() -> None:
+    catalog = catalog_of(col=["r", "b", "r"])
+    label = read_label(catalog, "colour", columns=["col"])
+    assert label == LabelColumn("colour", "categorical", ("b", "r"), columns=("col",))
+    assert label.read(catalog).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, REFERENCE, REFERENCE + 1, 3 * REFERENCE + 7])
+def test_the_reference_is_thinned_evenly_from_values_that_were_there(count: int) -> None:
+    values = np.random.default_rng(count).permutation(np.append(np.arange(count) ** 1.5, [np.nan, np.nan]))
+    reference = np.array(LabelColumn("x", "continuous").of_training(values).reference)
+    assert len(reference) == min(count, REFERENCE)
+    assert np.isin(reference, values).all()
+    if count > 1:
+        assert (reference[0], reference[-1]) == (0.0, (count - 1) ** 1.5)
+        places = np.searchsorted(np.arange(count) ** 1.5, reference)
+        assert np.diff(places).min() >= 1
+        assert np.diff(places).max() <= np.ceil((count - 1) / (len(reference) - 1))
+    risen = np.array(LabelColumn("x", "continuous").of_training(np.cbrt(values) * 3.0 - 1.0).reference)
+    np.testing.assert_array_equal(risen, np.cbrt(reference) * 3.0 - 1.0)
+
+
+def test_labels_of_every_kind_survive_the_run_folder(tmp_path: Path) -> None:
+    catalog = catalog_of(tags=[["ü", "b"], ["b"], None], path=["A/x", "A", ""], a=["r", "s", "r"], b=[1, None, 2])
+    labels = {
+        "tags": read_label(catalog, "tags"),
+        "path": read_label(catalog, "path", "hierarchy"),
+        "both": read_label(catalog, "both", columns=["a", "b"]),
+        "a": read_label(catalog, "a"),
+        "n": LabelColumn("n", "continuous").of_training(np.array([0.1, 1e-300, np.nan, 2 / 3])),
+    }
+    recipe = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"a": {}}})
+    Run.create(tmp_path, recipe, labels)
+    assert Run.open(tmp_path).labels == labels
+
+
+@pytest.mark.parametrize("described", [{"kind": "tags"}, {"name": "x", "kind": "tags", "more": 1}])
+def test_what_is_no_label_is_refused_as_the_labels_of_a_run(tmp_path: Path, described: dict) -> None:
+    Run.create(tmp_path, Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"a": {}}}), {})
+    (tmp_path / "labels.json").write_text(json.dumps({"x": described}))
+    with pytest.raises(UserError, match="not the labels of a run"):
+        Run.open(tmp_path)
 
 
 @pytest.mark.parametrize(

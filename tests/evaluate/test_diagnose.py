@@ -112,17 +112,16 @@ def test_a_run_without_checkpoints_has_no_weights_but_all_else(
 
 
 def observed(excess: list[float]) -> Excess:
-    weighting = Excess(len(excess), warmup=1)
+    weighting = Excess(len(excess))
     one = torch.ones(len(excess))
     terms = BatchTerms(torch.tensor(excess), 0 * one, one, one.long())
-    for _ in range(2):
-        weighting(terms)
+    weighting(terms)
     return weighting
 
 
-def test_excess_is_at_a_bound_where_its_relative_excess_is_clamped() -> None:
-    assert at_bound(observed([0.01, 0.5, 1.3])) == ["most", None, "least"]
-    assert at_bound(Excess(3)) == [None] * 3  # still warming up
+def test_excess_is_at_its_least_where_all_labels_look_like_chance() -> None:
+    assert at_bound(observed([0.01, 0.5, 1.3])) == [None, None, "least"]
+    assert at_bound(Excess(3)) == [None] * 3  # nothing seen yet
 
 
 def test_uncertainty_is_at_a_bound_where_its_variance_is_clamped() -> None:

@@ -59,26 +59,27 @@ def as_tags(values: pl.Series, separator: str) -> Members:
 
     Blanks around a tag do not count; an empty tag is none.
     """
-    return [tuple(sorted(set(each))) or None for each in _elements(values, separator)]
+    return [tuple(sorted({tag for tag in each if tag})) or None for each in _elements(values, separator)]
 
 
 def as_paths(values: Sequence[pl.Series], separator: str) -> Members:
     """Each item's path as its nodes, from coarse to fine: `("Shoes", "Shoes/Boots")`.
 
-    From a text with `separator` between the nodes, a list, or one column per level; a path ends at its first empty
-    level. A `/` within a level's name is written `\\/` in a node's.
+    From a text with `separator` between the nodes (one at the very beginning does not count), a list, or one column
+    per level. A path ends at its first empty level, which in a text stands between two separators. A `/` within a
+    level's name is written `\\/` in a node's.
     """
-    if len(values) == 1:
-        paths = _elements(values[0], separator)
+    if len(values) > 1:
+        paths: Iterable[Sequence[str]] = zip(*(_stripped(as_text(each).to_list()) for each in values), strict=True)
     else:
-        levels = [as_text(each).str.strip_chars().to_list() for each in values]
-        paths = (_until_empty(row) for row in zip(*levels, strict=True))
-    escaped = ([name.replace("\\", "\\\\").replace("/", "\\/") for name in path] for path in paths)
+        paths = _elements(values[0], separator, leading=True)
+    known = (takewhile(bool, path) for path in paths)
+    escaped = ([name.replace("\\", "\\\\").replace("/", "\\/") for name in path] for path in known)
     return [tuple("/".join(path[:end]) for end in range(1, len(path) + 1)) or None for path in escaped]
 
 
-def _elements(values: pl.Series, separator: str) -> Iterator[list[str]]:
-    """The parts of each cell that are not empty, without blanks at their ends."""
+def _elements(values: pl.Series, separator: str, *, leading: bool = False) -> Iterator[list[str]]:
+    """The parts of each cell, without blanks at their ends; of a text, with `leading`, after a first separator."""
     parts: Iterable[Sequence[str | None]]
     if isinstance(values.dtype, pl.List | pl.Array):
         inner = values.dtype.inner
@@ -86,12 +87,13 @@ def _elements(values: pl.Series, separator: str) -> Iterator[list[str]]:
             raise UserError(f"column {values.name!r} holds {values.dtype}: a list of texts or numbers can be read.")
         parts = (each or () for each in values.cast(pl.List(pl.String)).to_list())
     else:
-        parts = (() if text is None else text.split(separator) for text in as_text(values).to_list())
-    return ([part.strip() for part in each if part is not None and part.strip()] for each in parts)
+        texts = _stripped(as_text(values).to_list())
+        parts = ((text.removeprefix(separator) if leading else text).split(separator) for text in texts)
+    return (_stripped(each) for each in parts)
 
 
-def _until_empty(row: Sequence[str | None]) -> list[str]:
-    return [*takewhile(bool, row)]  # pyright: ignore[reportReturnType]
+def _stripped(texts: Sequence[str | None]) -> list[str]:
+    return [(text or "").strip() for text in texts]
 
 
 def check_scalar(values: pl.Series) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from mscon.data.cells import Members, as_numbers, as_paths, as_tags, as_text, ch
 from mscon.errors import UserError, nearest
 
 Kind = Literal["categorical", "continuous", "tags", "hierarchy"]
-KINDS = ("categorical", "continuous", "tags", "hierarchy")
+KINDS: tuple[str, ...] = get_args(Kind)
 # Whole numbers with more distinct values than this are measurements (an age, a price), with fewer they name classes.
 FEW_INTEGERS = 50
 SEPARATORS = {"tags": ",", "hierarchy": "/"}
@@ -172,10 +172,12 @@ def _read_members(
     if len(kinds) == 0:
         raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
     if len(kinds) == 1:
-        raise UserError(f"{where} is {kinds[0]!r} in every row that has a value: nothing tells its items apart.")
+        only = ", ".join(kinds[0]) if kind == "tags" else kinds[0][-1]
+        raise UserError(f"{where} is {only!r} in every row that has a value: nothing tells its items apart.")
     counts = Counter(each for item in items for each in item)
     if max(counts.values()) < 2:
-        raise UserError(f"{where}: no two of its {len(items)} items have a {kind.rstrip('s')} in common.")
+        common = "a tag" if kind == "tags" else "the beginning of their paths"
+        raise UserError(f"{where}: no two of its {len(items)} items have {common} in common.")
     classes = sorted(counts)
     codes = {each: code for code, each in enumerate(classes)}
     members = tuple(tuple(codes[each] for each in item) for item in kinds)

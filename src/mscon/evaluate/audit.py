@@ -225,9 +225,9 @@ def _predict(
         tolerance=TOLERANCE,
         max_iterations=MAX_ITERATIONS,
     )
-    found = []
+    unseen, found = spectrum.project(features, rows[asked]), []
     for strength in range(len(strengths)):
         p = np.zeros((int(asked.sum()), int(codes.max()) + 1))
-        p[:, classes] = fit.logits(spectrum.project(features, rows[asked]), strength).double().softmax(1).cpu().numpy()
+        p[:, classes] = fit.logits(unseen, strength).double().softmax(1).cpu().numpy()
         found.append(p)
     return found

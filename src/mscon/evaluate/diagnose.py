@@ -12,9 +12,10 @@ from torch import Tensor
 
 from mscon.build import new_objective
 from mscon.checkpoint import latest_checkpoint
+from mscon.conflict import Aggregated, gradient_products
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
-from mscon.evaluate.geometry import cosines, effective_rank, gradient_products, linear_cka, uniformity
+from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
 from mscon.inspection import batch_facts, redundancies
 from mscon.log import TermMeans
 from mscon.model import MSConModel
@@ -73,7 +74,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     return Diagnostics(len(rows), effective_rank(h), _known(uniformity(h)), tuple(heads), tuple(pairs))
 
 
-def at_bound(weighting: Weighting) -> list[Bound | None]:
+def at_bound(weighting: Weighting | Aggregated) -> list[Bound | None]:
     """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
 
     Under `Excess` all labels may look like chance, which leaves a similarity the `least`; one that looks clean is no
@@ -90,7 +91,7 @@ def at_bound(weighting: Weighting) -> list[Bound | None]:
         case Excess():
             seen = (weighting.batches[2] > 0) | (weighting.held_out_items[2] > 0)
             return ["least" if each >= 1.0 else None for each in weighting.trust.noise_share.where(seen, 0.0).tolist()]
-        case Fixed():
+        case Fixed() | Aggregated():
             return [None] * weighting.similarities
 
 
@@ -124,13 +125,10 @@ def _under_views(
             for name in recipe.similarities
         }
 
-        def losses(h: Tensor, values: dict[str, Tensor] = values) -> dict[str, Tensor]:
-            heads = zip(model.similarities, model.heads, strict=True)
-            out = loss_fn({name: head(h) for name, head in heads}, values)
-            terms.add(out)
-            return {name: out.terms[name].loss for name in model.similarities}
-
-        products += gradient_products(losses, model.embed(apply_views(images, drawn)))
+        h = model.embed(apply_views(images, drawn)).clone().requires_grad_()
+        out = loss_fn(model.project_all(h), values, embedding=h)
+        terms.add(out)
+        products += gradient_products([out.terms[name].loss for name in model.similarities], h)
     return products, terms.take()
 
 

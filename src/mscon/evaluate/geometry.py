@@ -1,7 +1,6 @@
 """The shape of representations: how alike two are, how many directions one uses, how evenly it is spread."""
 
 import math
-from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float, Float64
@@ -62,29 +61,6 @@ def uniformity(z: Float[Tensor, "n d"]) -> float:
     sums = [(4 * (rows @ z.T) - 4).exp().sum() for rows in z.split(max(1, CHUNK // (8 * n)))]
     own = (4 * z.square().sum(1) - 4).exp().sum()
     return float(((torch.stack(sums).sum() - own) / (n * (n - 1))).log())
-
-
-def gradient_products(
-    losses: Callable[[Tensor], Mapping[str, Tensor]], embeddings: Float[Tensor, "n d"]
-) -> Float64[Tensor, "c c"]:
-    """Inner products of what each loss asks of the shared embedding: ⟨∂ loss_a / ∂ h, ∂ loss_b / ∂ h⟩ over all items.
-
-    Those of several batches can be added up; `cosines` then says how far any two losses ask for the same.
-
-    **Arguments:**
-
-    - `losses`: from embeddings to one number per similarity.
-    - `embeddings`: h of a batch; no gradient runs past it.
-
-    **Returns:** the products in the order of the losses' names.
-    """
-    h = embeddings.detach().clone().requires_grad_()
-    gradients = [
-        torch.autograd.grad(loss, h, retain_graph=True, materialize_grads=True)[0].flatten().double()
-        for loss in losses(h).values()
-    ]
-    rows = torch.stack(gradients)
-    return rows @ rows.T
 
 
 def cosines(products: Float64[Tensor, "c c"]) -> Float64[Tensor, "c c"]:

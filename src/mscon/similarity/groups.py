@@ -18,10 +18,11 @@ class Groups:
 
     def __init__(self, groups: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]):
         kinds = torch.tensor([kind for kind, each in enumerate(groups) for _ in each], dtype=torch.int64)
-        codes = torch.tensor([group for each in groups for group in each], dtype=torch.int64)
+        codes = [group for each in groups for group in each]
         values = torch.tensor([weight for each in weights for weight in each], dtype=torch.float64)
         # One kind more than there are: the last, which is in no group, is that of missing labels.
-        self.table = sparse(torch.stack([kinds, codes]), values, (len(groups) + 1, max(codes.tolist(), default=0) + 1))
+        places = torch.stack([kinds, torch.tensor(codes, dtype=torch.int64)])
+        self.table = sparse(places, values, (len(groups) + 1, max(codes, default=0) + 1))
         self.labelled = torch.tensor([len(each) > 0 for each in groups] + [False])
 
     def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:

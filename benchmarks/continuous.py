@@ -1,4 +1,4 @@
-"""Similarities of numbers: kernels on ranks beside bins and Rank-N-Contrast: python benchmarks/numbers.py
+"""Similarities of numbers: kernels on ranks beside bins and Rank-N-Contrast: python benchmarks/continuous.py
 
 `footwear` under category, lightness and year, `clothing` under category and lightness; the numbers as
 
@@ -8,7 +8,7 @@
 - `continuous of x³`: as the first, of the cube of lightness, a rising function: only units differ.
 
 Measured on test: R² of a ridge probe on the embedding, and Spearman's correlation of the truth with the mean of the
-nearest training items in the similarity's own head. Writes benchmarks/numbers.csv line by line.
+nearest training items in the similarity's own head. Writes benchmarks/continuous.csv line by line.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             similarities[label] = {"kind": method.split()[0]}
     if method.endswith("x³"):
         table = table.with_columns(pl.col("lightness").cast(pl.Float64) ** 3)
-    source = folder / f"numbers-{case['seed']}-{name}-{method.replace(' ', '-')}.parquet"
+    source = folder / f"continuous-{case['seed']}-{name}-{method.replace(' ', '-')}.parquet"
     table.write_parquet(source)
     # Lightness is what brightness changes: those views would teach the encoder to ignore it.
     settings = {"views.brightness": 0.0, "views.contrast": 0.0, "training.seed": case["seed"]}

@@ -1,0 +1,64 @@
+"""Terms: what a batch says of each similarity, as means over its anchors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mscon.contrast import AnchorLosses, Ranks
+
+NARROWEST = 1e-5
+"""Of the chance's loss: where the floor is no further below it, float32 cannot tell the two apart."""
+
+
+@dataclass(frozen=True)
+class BatchTerms:
+    """What one batch says of each similarity, detached from the encoder unless stated.
+
+    - `loss`: mean over the anchors, in nats, with the encoder's graph.
+    - `floor`, `chance`: means over the anchors, in nats.
+    - `anchors`: how many there were.
+    """
+
+    loss: Float[Tensor, " c"]
+    floor: Float[Tensor, " c"]
+    chance: Float[Tensor, " c"]
+    anchors: Int[Tensor, " c"]
+
+
+def mean_terms(
+    losses: Sequence[AnchorLosses], weights: Sequence[Float[Tensor, " n"] | None], ranks: Ranks | None
+) -> BatchTerms:
+    """Weighted means over the anchors of all processes: Σ_i w_i x_i / Σ_i w_i; 0 where there are none.
+
+    **Arguments:**
+
+    - `losses`: of each similarity, this process's rows.
+    - `weights`: ≥ 0 of these rows; None for 1 each.
+    - `ranks`: the processes, if several.
+    """
+    each = [_sums(one, weight) for one, weight in zip(losses, weights, strict=True)]
+    total, marks = torch.stack([loss for loss, _ in each]), torch.stack([marks for _, marks in each])
+    if ranks:
+        total, marks = ranks.sum_of_shares(total), ranks.sum(marks)
+    weight = marks[:, 0].where(marks[:, 0] > 0, 1.0)
+    floor, chance = (marks[:, 1:] / weight.unsqueeze(1)).to(total.dtype).unbind(dim=1)
+    anchors = torch.stack([one.count for one in losses])
+    return BatchTerms(loss=total / weight.to(total.dtype), floor=floor, chance=chance, anchors=anchors)
+
+
+def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
+    """(loss − floor) / (chance − floor); NaN where there is nothing between the two."""
+    span = chance - floor
+    return (loss - floor) / span.where(span > NARROWEST * chance, float("nan"))
+
+
+def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
+    """Over this process's anchors, weighted: of the loss; and of 1, floor and chance, in float64."""
+    each = losses.anchors.to(losses.loss.dtype)
+    if weights is not None:
+        each = each * weights.detach().to(each.dtype)
+    marks = torch.stack([each, each * losses.floor, each * losses.chance]).double().sum(dim=1)
+    return (each * losses.loss).sum(), marks

@@ -1,0 +1,88 @@
+"""Anchors that count differently: weighted means as written, in the loss and in every mark beside it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mscon import MSConLoss
+from mscon.contrast import contrastive_loss
+from mscon.similarity import Categorical, Continuous, RankNContrast, Similarity
+
+N = 14
+CODES = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, -1, 3, 0, 1, 2])
+NUMBERS = CODES.double().where(CODES >= 0, float("nan")).square()
+KINDS: dict[str, tuple[Similarity, Tensor]] = {
+    "categorical": (Categorical(), CODES),
+    "continuous": (Continuous(), NUMBERS),
+    "rank_n_contrast": (RankNContrast(), NUMBERS),
+}
+
+
+def rows() -> Tensor:
+    return torch.randn(N, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_loss_and_marks_are_weighted_means_over_the_anchors(name: str) -> None:
+    similarity, values = KINDS[name]
+    weights = torch.rand(N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights[3] = 0.0
+    out = MSConLoss({"a": similarity}, weighting="equal")({"a": rows()}, {"a": values}, anchor_weights={"a": weights})
+    losses = contrastive_loss(rows(), similarity.targets(values))
+    for key in ("loss", "floor", "chance"):
+        each = [float(w) * float(x) for w, x, a in zip(weights, getattr(losses, key), losses.anchors, strict=True) if a]
+        total = sum(float(w) for w, a in zip(weights, losses.anchors, strict=True) if a)
+        assert float(getattr(out.terms["a"], key)) == pytest.approx(sum(each) / total), key
+    assert out.terms["a"].anchors == losses.count
+
+
+def test_only_the_ratios_of_weights_count_and_even_ones_are_none() -> None:
+    weights = torch.rand(N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss_fn = MSConLoss({"a": Categorical()}, weighting="equal")
+
+    def total(weights: Tensor | None) -> Tensor:
+        given = None if weights is None else {"a": weights}
+        return loss_fn({"a": rows()}, {"a": CODES}, anchor_weights=given).total
+
+    torch.testing.assert_close(total(7.0 * weights), total(weights))
+    torch.testing.assert_close(total(torch.full((N,), 3.0)), total(None))
+    more = weights.clone()
+    more[CODES < 0] = 1e6  # no anchor, whatever it weighs
+    torch.testing.assert_close(total(more), total(weights))
+
+
+def test_class_weights_and_given_ones_are_multiplied() -> None:
+    of_classes = torch.tensor([0.5, 2.0, 1.0, 3.0])
+    weights = torch.rand(N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    both = MSConLoss({"a": Categorical(of_classes)}, weighting="equal")
+    plain = MSConLoss({"a": Categorical()}, weighting="equal")
+    one = both({"a": rows()}, {"a": CODES}, anchor_weights={"a": weights}).total
+    other = plain({"a": rows()}, {"a": CODES}, anchor_weights={"a": weights * of_classes[CODES]}).total
+    torch.testing.assert_close(one, other)
+
+
+def test_without_weight_there_is_no_loss_and_no_gradient() -> None:
+    z = rows().requires_grad_()
+    weights = {"a": torch.zeros(N)}
+    out = MSConLoss({"a": Categorical()}, weighting="equal")({"a": z}, {"a": CODES}, anchor_weights=weights)
+    out.total.backward()
+    assert out.total == 0.0
+    assert out.terms["a"].relative_excess.isnan()
+    assert z.grad is not None
+    assert not z.grad.any()
+
+
+def test_weights_pass_no_gradient() -> None:
+    weights = torch.rand(N, requires_grad=True)
+    z = rows().requires_grad_()
+    MSConLoss({"a": Categorical()})({"a": z}, {"a": CODES}, anchor_weights={"a": weights}).total.backward()
+    assert weights.grad is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"b": torch.ones(N)}, r"anchor_weights names \['b'\]"), ({"a": torch.ones(N - 1)}, "one number for each")],
+)
+def test_weights_that_do_not_match_are_refused(given: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MSConLoss({"a": Categorical()})({"a": rows()}, {"a": CODES}, anchor_weights=given)

@@ -1,0 +1,72 @@
+"""Weights from gradients: inner products as written, no similarity harmed, through the objective and a training."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mscon import MSConLoss
+from mscon.conflict import Aggregated, gradient_products
+from mscon.similarity import Categorical
+
+NAMES = ("a", "b", "c")
+
+
+def batch(seed: int = 0) -> tuple[Tensor, nn.ModuleDict, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(24, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    heads = nn.ModuleDict({name: nn.Linear(6, 4).double() for name in NAMES})
+    labels = {name: torch.randint(0, 3, (24,), generator=generator) for name in NAMES}
+    return h, heads, labels
+
+
+def test_products_are_those_of_the_gradients_one_by_one() -> None:
+    h, heads, labels = batch()
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting="equal")
+    losses = [term.loss for term in loss_fn({n: heads[n](h) for n in NAMES}, labels).terms.values()]
+    each = [torch.autograd.grad(loss, h, retain_graph=True)[0] for loss in losses]
+    expected = torch.stack([torch.stack([(a * b).sum() for a in each]) for b in each])
+    torch.testing.assert_close(gradient_products(losses, h), expected)
+
+
+def test_no_similarity_is_harmed_at_the_embedding_by_upgrad() -> None:
+    pytest.importorskip("torchjd")
+    h, heads, labels = batch()
+    labels["c"] = labels["a"].roll(7)
+    z = {n: heads[n](h) for n in NAMES}
+    out = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting="UPGrad")(z, labels, embedding=h)
+    (total,) = torch.autograd.grad(out.total, h, retain_graph=True)
+    weights = torch.stack([term.weight for term in out.terms.values()])
+    assert float(weights.sum()) == pytest.approx(3.0)
+    for term in out.terms.values():
+        (own,) = torch.autograd.grad(term.loss, h, retain_graph=True)
+        assert float((own * total).sum()) >= -1e-6 * float(own.norm() * total.norm())
+
+
+def test_a_function_of_ones_own_is_an_aggregator_and_its_weights_sum_to_the_count() -> None:
+    h, heads, labels = batch()
+    weighting = Aggregated(3, lambda products: products.diag().rsqrt())
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting=weighting)
+    out = loss_fn({n: heads[n](h) for n in NAMES}, labels, embedding=h)
+    lengths = [float(torch.autograd.grad(term.loss, h, retain_graph=True)[0].norm()) for term in out.terms.values()]
+    expected = torch.tensor([1 / length for length in lengths], dtype=torch.float64)
+    weights = torch.stack([term.weight for term in out.terms.values()])
+    torch.testing.assert_close(weights, expected * (3 / expected.sum()))
+
+
+@pytest.mark.parametrize("useless", [0.0, float("nan")])
+def test_where_the_aggregator_has_no_answer_all_are_trusted_alike(useless: float) -> None:
+    h, heads, labels = batch()
+    weighting = Aggregated(3, lambda products: torch.full_like(products.diag(), useless))
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting=weighting)
+    out = loss_fn({n: heads[n](h) for n in NAMES}, labels, embedding=h)
+    assert [float(term.weight) for term in out.terms.values()] == [1.0, 1.0, 1.0]
+
+
+def test_without_the_embedding_it_says_what_it_needs() -> None:
+    h, heads, labels = batch()
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting=Aggregated(3, lambda p: p.diag()))
+    z = {n: heads[n](h) for n in NAMES}
+    with pytest.raises(ValueError, match="needs the embedding"):
+        loss_fn(z, labels)
+    with torch.no_grad():  # an evaluation has no gradients to weigh
+        assert loss_fn({n: heads[n](h) for n in NAMES}, labels).total.isfinite()
