@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ def test_only_the_similarity_goes_and_its_label_is_still_probed() -> None:
     assert list(found) == ["character", "weight", "instance"]
     for name, each in found.items():
         assert list(each.similarities) == [other for other in recipe.similarities if other != name]
-        assert set(each.label_columns) == {"character", "weight", "ink"}
+        assert set(each.label_names) == {"character", "weight", "ink"}
         assert each.run_views == recipe.run_views  # also without the similarity that limited them
         for section in ("image", "model", "training"):
             assert getattr(each, section) == getattr(recipe, section)
@@ -86,9 +86,8 @@ def test_the_whole_ablation_pairs_goes_on_and_is_not_done_twice(tiny: dict[str, 
     ]
     (effect,) = [each for each in found.effects if (each.label, each.without) == ("weight", "weight")]
     assert effect.value == pytest.approx(accuracies[0] - accuracies[1])
-    assert effect.low is not None
-    assert effect.high is not None
-    assert effect.low <= effect.value <= effect.high
+    assert None not in (effect.value, effect.low, effect.high)
+    assert cast(float, effect.low) <= cast(float, effect.value) <= cast(float, effect.high)
 
 
 def test_a_split_that_depends_on_the_columns_order_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mscon import MSConLoss
-from mscon.contrast import Targets, contrastive_loss
+from mscon.contrast import LinearTargets, contrastive_loss
 from mscon.similarity import Pairs
 
 Links = dict[tuple[int, int], float]
@@ -33,7 +33,7 @@ def pairs_of(links: Links) -> Pairs:
     return Pairs(edges, torch.tensor(list(links.values()), dtype=torch.float64))
 
 
-def targets_of(links: Links, values: list[int]) -> Targets:
+def targets_of(links: Links, values: list[int]) -> LinearTargets:
     return pairs_of(links).targets(torch.tensor(values, dtype=torch.int64))
 
 

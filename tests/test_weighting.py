@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mscon.calibration import Classes, relative_excess_of
-from mscon.weighting import BatchTerms, Excess, Fixed, Function, Uncertainty
+from mscon.terms import BatchTerms
+from mscon.weighting import Excess, Fixed, Function, Uncertainty
 
 
 def terms(loss: list[float], floor: list[float], chance: list[float], anchors: list[int]) -> BatchTerms:

@@ -15,7 +15,7 @@ from mscon.data.splits import Split
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.entries import MODEL
-from mscon.evaluate.evaluation import scored_labels
+from mscon.evaluate.evaluation import UNITS, scored_labels
 from mscon.evaluate.scores import score
 from mscon.log import Display
 from mscon.prepare import prepare
@@ -28,7 +28,7 @@ from mscon.train import train
 class Effect:
     """What a similarity does to a label: the run's score minus the score without it, paired, with its 95% interval.
 
-    In the unit of `metric`: shares for accuracy, and R². None where it is not defined.
+    In the unit of `metric`: shares for accuracy, R², mAP. None where it is not defined.
     """
 
     label: str
@@ -160,8 +160,7 @@ def show(found: Ablation, console: Console) -> None:
     for label, each in found.scores.items():
         scale = _scale(each["metric"])
         effects = [_cell(effect) for effect in found.effects if effect.label == label]
-        unit = " %" if scale > 1 else " R²"
-        table.add_row(Text(label), _number(each["value"], scale) + unit, *effects)
+        table.add_row(Text(label), f"{_number(each['value'], scale)} {UNITS[each['metric']]}", *effects)
     console.print("what each similarity adds to each label, scored on test", style="bold")
     console.print(table)
     console.print("with it − without it [95% interval over test items]; green: it helps, red: it hurts", style="dim")
@@ -194,7 +193,8 @@ def _hurts(effect: Effect) -> bool:
 
 def _points(effect: Effect) -> str:
     value = -(effect.value or 0.0)
-    return f"{effect.label} ({f'{100 * value:.1f} points' if _scale(effect.metric) > 1 else f'{value:.3f} in R²'})"
+    points = f"{100 * value:.1f} points" if _scale(effect.metric) > 1 else f"{value:.3f} in {UNITS[effect.metric]}"
+    return f"{effect.label} ({points})"
 
 
 def _scale(metric: str) -> float:

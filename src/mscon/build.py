@@ -93,7 +93,7 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     if settings.paper:
         weighting = Uncertainty(len(similarities), paper=True)
     elif weighting == "excess":
-        histograms = [_histogram(data, name) for name in similarities]
+        histograms = [_histogram(recipe, data, name) for name in similarities]
         weighting = Excess(len(similarities), temperatures=list(temperatures.values()), histograms=histograms)
     return MSConLoss(
         similarities,
@@ -106,12 +106,13 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     )
 
 
-def _histogram(data: Prepared, name: str) -> list[int] | None:
-    """How many training items each class has, of a similarity that has classes."""
+def _histogram(recipe: Recipe, data: Prepared, name: str) -> list[float] | None:
+    """How much the training items of each class count, of a similarity that has classes."""
     if name not in data.labels or data.labels[name].kind != "categorical":
         return None
     codes = data.values[name][data.split.train]
-    return np.bincount(codes[codes >= 0]).tolist()
+    counts = torch.from_numpy(np.bincount(codes[codes >= 0]))
+    return (counts * balanced_weights(counts, recipe.similarities[name].balance or 0.0)).tolist()
 
 
 def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:

@@ -68,12 +68,13 @@ class Log:
         terms: dict[str, dict[str, float | None]],
         score: float | None,
         trust: dict[str, dict[str, float]],
+        temperature: dict[str, float],
     ) -> None:
-        """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors, and
-        `trust` what the objective makes of it.
+        """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors,
+        `trust` what the objective makes of it, and `temperature` where each τ stands.
         """
         record = {"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms}
-        self._write(record | {"trust": trust})
+        self._write(record | {"trust": trust, "temperature": temperature})
         self.start += perf_counter() - self.last  # what came since the last step is no time of training
 
     def close(self) -> None:

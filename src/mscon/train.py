@@ -237,7 +237,7 @@ def _validate(
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
-    log.validated(at, means, score, loss_fn.trust)
+    log.validated(at, means, score, loss_fn.trust, loss_fn.temperature)
     return score
 
 

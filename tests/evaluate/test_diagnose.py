@@ -20,8 +20,9 @@ from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.similarity import Categorical, Instance
+from mscon.terms import BatchTerms
 from mscon.train import train
-from mscon.weighting import BatchTerms, Excess, Fixed, Uncertainty
+from mscon.weighting import Excess, Fixed, Uncertainty
 
 
 @pytest.fixture(scope="module")

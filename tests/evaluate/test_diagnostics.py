@@ -3,7 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -81,7 +81,12 @@ def of_figures(figures: dict[tuple[str, str], Any]) -> Diagnostics:
         if figure == "bound"
     ]
     pairs = [
-        PairFacts(*where.split(" · "), value, figures["shared_information", where], figures["gradient_cosine", where])
+        PairFacts(
+            *cast("tuple[str, str]", tuple(where.split(" · "))),
+            cka=value,
+            shared_information=figures["shared_information", where],
+            gradient_cosine=figures["gradient_cosine", where],
+        )
         for (figure, where), value in figures.items()
         if figure == "cka"
     ]

@@ -5,6 +5,7 @@
 - `probe_categorical`, `probe_continuous`, `probe_tags`: linear probes, their strength chosen on validation, scored on
   test; `compare_levels` tells how far down a path a prediction is right.
 - `knn_categorical`, `knn_continuous`, `knn_tags`: what the nearest neighbours by cosine say.
+- `find_links`: how linked items find one another.
 - `pixel_features`, `classical_features`: the floors that need no encoder.
 - `average_precision`, `mean_average_precision`, `spearman`: scores that see the order alone.
 - `resampled_accuracy`, `resampled_r2`, `resampled`, `interval`: the bootstrap, over groups of near-duplicates.
@@ -14,6 +15,7 @@ from mscon.evaluate.bootstrap import Interval, interval, resampled, resampled_ac
 from mscon.evaluate.columns import membership
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.hierarchy import Levels, compare_levels
+from mscon.evaluate.links import LinkResult, find_links
 from mscon.evaluate.measures import average_precision, mean_average_precision, spearman
 from mscon.evaluate.probe import ProbeResult, probe_categorical
 from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
@@ -25,6 +27,7 @@ __all__ = [
     "Interval",
     "Label",
     "Levels",
+    "LinkResult",
     "NeighbourResult",
     "ProbeResult",
     "RidgeResult",
@@ -32,6 +35,7 @@ __all__ = [
     "average_precision",
     "classical_features",
     "compare_levels",
+    "find_links",
     "interval",
     "knn_categorical",
     "knn_continuous",

@@ -16,6 +16,7 @@ from mscon.embed import embed_pixels
 from mscon.evaluate.diagnose import diagnose
 from mscon.evaluate.entries import MODEL
 from mscon.evaluate.floors import classical_features, pixel_features
+from mscon.evaluate.links import find_links
 from mscon.evaluate.scores import Label, score
 from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
@@ -71,7 +72,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
         progress=progress,
     )
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
-    evaluation = {"rows": rows, "labels": scores, "diagnostics": diagnose(run, data, embeddings).to_json()}
+    evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
+    evaluation["diagnostics"] = diagnose(run, data, embeddings).to_json()
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 
@@ -90,6 +92,7 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print("* never trained on; green: above the floor, red: below, plain: the interval holds 0", style="dim")
     console.print("k-NN, own head: nearest neighbours in the embedding, in the label's own projections", style="dim")
+    _show_links(evaluation["links"], console)
     for warning in evaluation["diagnostics"]["warnings"]:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
@@ -109,10 +112,10 @@ def _more(each: dict[str, Any]) -> list[tuple[str, list[str]]]:
     if "spearman" in each:  # neighbours of a number are scored by ranks, so they stand beside the probe's
         ranked = each["spearman"]
         lines.append(
-            ("rank correlation", [f"{_number(ranked['value'], 1)} ρ", _interval(ranked, 1), "", *_near(each, 1)])
+            ("rank correlation", [f"{_number(ranked['value'], 1.0)} ρ", _interval(ranked, 1.0), "", *_near(each, 1.0)])
         )
     for level, right in enumerate(each.get("levels", []), start=1):
-        lines.append((f"level {level}", [f"{_number(right['value'], 100)} %", _interval(right, 100)]))
+        lines.append((f"level {level}", [f"{_number(right['value'], 100.0)} %", _interval(right, 100.0)]))
     return lines
 
 
@@ -123,6 +126,36 @@ def _near(each: dict[str, Any], scale: float) -> list[str]:
 
 def _interval(scores: dict[str, Any], scale: float) -> str:
     return f"{_number(scores['low'], scale)}–{_number(scores['high'], scale)}"
+
+
+def _links(model: MSConModel, data: Prepared, embeddings: Float[Tensor, "n d"]) -> dict[str, Any]:
+    """For each similarity of pairs, how its linked test items find each other, in the embedding and in its own head."""
+    found: dict[str, Any] = {}
+    for name, table in data.pairs.items():
+        edges = table.within(data.split.test).edges
+        if len(edges) == 0:
+            continue
+        spaces = {"embedding": embeddings, "own_head": model.project_embedding(embeddings, name)}
+        each = {where: find_links(space, edges, data.split.test, groups=data.groups) for where, space in spaces.items()}
+        own = each["own_head"]
+        found[name] = {"pairs": own.pairs, "asked": own.asked, "candidates": own.candidates}
+        found[name] |= {where: result.to_json() for where, result in each.items()}
+    return found
+
+
+def _show_links(links: dict[str, Any], console: Console) -> None:
+    if not links:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("linked test items")
+    for title in ("recall@10", "95% interval", "in the embedding", "by chance", "reciprocal rank"):
+        table.add_column(title, justify="right")
+    for name, each in links.items():
+        own, shared = each["own_head"]["recall"]["10"], each["embedding"]["recall"]["10"]
+        cells = [_number(own["value"], 100.0), _interval(own, 100.0), _number(shared["value"], 100.0)]
+        cells += [_number(own["chance"], 100.0), _number(each["own_head"]["reciprocal_rank"]["value"], 1.0)]
+        table.add_row(Text(f"{name} ({each['pairs']:,} pairs)"), *cells)
+    console.print(table)
 
 
 def scored_labels(run: Run, data: Prepared) -> dict[str, Label]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ class LinkScore:
     interval: Interval
     chance: float
 
+    def to_json(self) -> dict[str, float]:
+        """As evaluation.json holds it."""
+        return {"value": self.value, "low": self.interval.low, "high": self.interval.high, "chance": self.chance}
+
 
 @dataclass(frozen=True)
 class LinkResult:
@@ -40,6 +45,11 @@ class LinkResult:
     asked: int
     candidates: int
     pairs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as evaluation.json holds them."""
+        recall = {str(k): score.to_json() for k, score in self.recall.items()}
+        return {"recall": recall, "reciprocal_rank": self.reciprocal_rank.to_json()}
 
 
 def find_links(

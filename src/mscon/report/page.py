@@ -66,6 +66,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
         diagnosis=read_diagnosis(evaluation),
+        links=evaluation.get("links", {}),
         kinds={column.kind for column in data.labels.values()},
         shown_tags=TAGS,
         counts=count_labels(data),
