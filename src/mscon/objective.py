@@ -32,6 +32,9 @@ WeightingName = Literal["equal", "uncertainty", "uncertainty-exact", "excess"]
 WeightingChoice = WeightingName | Aggregator | Mapping[str, float] | Weighting | Aggregated
 """A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
 
+TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Of the temperature, by which held-out items may be told from one another less surely than in training."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -192,23 +195,45 @@ class MSConLoss(nn.Module):
             total = total + own - own.detach()
         return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
 
-    def observe_held_out(self, terms: Mapping[str, Mapping[str, float | None]]) -> None:
+    @torch.no_grad()
+    def held_out_sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
+        """What a batch of held-out items has to say to the weighting; add up those of all batches for
+        `observe_held_out`.
+
+        **Arguments:** as of `forward`; best one view of each item, for views share their item's label, noise and all.
+
+        **Returns:** Σ 1, Σ loss, Σ floor and Σ chance over the anchors of each similarity, float64, at each of the
+        temperatures τ · `TEMPERS`.
+        """
+        names = list(self.similarities)
+        _same_names("projections", projections, names)
+        _same_names("labels", labels, names)
+        sums: list[Tensor] = []
+        for factor in TEMPERS:
+            losses, ranks = self._losses(
+                [projections[name] for name in names], [labels[name] for name in names], factor
+            )
+            terms = mean_terms(losses, [None] * len(names), ranks)
+            marks = torch.stack([torch.ones_like(terms.loss), terms.loss, terms.floor, terms.chance]).double()
+            sums.append(marks * terms.anchors)
+        return torch.stack(sums)
+
+    def observe_held_out(self, sums: Float[Tensor, "t 4 c"]) -> None:
         """Tell the weighting what held-out items say, where it listens (`Excess.observe_held_out`).
 
-        **Arguments:** `terms`: name → means over all held-out anchors of `loss`, `floor` and `chance`, and `anchors`,
-        their number; None, or no anchors, where there are none.
+        A head that is too sure of itself has a larger loss than what it knows would cost, above chance even; so of each
+        similarity the tempered softmax counts that is best on these very items. One number is chosen, by all of them.
+
+        **Arguments:** `sums`: of `held_out_sums`, added up over all held-out batches.
         """
         reader = self._noise_reader
         if reader is None:
             return
-        each = [terms[name] for name in self.similarities]
-        device = reader.batches.device
-        columns = {
-            key: torch.tensor([float(term[key] or 0.0) for term in each], dtype=torch.float64, device=device)
-            for key in ("loss", "floor", "chance", "anchors")
-        }
-        anchors = columns.pop("anchors").ceil().long()
-        reader.observe_held_out(BatchTerms(**columns, anchors=anchors))
+        anchors, loss, floor, chance = sums.unbind(dim=1)
+        best = loss.argmin(dim=0, keepdim=True)
+        count, *means = (each.gather(0, best).squeeze(0) for each in (anchors, loss, floor, chance))
+        each = [mean / count.where(count > 0, 1.0) for mean in means]
+        reader.observe_held_out(BatchTerms(*each, anchors=count.round().long()))
 
     @property
     def trust(self) -> dict[str, dict[str, float]]:
@@ -260,9 +285,14 @@ class MSConLoss(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
 
-    def _losses(self, projections: list[Tensor], values: list[Tensor]) -> tuple[list[AnchorLosses], Ranks | None]:
-        """The losses of this process's rows against those of all, per similarity; and the processes, if several."""
-        temperatures = self.temperatures.values
+    def _losses(
+        self, projections: list[Tensor], values: list[Tensor], factor: float = 1.0
+    ) -> tuple[list[AnchorLosses], Ranks | None]:
+        """The losses of this process's rows against those of all, per similarity; and the processes, if several.
+
+        At temperatures that are `factor` times as high.
+        """
+        temperatures = [factor * each for each in self.temperatures.values]
         precisions: list[Precision] = [
             product_precision(z, temperature) for z, temperature in zip(projections, temperatures, strict=True)
         ]

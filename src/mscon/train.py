@@ -214,7 +214,7 @@ def _validate(
     world = fabric.world_size
     size = min(recipe.training.batch_size, len(data.split.val)) // world * world
     order = np.random.default_rng(0).permutation(data.split.val)
-    terms, single = TermMeans(), TermMeans()
+    terms, held_out = TermMeans(), torch.zeros(())
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         items = torch.from_numpy(np.split(order[start : start + size], world)[fabric.global_rank])
         views, values = _views(recipe, data, items, seed=(0, number), fabric=fabric)
@@ -226,14 +226,10 @@ def _validate(
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
         # Views of one item share its label, noise and all: what tells of noise is one view of each.
-        one_view = slice(0, len(items))
-        single.add(
-            _objective(
-                loss_fn, *({name: each[one_view] for name, each in some.items()} for some in (values, projections))
-            )
-        )
+        of_one = [{name: some[name][: len(items)] for name in values} for some in (projections, values)]
+        held_out = held_out + loss_fn.held_out_sums(*of_one)
     loss_fn.train()
-    loss_fn.observe_held_out(single.take())
+    loss_fn.observe_held_out(held_out)
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
