@@ -121,6 +121,15 @@ def unlearned(excess: float, rank: float) -> Diagnostics:
     return replace(with_pair(cka=0.99), heads=heads, effective_rank=rank)
 
 
+def test_two_heads_that_have_learned_nothing_are_not_called_alike_but_one_that_has_is() -> None:
+    unlearned = replace(HONEST, heads=tuple(replace(each, relative_excess=0.99) for each in HONEST.heads))
+    third = HeadFacts("colour", 4.5, -0.92, 0.5, 1.08, None, 0.0)  # or nothing at all would be learned
+    alike = replace(unlearned, heads=(*unlearned.heads, third), pairs=(replace(PAIR, cka=0.9),))
+    assert not any("learned much the same" in each for each in warnings(alike))
+    copy = with_head(relative_excess=0.99)
+    assert any("learned much the same" in each for each in warnings(replace(copy, pairs=alike.pairs)))
+
+
 def test_a_collapsed_embedding_is_one_of_few_directions_from_which_nothing_is_learned() -> None:
     (warning,) = warnings(unlearned(0.85, rank=9.2))
     assert "collapsed: held-out items are spread over 9.2 directions" in warning

@@ -1,6 +1,6 @@
 """What the diagnostics of a run say: its figures, the thresholds they are held against, and warnings in plain words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -126,9 +126,10 @@ def warnings(facts: Diagnostics) -> list[str]:
             f" {min(excess):.2f} and more). Lower objective.temperature or training.lr, train longer, or look whether"
             " the images show what the labels say."
         ]
+    heads = {head.name: head for head in facts.heads}
     return [
         *(warning for head in facts.heads for warning in _head_warnings(head)),
-        *(warning for pair in facts.pairs for warning in _pair_warnings(pair)),
+        *(warning for pair in facts.pairs for warning in _pair_warnings(pair, heads)),
     ]
 
 
@@ -165,9 +166,11 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
         )
 
 
-def _pair_warnings(pair: PairFacts) -> Iterator[str]:
+def _pair_warnings(pair: PairFacts, heads: Mapping[str, HeadFacts]) -> Iterator[str]:
     both = f"{pair.first} and {pair.second}"
-    if pair.cka is not None and pair.cka > REDUNDANT:
+    # Heads that have learned nothing are alike in that.
+    learned = any((heads[name].relative_excess or 0.0) <= AT_CHANCE for name in (pair.first, pair.second))
+    if pair.cka is not None and pair.cka > REDUNDANT and learned:
         labels = "" if pair.shared_information is None else f", labels share {pair.shared_information:.0%}"
         yield (
             f"{both}: their heads learned much the same (CKA {pair.cka:.2f}{labels}), so together they count twice."

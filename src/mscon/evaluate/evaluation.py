@@ -80,18 +80,18 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
 
 def show(evaluation: dict[str, Any], console: Console) -> None:
     """Print the probe table (score, interval, and how far it is above each floor) and the diagnostics' warnings."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("label")
-    for title in ("score", "95% interval", "majority", "k-NN", "own head", *(f"above\n{name}" for name in FLOORS)):
-        table.add_column(title, justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("label", no_wrap=True)
+    for title in ("score", "interval", "majority", "k-NN", "own\nhead", *(f"above\n{name}" for name in FLOORS)):
+        table.add_column(title, justify="right", no_wrap=True)
     for name, each in evaluation["labels"].items():
         table.add_row(Text(name + "*" * (each["role"] == "ood")), *_cells(each))
         for title, cells in _more(each):
             table.add_row(Text(f"  {title}", style="dim"), *cells)
     console.print("linear probes, scored on test", style="bold")
     console.print(table)
-    console.print("* never trained on; green: above the floor, red: below, plain: the interval holds 0", style="dim")
-    console.print("k-NN, own head: nearest neighbours in the embedding, in the label's own projections", style="dim")
+    console.print("* never trained on; intervals: 95%; green: above the floor, red: below", style="dim")
+    console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
     _show_links(evaluation["links"], console)
     for warning in evaluation["diagnostics"]["warnings"]:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
@@ -111,9 +111,7 @@ def _more(each: dict[str, Any]) -> list[tuple[str, list[str]]]:
     lines = []
     if "spearman" in each:  # neighbours of a number are scored by ranks, so they stand beside the probe's
         ranked = each["spearman"]
-        lines.append(
-            ("rank correlation", [f"{_number(ranked['value'], 1.0)} ρ", _interval(ranked, 1.0), "", *_near(each, 1.0)])
-        )
+        lines.append(("ranks", [f"{_number(ranked['value'], 1.0)} ρ", _interval(ranked, 1.0), "", *_near(each, 1.0)]))
     for level, right in enumerate(each.get("levels", []), start=1):
         lines.append((f"level {level}", [f"{_number(right['value'], 100.0)} %", _interval(right, 100.0)]))
     return lines
@@ -147,9 +145,9 @@ def _show_links(links: dict[str, Any], console: Console) -> None:
     if not links:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("linked test items")
-    for title in ("recall@10", "95% interval", "in the embedding", "by chance", "reciprocal rank"):
-        table.add_column(title, justify="right")
+    table.add_column("linked test items", no_wrap=True)
+    for title in ("recall@10", "interval", "embedding", "chance", "1 / rank"):
+        table.add_column(title, justify="right", no_wrap=True)
     for name, each in links.items():
         own, shared = each["own_head"]["recall"]["10"], each["embedding"]["recall"]["10"]
         cells = [_number(own["value"], 100.0), _interval(own, 100.0), _number(shared["value"], 100.0)]
