@@ -1,16 +1,15 @@
 """The most doubtful labels of a run as one HTML page that needs nothing but itself."""
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from mscon import __version__
 from mscon.evaluate.audit_run import AuditedRun, value_text
 from mscon.files import write_text
 from mscon.report import text
+from mscon.report.templates import template
 from mscon.report.thumbnails import thumbnail
 from mscon.run import Run
 
@@ -48,10 +47,7 @@ def write_audit(run: Run, found: AuditedRun) -> Path:
     ids = found.data.catalog.ids(run.recipe.catalog.id)
     sections = [_section(found, name, ids) for name in found.columns]
     rows = sorted({doubt.row for section in sections for doubt in section.doubts})
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["thousands"] = "{:,}".format
-    template = environment.from_string(files("mscon.report").joinpath("audit.html").read_text(encoding="utf-8"))
-    page = template.render(
+    page = template("audit.html").render(
         name=text.catalog_name(run.recipe.catalog.source),
         sections=sections,
         thumbnails={row: thumbnail(found.data.pixels.array[row]) for row in rows},

@@ -5,14 +5,12 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from jinja2 import Environment, StrictUndefined, Template
 from torch import Tensor
 
 from mscon import __version__
@@ -25,6 +23,7 @@ from mscon.report.diagnosis import read_diagnosis
 from mscon.report.figures import FLOOR_MARKS, curve_panels, probe_strip
 from mscon.report.neighbours import Query, find_neighbours
 from mscon.report.probes import read_probes
+from mscon.report.templates import template
 from mscon.report.thumbnails import thumbnail
 from mscon.run import Run
 
@@ -53,7 +52,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
     queries = find_neighbours(run, data, embeddings)
     probes = read_probes(evaluation)
     records = list(run.metrics())
-    page = _template().render(
+    page = template("template.html").render(
         name=text.catalog_name(run.recipe.catalog.source),
         sentence=text.describe(run.recipe, data, embedding_dim=embeddings.shape[1]),
         recipe=run.recipe,
@@ -82,18 +81,6 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
     path = run.folder / "report.html"
     write_text(path, page)
     return path
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "score": text.score,
-        "change": text.change,
-        "thousands": "{:,}".format,
-        "duration": text.duration,
-        "moment": text.moment,
-    }
-    return environment.from_string(files("mscon.report").joinpath("template.html").read_text(encoding="utf-8"))
 
 
 def _thumbnails(data: Prepared, queries: Sequence[Query]) -> dict[int, str]:
