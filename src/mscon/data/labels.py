@@ -89,6 +89,17 @@ class LabelColumn:
         names = {self.names(number): number for number in range(len(self.members))}
         return np.array([-1 if each is None else names.get(each, -1) for each in members], dtype=np.int64)
 
+    def text(self, value: int | float) -> str:
+        """A value as a person reads it: a class, a number of four digits, tags, a path, or "missing"."""
+        if self.kind == "continuous":
+            return "missing" if value != value else f"{value:.4g}"
+        if value < 0:
+            return "missing"
+        if not self.members:
+            return self.classes[int(value)]
+        names = self.names(int(value))
+        return ", ".join(names) if self.kind == "tags" else names[-1]
+
     def names(self, value: int) -> tuple[str, ...]:
         """The tags of a set, or the nodes of a path, by its number."""
         return tuple(self.classes[code] for code in self.members[value])

@@ -25,6 +25,10 @@ LABEL_FREE_WEIGHT = 0.5
 NORMAL_SPREAD = 1.4826
 
 
+FAR = 0.75
+"""The score of a number that is three spreads away from what the others say."""
+
+
 @dataclass(frozen=True, eq=False)
 class Audited:
     """One label column's audit.
@@ -42,9 +46,13 @@ class Audited:
     noise: float
 
     def ranked(self) -> Int64[np.ndarray, " r"]:
-        """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals."""
+        """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals.
+
+        A number never is what was predicted: it differs if it is three spreads or more away.
+        """
         order = np.lexsort((self.rows, -self.score))
-        return order[self.given[order] != self.suggested[order]]
+        differs = self.given != self.suggested if np.isfinite(self.noise) else self.score >= FAR
+        return order[differs[order]]
 
 
 def audit_categorical(

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from mscon.data.labels import LabelColumn
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
@@ -78,30 +77,26 @@ def all_projections(model: MSConModel, embeddings: Float[Tensor, "n e"]) -> Floa
     return torch.cat([model.project_embedding(embeddings, name) for name in model.similarities], dim=1)
 
 
-def value_text(column: LabelColumn, value: int | float) -> str:
-    """A code's class, or a number with four digits."""
-    return column.classes[int(value)] if column.kind == "categorical" else f"{value:.4g}"
-
-
 def show(found: AuditedRun, ids: list[str], console: Console) -> None:
     """Print the top of each similarity's list."""
     for name, audited in found.columns.items():
         ranked, column = audited.ranked(), found.data.labels[name]
-        noise = f", about {audited.noise:.0%} of the labels given at random" if column.kind == "categorical" else ""
+        numbers = column.kind == "continuous"
+        noise = " by three spreads or more" if numbers else f", about {audited.noise:.0%} of the labels given at random"
         heading = f"{name}: {len(ranked):,} of {len(audited.rows):,} labels differ from what the others say{noise}"
         console.print(Text(heading, style="bold"))
         table = Table(box=None, padding=(0, 2, 0, 0))
         for title in ("item", "label", "suggested", "score"):
             table.add_column(title, justify="right" if title == "score" else "left")
         for place in ranked[:PRINTED].tolist():
-            given, suggested = (value_text(column, each[place].item()) for each in (audited.given, audited.suggested))
+            given, suggested = (column.text(each[place].item()) for each in (audited.given, audited.suggested))
             item = Text(ids[audited.rows[place]], overflow="ellipsis")
             table.add_row(item, Text(given), Text(suggested), f"{audited.score[place]:.3f}")
         console.print(table)
 
 
 def _audit(data: Prepared, name: str, projections: Float[Tensor, "n d"], colours: Float[Tensor, "n e"]) -> Audited:
-    """One column by its kind: a kind to come (sets of tags, paths) has its place here."""
+    """One column by its kind; a set of tags or a path counts as one class."""
     values = data.values[name]
     try:
         if data.labels[name].kind == "continuous":
@@ -121,8 +116,8 @@ def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:
                 {
                     "id": names[audited.rows[order]].tolist(),
                     "similarity": [name] * len(order),
-                    "label": [value_text(column, each) for each in audited.given[order].tolist()],
-                    "suggested": [value_text(column, each) for each in audited.suggested[order].tolist()],
+                    "label": [column.text(each) for each in audited.given[order].tolist()],
+                    "suggested": [column.text(each) for each in audited.suggested[order].tolist()],
                     "score": audited.score[order],
                 }
             )

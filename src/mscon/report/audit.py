@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mscon import __version__
-from mscon.evaluate.audit_run import AuditedRun, value_text
+from mscon.evaluate.audit_run import AuditedRun
 from mscon.files import write_text
 from mscon.report import text
 from mscon.report.templates import template
@@ -65,8 +65,8 @@ def _section(found: AuditedRun, name: str, ids: list[str]) -> Section:
         Doubt(
             row=int(audited.rows[place]),
             id=ids[audited.rows[place]],
-            label=value_text(column, audited.given[place].item()),
-            suggested=value_text(column, audited.suggested[place].item()),
+            label=column.text(audited.given[place].item()),
+            suggested=column.text(audited.suggested[place].item()),
             score=float(audited.score[place]),
         )
         for place in ranked[:LISTED].tolist()

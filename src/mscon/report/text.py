@@ -40,14 +40,7 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
 
 def label(data: Prepared, name: str, row: int) -> str:
     """An item's class, number, tags or path, or "missing"."""
-    column, value = data.labels[name], data.values[name][row]
-    if column.kind == "continuous":
-        return "missing" if value != value else f"{value:.4g}"
-    if value < 0:
-        return "missing"
-    if column.kind == "tags":
-        return ", ".join(column.classes[code] for code in column.members[value])
-    return column.classes[column.members[value][-1] if column.kind == "hierarchy" else value]
+    return data.labels[name].text(data.values[name][row].item())
 
 
 def listed(words: Sequence[str], last: str) -> str:
