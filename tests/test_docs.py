@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from mscon import recipe as recipes
+from mscon import settings
 from mscon.data.views import ViewSettings
 
 ROOT = Path(__file__).parents[1]
@@ -54,22 +54,22 @@ def words(picture: Path) -> list[str]:
 
 def test_every_kind_of_similarity_is_described() -> None:
     text = (ROOT / "docs" / "similarities.md").read_text(encoding="utf-8")
-    assert set(get_args(recipes.SimilarityKind)) <= set(re.findall(r"^## (\w+)$", text, re.M))
-    for option in recipes.SimilaritySettings.model_fields:
+    assert set(get_args(settings.SimilarityKind)) <= set(re.findall(r"^## (\w+)$", text, re.M))
+    for option in settings.SimilaritySettings.model_fields:
         assert re.search(rf"(`|\.|^){option}\b", text, re.M), option
 
 
 @pytest.mark.parametrize(
     ("title", "section"),
     [
-        ("[catalog]", recipes.CatalogSettings),
-        ("[similarities.NAME]", recipes.SimilaritySettings),
-        ("[image]", recipes.ImageSettings),
+        ("[catalog]", settings.CatalogSettings),
+        ("[similarities.NAME]", settings.SimilaritySettings),
+        ("[image]", settings.ImageSettings),
         ("[views]", ViewSettings),
-        ("[model]", recipes.ModelSettings),
-        ("[[model.stages]]", recipes.StageSettings),
-        ("[objective]", recipes.ObjectiveSettings),
-        ("[training]", recipes.TrainingSettings),
+        ("[model]", settings.ModelSettings),
+        ("[[model.stages]]", settings.StageSettings),
+        ("[objective]", settings.ObjectiveSettings),
+        ("[training]", settings.TrainingSettings),
     ],
 )
 def test_every_recipe_value_is_documented_with_its_default(title: str, section: type[BaseModel]) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError
-from mscon.recipe import OPTIONS, Recipe, parse_value
+from mscon.recipe import Recipe, parse_value
+from mscon.settings import OPTIONS
 
 SMALL = {"catalog": {"source": "shoes.parquet"}, "similarities": {"category": {}, "closure": {}}}
 

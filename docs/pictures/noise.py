@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from look import BLUE, FAINT, INK, ORANGE, PALE, picture
 
-from mscon.calibration import Classes, relative_excess_of
+from mscon.weighting.calibration import Classes, relative_excess_of
 
 CLASSES = {2: PALE, 5: BLUE, 20: ORANGE, 200: INK}
 

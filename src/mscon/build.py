@@ -12,7 +12,7 @@ from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.model import MSConModel, build_model
-from mscon.objective import MSConLoss, WeightingChoice
+from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.similarity import (
@@ -26,7 +26,7 @@ from mscon.similarity import (
     Tags,
     balanced_weights,
 )
-from mscon.weighting import Excess, Uncertainty
+from mscon.weighting import Excess, Uncertainty, WeightingChoice
 
 
 def new_fabric(recipe: Recipe) -> Fabric:

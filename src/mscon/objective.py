@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mscon.conflict import Aggregated, Aggregator, gradient_products
 from mscon.contrast import (
     AnchorLosses,
     Engine,
@@ -26,11 +25,7 @@ from mscon.item_uncertainty import heteroscedastic, label_trust
 from mscon.similarity import Categorical, Similarity
 from mscon.temperature import Temperatures
 from mscon.terms import BatchTerms, mean_terms, relative_excess
-from mscon.weighting import Excess, Fixed, Uncertainty, Weighting
-
-WeightingName = Literal["equal", "uncertainty", "uncertainty-exact", "excess"]
-WeightingChoice = WeightingName | Aggregator | Mapping[str, float] | Weighting | Aggregated
-"""A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
+from mscon.weighting import Aggregated, Excess, Uncertainty, WeightingChoice, gradient_products, new_weighting
 
 TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Of the temperature, by which held-out items may be told from one another less surely than in training."""
@@ -86,8 +81,8 @@ class MSConLoss(nn.Module):
     - `learn_temperature`: train τ of each similarity from there on, within `temperature_bounds`.
     - `weighting`: `"excess"`, `"equal"`, `"uncertainty"`, name → fixed weight, or a module of `mscon.weighting`;
       `"uncertainty-exact"` is the paper's uncertainty without its approximation: equal weights, and τ_c σ_c² learned
-      with log σ_c² in [−4, 4]; `"UPGrad"`, `"PCGrad"` and others are TorchJD's (`mscon.conflict`) and need the shared
-      `embedding` in every call.
+      with log σ_c² in [−4, 4]; `"UPGrad"`, `"PCGrad"` and others are TorchJD's (`mscon.weighting.Aggregated`) and
+      need the shared `embedding` in every call.
     - `doubt_labels`: anchors count by the probability that their label is no chance (`item_uncertainty.label_trust`),
       with the share of chance that `Excess` reads from the similarity's losses.
     - `engine`: how the quadratic part is computed, see `contrastive_loss`.
@@ -127,7 +122,7 @@ class MSConLoss(nn.Module):
             if learn_temperature:
                 raise ValueError("weighting 'uncertainty-exact' learns the temperatures: leave out learn_temperature")
             self.temperatures = _tempered(values)
-        self.weighting = _weighting(weighting, names, values)
+        self.weighting = new_weighting(weighting, names, temperatures=values)
         self.doubt_labels = doubt_labels
         beside = doubt_labels and not isinstance(self.weighting, Excess)  # what reads noise from losses
         self.reader = Excess(len(names), temperatures=values) if beside else None
@@ -332,28 +327,6 @@ def _tempered(values: Sequence[float]) -> Temperatures:
     """Learned as τ σ², log σ² in the bounds that `Uncertainty` has."""
     widest = exp(Uncertainty.BOUND)
     return Temperatures(values, learned=True, bounds=[(value / widest, value * widest) for value in values])
-
-
-def _weighting(choice: WeightingChoice, names: list[str], temperatures: list[float]) -> Weighting | Aggregated:
-    match choice:
-        case "equal" | "uncertainty-exact":
-            return Fixed([1.0] * len(names))
-        case "uncertainty":
-            return Uncertainty(len(names))
-        case "excess":
-            return Excess(len(names), temperatures=temperatures)
-        case Mapping():
-            _same_names("weighting", choice, names)
-            return Fixed([float(choice[name]) for name in names])
-        case str() if choice in get_args(Aggregator):
-            return Aggregated(len(names), choice)
-        case Fixed() | Uncertainty() | Excess() | Aggregated():
-            if choice.similarities != len(names):
-                raise ValueError(f"the weighting is for {choice.similarities} similarities, there are {len(names)}")
-            return choice
-        case _:
-            known = f"{', '.join((*get_args(WeightingName), *get_args(Aggregator)))}, a mapping or a module"
-            raise ValueError(f"weighting must be {known}, not {choice!r}")
 
 
 def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Term]:

@@ -8,219 +8,29 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from mscon.conflict import Aggregator
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
-from mscon.objective import WeightingName
+from mscon.settings import (
+    CatalogSettings,
+    ImageSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Section,
+    SimilarityKind,
+    SimilaritySettings,
+    StageSettings,
+    TrainingSettings,
+    ViewLimits,
+)
+from mscon.weighting import Aggregator
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class CatalogSettings(_Section):
-    """Which table, and which of its columns mean what."""
-
-    source: str = Field(description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'.")
-    image: str | None = Field(
-        default=None, description="Image column: paths, URLs or bytes. Found by name when left out."
-    )
-    id: str | None = Field(default=None, description="Column that names an item. Found by name when left out.")
-    split: str | None = Field(
-        default=None, description="Column of train / val / test. 'split' when there is one, else made."
-    )
-    group: str | None = Field(
-        default=None, description="Column whose equal values never straddle splits ('group', 'group_id')."
-    )
-    ood: tuple[str, ...] = Field(default=(), description="Label columns that are never trained on, only probed.")
-
-
-class ViewLimits(_Section):
-    """The strongest views under which a label stays true, key by key as in [views]; what is left out is not limited."""
-
-    scale: tuple[float, float] | None = None
-    ratio: tuple[float, float] | None = None
-    flip: float | None = None
-    brightness: float | None = None
-    contrast: float | None = None
-    saturation: float | None = None
-    hue: float | None = None
-    grey: float | None = None
-
-
-SimilarityKind = Literal["categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance"]
-
-
-OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
-    "balance": ("categorical",),
-    "bandwidth": ("continuous",),
-    "period": ("continuous", "rank_n_contrast"),
-    "rarity": ("tags",),
-    "separator": ("tags", "hierarchy"),
-    "levels": ("hierarchy",),
-    "level_weights": ("hierarchy",),
-    "edges": ("pairs",),
-}
-"""Which kinds of similarity know which option."""
-
-
-class SimilaritySettings(_Section):
-    """One notion of similarity: a label column, a table of pairs, or the item itself."""
-
-    kind: SimilarityKind | None = Field(
-        default=None, description="How alike is decided; from the column when left out ('instance' by its name)."
-    )
-    column: str | None = Field(default=None, description="The label column, where it is not the similarity's name.")
-    balance: float | None = Field(
-        default=None, ge=0, le=1, description="categorical: anchors count as n_class^(−balance); 1, every class alike."
-    )
-    bandwidth: float | None = Field(
-        default=None, gt=0, description="continuous: of the kernel, as a share of all items (0.1 when left out)."
-    )
-    period: float | None = Field(
-        default=None, gt=0, description="continuous, rank_n_contrast: of values on a circle, such as 24 for hours."
-    )
-    rarity: bool | None = Field(default=None, description="tags: rare tags count more (true when left out).")
-    separator: str | None = Field(
-        default=None, min_length=1, description="tags, hierarchy: in a text column; ',' and '/' when left out."
-    )
-    levels: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="hierarchy: its columns from coarse to fine, in place of one of paths."
-    )
-    level_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        default=None, min_length=1, description="hierarchy: how much each level counts (alike when left out)."
-    )
-    edges: str | None = Field(
-        default=None, description="pairs: the table of pairs: two columns of item ids, and a strength if there is one."
-    )
-    temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
-    head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
-    views: ViewLimits | None = Field(
-        default=None, description="Limits to the views, where stronger ones would destroy its label: brightness = 0."
-    )
-
-    def check_options(self, name: str, kind: SimilarityKind | None) -> None:
-        """**Raises** `ValueError` for options that the kind, where it is known, does not have, or that it lacks."""
-        for option in OPTIONS:
-            if getattr(self, option) is not None and kind is not None and kind not in OPTIONS[option]:
-                known = ", ".join(other for other, kinds in OPTIONS.items() if kind in kinds)
-                raise ValueError(f"similarities.{name}.{option}: {kind} has no such option, but {known or 'none'}")
-        if kind == "pairs" and self.edges is None:
-            raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
-        if kind in ("pairs", "instance") and self.column is not None:
-            raise ValueError(f"similarities.{name}.column: {kind} reads no column")
-        if self.levels is not None and self.column is not None:
-            raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
-
-
-class ImageSettings(_Section):
-    """How an image becomes a square of pixels."""
-
-    size: int = Field(default=64, ge=8, le=1024, description="Side of the square in pixels.")
-    fit: Literal["letterbox", "crop"] = Field(default="letterbox", description="Pad to a square, or cut its centre.")
-    tolerance: float = Field(
-        default=0.1, ge=0, le=1, description="Share of unreadable images above which a run is refused."
-    )
-
-
-class StageSettings(_Section):
-    """What one stage of the backbone gives to the embedding."""
-
-    stage: int = Field(lt=0, description="Which: -1 is the last and coarsest, -2 the one before it.")
-    grid: int = Field(ge=1, le=16, description="Its map is averaged over grid × grid cells.")
-
-
-class ModelSettings(_Section):
-    """The encoder and its heads."""
-
-    backbone: str = Field(default="resnet10t", description="Any timm model by name.")
-    pretrained: bool = Field(default=False, description="Start from timm's pretrained weights (downloads them).")
-    stages: tuple[StageSettings, ...] = Field(
-        default=(
-            StageSettings(stage=-4, grid=4),
-            StageSettings(stage=-3, grid=4),
-            StageSettings(stage=-2, grid=2),
-            StageSettings(stage=-1, grid=1),
-        ),
-        description="What the embedding is gathered from; [] for the backbone's own pooling.",
-    )
-    head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
-    head_width: int = Field(default=512, ge=1, description="Hidden width of a head.")
-    head_norm: bool = Field(default=True, description="Normalisation before a head's ReLU, of the kind of `norm`.")
-    head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
-    norm: Literal["batch", "group", "frozen"] = Field(
-        default="batch", description="batch; group: each image by itself; frozen: pretrained statistics that stay."
-    )
-
-
-class ObjectiveSettings(_Section):
-    """The sum of contrastive losses."""
-
-    temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
-    learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
-    temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
-    weighting: WeightingName | Aggregator | dict[str, float] = Field(
-        default="excess",
-        description="excess, equal, uncertainty, uncertainty-exact, one of TorchJD's, or a table of fixed weights.",
-    )
-    paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
-    item_uncertainty: bool = Field(
-        default=False,
-        description="A head that tells how uncertain an item is; labels that look like chance count less.",
-    )
-    weighting_lr: float = Field(
-        default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
-    )
-
-
-class TrainingSettings(_Section):
-    """The loop."""
-
-    epochs: int = Field(
-        default=30, ge=1, description="An epoch is every training item once (or as many items, per class)."
-    )
-    batch_size: int = Field(default=128, ge=2, description="Items of a step, over all processes; each comes in views.")
-    views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
-    micro_batch: int | None = Field(
-        default=None,
-        ge=1,
-        description="Views that an encoder sees at once, to save memory; the objective sees all of the step's.",
-    )
-    sampler: str | None = Field(
-        default=None,
-        description="'random', or a similarity's name: several items of each of its classes, or linked ones together."
-        " Left out: by the pairs where there are some, else random.",
-    )
-    per_class: int = Field(
-        default=4, ge=2, description="Items per class, or linked to one another, when a similarity is the sampler."
-    )
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with Nesterov momentum 0.9.")
-    lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
-    weight_decay: float = Field(
-        default=0.05, ge=0, description="On weight matrices and filters; never on biases and norms."
-    )
-    warmup: float = Field(
-        default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises; a cosine follows."
-    )
-    clip: float = Field(default=5.0, gt=0, description="Largest length of the gradient.")
-    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0 for none.")
-    keep: Literal["best", "last"] = Field(
-        default="best", description="The model kept: least validation excess, or the last."
-    )
-    seed: int = Field(default=0, ge=0, description="Of the weights, the order, the views and a made split.")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
-    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
-        default="auto", description="auto: bf16 where hardware has it."
-    )
-    checkpoint_epochs: int = Field(default=1, ge=1, description="Epochs between validations, each with a checkpoint.")
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything a run is made from."""
 
     catalog: CatalogSettings

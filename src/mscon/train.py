@@ -21,7 +21,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from mscon.conflict import Aggregated
 from mscon.data.views import apply_views, draw_views
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
@@ -34,6 +33,7 @@ from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
 from mscon.processes import any_process, each_process, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.weighting import Aggregated
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Display | None = None) -> Run:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mscon.conflict import gradient_products
 from mscon.evaluate import geometry
 from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
+from mscon.weighting import gradient_products
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mscon.build import new_objective
 from mscon.checkpoint import latest_checkpoint
-from mscon.conflict import Aggregated, gradient_products
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
 from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
@@ -22,7 +21,7 @@ from mscon.model import MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.run import Run
-from mscon.weighting import Excess, Fixed, Uncertainty, Weighting
+from mscon.weighting import Aggregated, AnyWeighting, Excess, Fixed, Uncertainty, gradient_products
 
 SAMPLE = 2000
 """Validation items that are looked at, at most."""
@@ -74,7 +73,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     return Diagnostics(len(rows), effective_rank(h), _known(uniformity(h)), tuple(heads), tuple(pairs))
 
 
-def at_bound(weighting: Weighting | Aggregated) -> list[Bound | None]:
+def at_bound(weighting: AnyWeighting) -> list[Bound | None]:
     """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
 
     Under `Excess` all labels may look like chance, which leaves a similarity the `least`; one that looks clean is no

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mscon import MSConLoss
-from mscon.conflict import Aggregated, gradient_products
 from mscon.similarity import Categorical
+from mscon.weighting import Aggregated, gradient_products
 
 NAMES = ("a", "b", "c")
 

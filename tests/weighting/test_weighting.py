@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mscon.calibration import Classes, relative_excess_of
 from mscon.terms import BatchTerms
 from mscon.weighting import Excess, Fixed, Function, Uncertainty
+from mscon.weighting.calibration import Classes, relative_excess_of
 
 
 def terms(loss: list[float], floor: list[float], chance: list[float], anchors: list[int]) -> BatchTerms:

@@ -1,12 +1,4 @@
-"""Weightings: how far each similarity is trusted.
-
-A weighting sees, for each of C similarities in a batch, the mean loss over its anchors, the floor under it and the
-loss of chance, and returns C weights. All but the paper's joint form return weights that sum to C, so that changing
-the weighting does not change the length of the encoder's steps.
-
-State moves in training mode only, once per call: call the objective once per optimiser step. A similarity without
-anchors in a batch is skipped and keeps its state.
-"""
+"""Weights from what each similarity is still short of, freed of how many classes it has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mscon.calibration import LEAST_SPAN, Classes, noise_share
 from mscon.terms import BatchTerms
+from mscon.weighting.calibration import LEAST_SPAN, Classes, noise_share
+from mscon.weighting.weights import Weights, sum_to_count
 
 Function = Literal["calibrated", "signal", "odds", "inverse"]
 """What `Excess` makes of a relative excess."""
@@ -27,75 +20,6 @@ LEAST_EXCESS = 0.05
 
 TEMPERATURE = 0.1
 """That of `MSConLoss` when none is given."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The objective is Σ_c weight_c · loss_c + penalty."""
-
-    weight: Float[Tensor, " c"]
-    penalty: Float[Tensor, ""]
-
-
-class Fixed(nn.Module):
-    """Weights that the user chose, scaled to sum to C; `Fixed([1.0] * C)` trusts all similarities alike."""
-
-    weight: Tensor
-
-    def __init__(self, weights: Sequence[float]):
-        """**Raises** `ValueError` for a negative weight, or when none is positive."""
-        super().__init__()
-        if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-            raise ValueError(f"weights must be at least 0, finite, and not all 0: {list(weights)}")
-        self.similarities = len(weights)
-        given = torch.tensor(list(weights), dtype=torch.float64)
-        self.register_buffer("weight", (given * (len(weights) / given.sum())).float())
-
-    def forward(self, terms: BatchTerms) -> Weights:
-        """The same weights for every batch."""
-        return Weights(weight=self.weight.to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
-
-
-class Uncertainty(nn.Module):
-    """The paper's homoscedastic uncertainty (Mu et al. 2023, arXiv 2307.02712; Kendall et al. 2018 in the
-    classification form).
-
-        L = Σ_c L_c / σ_c² + log σ_c²
-
-    That is the published approximation: tempering similarity c's softmax with σ_c² adds a term to L_c / σ_c² which
-    log σ_c² stands for, exactly so at σ_c = 1. Unapproximated, the loss is that at a temperature of τ σ_c².
-
-    At the optimum σ_c² = L_c, so the weight is 1/L_c; and L_c ≥ mean log |P_c(i)|, so a similarity of few classes is
-    trusted less than one of many, whatever its noise. `Excess` is free of that.
-
-    By default log σ² starts at 0, stays in [−4, 4] and is trained on its own: the objective above with detached
-    losses reaches log σ² alone (its value is taken out of the total, its gradient is not), while the encoder sees the
-    detached weights 1/σ_c², scaled to sum to C. Give it its own learning rate and no weight decay
-    (`MSConLoss.parameter_groups`).
-
-    `paper=True` is the published joint form: raw weights 1/σ_c² carrying the gradient, log σ_c² started at 1 and not
-    bounded, and trained like any other parameter of the encoder, weight decay included.
-    """
-
-    BOUND = 4.0
-
-    def __init__(self, similarities: int, *, paper: bool = False):
-        super().__init__()
-        self.similarities, self.paper = similarities, paper
-        self.log_variance = nn.Parameter(torch.full((similarities,), 1.0 if paper else 0.0))
-
-    def forward(self, terms: BatchTerms) -> Weights:
-        """Weights from σ²; the penalty teaches σ²."""
-        present = (terms.anchors > 0).to(terms.loss.dtype)
-        if self.paper:
-            return Weights(weight=torch.exp(-self.log_variance), penalty=(present * self.log_variance).sum())
-        raw = self.log_variance
-        bounded = (
-            raw + (raw.clamp(-self.BOUND, self.BOUND) - raw).detach()
-        )  # the gradient passes, so a bound can be left again
-        precision = torch.exp(-bounded)
-        own = (present * (terms.loss.detach() * precision + bounded)).sum()
-        return Weights(weight=_sum_to_count(precision.detach()).to(terms.loss.dtype), penalty=own - own.detach())
 
 
 @dataclass(frozen=True)
@@ -123,9 +47,9 @@ class Excess(nn.Module):
     `function` is f, with r kept in [0.05, 1]:
 
     - `"calibrated"`: (1 − η̂)², the share of pairs whose labels both survived if all that is missing were label noise
-      (`mscon.calibration.noise_share`). What a similarity tells the encoder is the clean gradient times that share,
-      under about the same noise, so it is also the weight that sums such gradients best; class count, balance and
-      temperature are taken out.
+      (`noise_share`). What a similarity tells the encoder is the clean gradient times that share, under about the
+      same noise, so it is also the weight that sums such gradients best; class count, balance and temperature are
+      taken out.
     - `"signal"`: 1 − r.
     - `"odds"`: (1 − r) / r.
     - `"inverse"`: 1 / r, which leaves pure noise a large weight.
@@ -223,7 +147,7 @@ class Excess(nn.Module):
         tells = span > LEAST_SPAN
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)
         noise = noise_share(r, Classes(self.class_share, self.class_mass).filled(span), self.temperatures)
-        weight = _sum_to_count(self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise))
+        weight = sum_to_count(self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise))
         return Trust(relative_excess=r, noise_share=noise, weight=weight, held_out=held_out)
 
     def _value(self, r: Tensor, noise: Tensor) -> Tensor:
@@ -236,13 +160,6 @@ class Excess(nn.Module):
                 return (1.0 - r) / r
             case "inverse":
                 return 1.0 / r
-
-
-Weighting = Fixed | Uncertainty | Excess
-
-
-def _sum_to_count(weights: Tensor) -> Tensor:
-    return weights * (len(weights) / weights.sum())
 
 
 def _sums(terms: BatchTerms) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mscon.calibration import Classes, noise_share, relative_excess_of
 from mscon.contrast import LabelTargets, contrastive_loss
+from mscon.weighting.calibration import Classes, noise_share, relative_excess_of
 
 FIVE = [0.6, 0.25, 0.1, 0.04, 0.01]
 SHARES = torch.linspace(0.0, 1.0, 41, dtype=torch.float64)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
-from mscon.weighting import Weights
+from mscon.weighting.weights import Weights, sum_to_count
 
 Aggregator = Literal["UPGrad", "PCGrad", "MGDA", "CAGrad", "AlignedMTL", "DualProj", "IMTLG"]
 """Those of TorchJD's aggregators that are weights of gradients and need no more than their inner products."""
@@ -41,9 +41,7 @@ class Aggregated(nn.Module):
         weight = self.aggregator(products).detach().clamp(min=0.0)
         usable = weight.isfinite().all() & (weight.sum() > 0)
         weight = torch.where(usable, weight, torch.ones_like(weight))
-        return Weights(
-            weight=(weight * (len(weight) / weight.sum())).to(terms.loss.dtype), penalty=terms.loss.new_zeros(())
-        )
+        return Weights(weight=sum_to_count(weight).to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
 
 
 def gradient_products(losses: Sequence[Float[Tensor, ""]], embedding: Float[Tensor, "n d"]) -> Float64[Tensor, "c c"]:

@@ -1,0 +1,28 @@
+"""Weights that stay as they are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mscon.terms import BatchTerms
+from mscon.weighting.weights import Weights
+
+
+class Fixed(nn.Module):
+    """Weights that the user chose, scaled to sum to C; `Fixed([1.0] * C)` trusts all similarities alike."""
+
+    weight: Tensor
+
+    def __init__(self, weights: Sequence[float]):
+        """**Raises** `ValueError` for a negative weight, or when none is positive."""
+        super().__init__()
+        if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+            raise ValueError(f"weights must be at least 0, finite, and not all 0: {list(weights)}")
+        self.similarities = len(weights)
+        given = torch.tensor(list(weights), dtype=torch.float64)
+        self.register_buffer("weight", (given * (len(weights) / given.sum())).float())
+
+    def forward(self, terms: BatchTerms) -> Weights:
+        """The same weights for every batch."""
+        return Weights(weight=self.weight.to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
