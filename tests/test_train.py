@@ -316,3 +316,6 @@ def test_precision_is_full_unless_the_hardware_has_bfloat16() -> None:
     assert precision("auto", "cpu", size=16) == "32-true"
     has = torch.cpu.get_capabilities().get("amx_bf16", False)
     assert precision("auto", "cpu", size=64) == ("bf16-mixed" if has else "32-true")
+    assert precision("bf16-mixed", "cpu", size=32) == "bf16-mixed"
+    with pytest.raises(UserError, match="on a CPU needs images of at least 32 px, not 31"):
+        precision("bf16-mixed", "cpu", size=31)

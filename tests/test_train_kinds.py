@@ -80,6 +80,19 @@ def test_all_kinds_train_from_the_command_line_and_resume_to_the_same_bits(catal
         assert vectors[f"uncertainty_{name}"].is_between(math.exp(-6), math.exp(6)).all()
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_weights_from_gradients_train_from_the_command_line_in_either_precision(
+    catalog: Path, tmp_path: Path, precision: str
+) -> None:
+    pytest.importorskip("torchjd")
+    words = ["--set", "objective.weighting=UPGrad", "--set", f"training.precision={precision}"]
+    main(["train", str(catalog), *WORDS, *words, "--set", "image.size=32", "--out", str(tmp_path / "run")])
+    records = [each for each in Run.open(tmp_path / "run").metrics() if each["kind"] == "train"]
+    weights = [[term["weight"] for term in each["terms"].values()] for each in records]
+    assert [sum(each) for each in weights] == pytest.approx([len(each) for each in weights], rel=1e-4)
+    assert max(map(max, weights)) > 1.001
+
+
 @pytest.fixture
 def recipe(catalog: Path) -> Recipe:
     return Recipe.of(

@@ -53,18 +53,28 @@ def accelerator(wish: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
 
 
+SMALLEST_BF16 = 32
+"""Pixels of an image's side, on a CPU."""
+
+
 def precision(wish: str, device: str, *, size: int) -> Any:
     """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is.
 
-    On a CPU, images under 32 px stay in float32: where maps shrink to one cell before the last stage, bfloat16
-    gradients of the filters were seen to differ from run to run, and to overflow.
+    On a CPU, images under 32 px stay in float32, and wishing bf16-mixed for them is refused: where a map has shrunk to
+    one cell, the bfloat16 gradient of a 3×3 convolution with stride 2 holds memory that was never written
+    (torch 2.15 with oneDNN; every 3×3 filter at stride 2 on a 1×1 map, and no other case of 1–4 cells, strides 1 and 2).
     """
+    if wish == "bf16-mixed" and device == "cpu" and size < SMALLEST_BF16:
+        raise UserError(
+            f"training.precision is bf16-mixed, which on a CPU needs images of at least {SMALLEST_BF16} px, not {size}: "
+            "below that some gradients come out at random; set it to 32-true, or leave it out"
+        )
     if wish != "auto":
         return wish
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    return "bf16-mixed" if capabilities.get("amx_bf16") and size >= 32 else "32-true"
+    return "bf16-mixed" if capabilities.get("amx_bf16") and size >= SMALLEST_BF16 else "32-true"
 
 
 def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:

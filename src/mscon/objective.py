@@ -180,7 +180,7 @@ class MSConLoss(nn.Module):
         if self.temperatures.learned and reader is not None:
             reader.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
         if isinstance(self.weighting, Aggregated):
-            weights = self.weighting(batch, self._gradients(batch, embedding, ranks))
+            weights = self.weighting(batch, self._gradients(self.weighting, batch, embedding, ranks))
         else:
             weights = self.weighting(batch)
         loss = self._trusted(losses, counts, ranks, batch)
@@ -247,13 +247,14 @@ class MSConLoss(nn.Module):
     def _noise_reader(self) -> Excess | None:
         return self.weighting if isinstance(self.weighting, Excess) else self.reader
 
-    def _gradients(self, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None) -> Tensor:
+    @staticmethod
+    def _gradients(weighting: Aggregated, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None) -> Tensor:
         """Inner products of the losses' gradients at the embedding; those of an evaluation are left out."""
         if not batch.loss.requires_grad:
             return torch.eye(len(batch.loss), dtype=torch.float64, device=batch.loss.device)
         if embedding is None or not embedding.requires_grad:
             raise ValueError("this weighting needs the embedding that the projections were made from, with its graph")
-        products = gradient_products(batch.loss.unbind(), embedding)
+        products = gradient_products(batch.loss.unbind(), embedding, backward=weighting.backward)
         return ranks.sum(products) if ranks else products
 
     def _trusted(

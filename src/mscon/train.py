@@ -68,7 +68,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if not first:
         torch.manual_seed(settings.seed + fabric.global_rank)  # or dropout would be the same on every process
     loss_fn = new_objective(recipe, data)
-    model.returns_embedding = isinstance(loss_fn.weighting, Aggregated)
+    if isinstance(loss_fn.weighting, Aggregated):
+        model.returns_embedding, loss_fn.weighting.backward = True, fabric.backward
     optimizer = new_optimizer(recipe, model, loss_fn)
     average = (
         AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)

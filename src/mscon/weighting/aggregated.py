@@ -28,12 +28,15 @@ class Aggregated(nn.Module):
     - `similarities`: C.
     - `aggregator`: a name, or any function from G (C×C) to C weights ≥ 0, such as a weighting of `torchjd.aggregation`.
 
+    `backward` can be set to what a wrapper of the model asks for in place of `torch.autograd.backward`, as Fabric does.
+
     **Raises:** `ImportError` that says what to install, for a name without TorchJD; `ValueError` for an unknown name.
     """
 
     def __init__(self, similarities: int, aggregator: Aggregator | Callable[[Tensor], Tensor] = "UPGrad"):
         super().__init__()
         self.similarities = similarities
+        self.backward: Callable[..., object] = torch.autograd.backward
         self.aggregator = _of_torchjd(aggregator) if isinstance(aggregator, str) else aggregator
 
     def forward(self, terms: BatchTerms, products: Float64[Tensor, "c c"]) -> Weights:
@@ -44,15 +47,25 @@ class Aggregated(nn.Module):
         return Weights(weight=sum_to_count(weight).to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
 
 
-def gradient_products(losses: Sequence[Float[Tensor, ""]], embedding: Float[Tensor, "n d"]) -> Float64[Tensor, "c c"]:
+def gradient_products(
+    losses: Sequence[Float[Tensor, ""]],
+    embedding: Float[Tensor, "n d"],
+    *,
+    backward: Callable[..., object] = torch.autograd.backward,
+) -> Float64[Tensor, "c c"]:
     """⟨∂ loss_a / ∂ h, ∂ loss_b / ∂ h⟩ over all items, for every two losses of a shared embedding h.
 
-    The graph of the losses stays for another pass.
+    The graph of the losses stays for another pass, and no gradient but that of h is touched, which is left empty.
     """
-    gradients = [
-        torch.autograd.grad(loss, embedding, retain_graph=True, materialize_grads=True)[0].flatten().double()
-        for loss in losses
-    ]
+    embedding.retain_grad()
+    gradients: list[Tensor] = []
+    for loss in losses:
+        embedding.grad = None
+        if loss.requires_grad:
+            backward(loss, inputs=[embedding], retain_graph=True)
+        found = embedding.grad if embedding.grad is not None else torch.zeros_like(embedding)
+        gradients.append(found.flatten().double())
+    embedding.grad = None
     rows = torch.stack(gradients)
     return rows @ rows.T
 
