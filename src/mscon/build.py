@@ -61,13 +61,13 @@ def precision(wish: str, device: str, *, size: int) -> Any:
     """`auto` as bf16-mixed where the device multiplies bfloat16 in hardware, else 32-true; any other wish as it is.
 
     On a CPU, images under 32 px stay in float32, and wishing bf16-mixed for them is refused: where a map has shrunk to
-    one cell, the bfloat16 gradient of a 3×3 convolution with stride 2 holds memory that was never written
-    (torch 2.15 with oneDNN; every 3×3 filter at stride 2 on a 1×1 map, and no other case of 1–4 cells, strides 1 and 2).
+    one cell, the bfloat16 gradient of a 3×3 convolution with stride 2 holds memory that was never written (torch
+    2.15 with oneDNN; every 3×3 filter at stride 2 on a 1×1 map, and no other case of 1–4 cells, strides 1 and 2).
     """
     if wish == "bf16-mixed" and device == "cpu" and size < SMALLEST_BF16:
         raise UserError(
-            f"training.precision is bf16-mixed, which on a CPU needs images of at least {SMALLEST_BF16} px, not {size}: "
-            "below that some gradients come out at random; set it to 32-true, or leave it out"
+            f"training.precision is bf16-mixed, which on a CPU needs images of {SMALLEST_BF16} px or more, not {size}; "
+            "below that some gradients come out at random. Set it to 32-true, or leave it out"
         )
     if wish != "auto":
         return wish
