@@ -33,7 +33,6 @@ import polars as pl
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import roc_auc_score
 
-from mscon.embed import embed_pixels
 from mscon.evaluate.audit import folds, noise_rate, out_of_fold, pool, wrong
 from mscon.evaluate.audit_run import all_projections
 from mscon.evaluate.colours import colour_features
@@ -102,7 +101,7 @@ def measure(run: Run) -> dict[str, Any]:
     rows = np.union1d(data.split.train, data.split.val)
     codes = np.full(len(clean), -1)
     codes[rows] = data.values[COLUMN][rows]
-    projections = all_projections(model, embed_pixels(model, data.pixels.array))
+    projections = all_projections(model, data.pixels.array)
     colours = colour_features(data.pixels.array)
 
     _, dense = np.unique(codes[rows], return_inverse=True)

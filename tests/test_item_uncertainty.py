@@ -1,4 +1,4 @@
-"""Uncertainty of items: what it is by Bayes' rule, what teaches the head, and what reaches the encoder."""
+"""Uncertainty of items: what teaches the head, and what reaches the encoder."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss
 from mscon.contrast import AnchorLosses, LabelTargets
-from mscon.item_uncertainty import LARGEST, heteroscedastic, label_trust
+from mscon.item_uncertainty import LARGEST, heteroscedastic
 
 
 def batch(rows: int = 40, classes: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -23,40 +23,6 @@ def batch(rows: int = 40, classes: int = 4, seed: int = 0) -> tuple[Tensor, Tens
 
 def losses_of(z: Tensor, labels: Tensor) -> AnchorLosses:
     return contrastive_loss(z, LabelTargets.of(labels), temperature=0.2)
-
-
-@pytest.mark.parametrize("noise", [0.05, 0.3, 0.5])
-def test_trust_is_bayes_rule_as_written(noise: float) -> None:
-    losses = losses_of(*batch())
-    model = (1 - noise) * torch.exp(-(losses.loss - losses.floor))
-    chance = noise * torch.exp(-(losses.chance - losses.floor))
-    trust = label_trust(losses, torch.tensor(noise, dtype=torch.float64))
-    torch.testing.assert_close(trust[losses.anchors], (model / (model + chance))[losses.anchors].detach())
-    assert not trust.requires_grad
-
-
-def test_the_models_softmax_gives_the_positives_at_least_what_trust_takes_it_to() -> None:
-    z, labels = batch()
-    known = labels >= 0
-    u = torch.nn.functional.normalize(z[known], dim=1)
-    scores = (u @ u.T / 0.2).masked_fill(torch.eye(len(u), dtype=torch.bool), -torch.inf)
-    same = labels[known][:, None] == labels[known]
-    on_positives = (scores.softmax(dim=1) * same).sum(dim=1)
-    losses = losses_of(z, labels)
-    least = torch.exp(-(losses.loss - losses.floor))[known]
-    assert (on_positives >= least - 1e-12).all()
-    share = (same.sum(dim=1) - 1) / (len(u) - 1)
-    torch.testing.assert_close(torch.exp(-(losses.chance - losses.floor))[known], share.double())
-
-
-def test_wrong_labels_are_doubted_right_ones_are_not_and_without_noise_none_is() -> None:
-    losses = losses_of(*batch())
-    trust = label_trust(losses, torch.tensor(0.2))
-    assert trust[:3].max() < 0.2
-    assert trust[3:-1].min() > 0.7
-    assert (label_trust(losses, torch.tensor(0.0)) == 1.0).all()
-    most = label_trust(losses, torch.tensor(0.5))
-    torch.testing.assert_close(label_trust(losses, torch.tensor(1.0)), most)
 
 
 def test_the_heads_loss_is_least_at_the_mean_relative_excess() -> None:
@@ -79,22 +45,6 @@ def test_beyond_its_bound_log_variance_is_taken_at_it_and_can_come_back() -> Non
     value.sum().backward()
     assert far.grad is not None
     assert (far.grad[losses.anchors] > 0).all()
-
-
-def test_the_objective_weighs_anchors_by_trust_and_reads_noise_from_all_of_them() -> None:
-    z, labels = batch()
-    for weighting in ("excess", "equal"):
-        loss_fn = MSConLoss({"a": Categorical()}, temperature=0.2, weighting=weighting, doubt_labels=True).double()
-        out = loss_fn({"a": z}, {"a": labels})
-        losses = losses_of(z, labels)
-        r = (losses.mean - losses.mean_floor) / (losses.mean_chance - losses.mean_floor)
-        noise = loss_fn.trust["a"]["noise_share"]
-        assert loss_fn.trust["a"]["relative_excess"] == pytest.approx(float(r.detach()))
-        assert 0.0 < noise < 0.5
-        trust = label_trust(losses, torch.tensor(noise, dtype=torch.float64)) * losses.anchors
-        expected = (trust * losses.loss).sum() / trust.sum()
-        torch.testing.assert_close(out.total, expected)
-        torch.testing.assert_close(out.terms["a"].loss, losses.mean)
 
 
 def test_log_variance_learns_and_the_encoder_does_not_hear_of_it() -> None:

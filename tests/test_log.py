@@ -33,7 +33,8 @@ def test_a_validation_between_two_records_is_no_time_of_training(run: Run, monke
         writing.step(Position(epoch=0, batch=step, step=step), output([0, 0, 1, 1]), rate=0.1, epochs=0.1)
         if step == 17:
             now[0] += 100.0
-            writing.validated(Position(epoch=1, batch=0, step=step), writing.terms.take(), 0.5, {}, {"a": 0.1})
+            at, terms = Position(epoch=1, batch=0, step=step), writing.terms.take()
+            writing.validated(at, terms, 0.5, trust={}, temperature={"a": 0.1}, doubted={})
     writing.close()
     rates = [record["images_per_second"] for record in run.metrics() if record["kind"] == "train"]
     assert rates == pytest.approx([4.0, 4.0])

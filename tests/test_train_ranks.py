@@ -65,7 +65,9 @@ def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> Non
                 assert other == pytest.approx(value, rel=1e-3, abs=1e-3), key
 
 
-@pytest.mark.parametrize("change", [{}, {"training.ema": 0.9}], ids=["plain", "averaged"])
+@pytest.mark.parametrize(
+    "change", [{}, {"training.ema": 0.9, "training.audit_epochs": 1}], ids=["plain", "averaged and audited"]
+)
 def test_two_processes_stop_together_and_go_on_to_the_same_bits(tiny: dict, change: dict, tmp_path: Path) -> None:
     recipe = Recipe.of(tiny, {"training.epochs": 2, "training.batch_size": 32, **change})
     whole = under_torchrun(recipe, tmp_path / "whole", 2)

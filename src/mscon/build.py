@@ -111,7 +111,6 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
         learn_temperature=settings.learn_temperature,
         temperature_bounds=settings.temperature_bounds,
         weighting=weighting,
-        doubt_labels=settings.item_uncertainty,
         gather_distributed=True,
     )
 

@@ -85,16 +85,20 @@ class TerminalDisplay:
             for name, term in record["terms"].items()
         ]
         note = f"  {self._note(self.train)}" if self.train else ""
-        return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}{note}"
+        left_out = [f"{count:,} of {name}" for name, count in record["doubted"].items() if count]
+        doubted = f"  labels in doubt: {', '.join(left_out)}" if left_out else ""
+        return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}{doubted}{note}"
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for title in ("similarity", "loss", "floor", "relative excess", "held out", "weight"):
+        held, doubted = self.val.get("terms", {}), self.val.get("doubted", {})
+        titles = ["similarity", "loss", "floor", "relative excess", "held out", "weight"]
+        for title in (*titles, "in doubt") if doubted else titles:
             table.add_column(title, justify="left" if title == "similarity" else "right")
-        held = self.val.get("terms", {})
         for name, term in self.train.get("terms", {}).items():
             numbers = [term["loss"], term["floor"], term["relative_excess"], held.get(name, {}).get("relative_excess")]
-            table.add_row(Text(name), *(_number(value) for value in (*numbers, term["weight"])))
+            in_doubt = [f"{doubted.get(name, 0):,}"] if doubted else []
+            table.add_row(Text(name), *(_number(value) for value in (*numbers, term["weight"])), *in_doubt)
         return table
 
 

@@ -1,9 +1,4 @@
-"""Uncertainty of single items: which labels look like chance, and how sure a similarity is of an item.
-
-Two things are told apart. Whether this label of this item is one to learn from (`label_trust`), which only a labelled
-item has; and how well a similarity will do on such an item (`heteroscedastic`), which a head learns to tell from the
-item alone.
-"""
+"""Uncertainty of single items: how well a similarity will do on such an item, which a head learns to tell from it."""
 
 import torch
 from jaxtyping import Float
@@ -11,35 +6,8 @@ from torch import Tensor
 
 from mscon.contrast import AnchorLosses
 
-MOST_NOISE = 0.5
-"""Of the share of chance that labels are doubted with: a model cannot judge labels that are mostly wrong, and one that
-knows nothing yet must not, for what it doubts it does not learn."""
-
 LARGEST = 6.0
 """Of |log σ²|: beyond it the loss of an uncertainty head is all slope."""
-
-
-def label_trust(losses: AnchorLosses, noise: Float[Tensor, ""]) -> Float[Tensor, " n"]:
-    """The probability that a row's label is no chance, given how its loss turned out.
-
-        t_i = (1 − η) e^(−excess_i) / [(1 − η) e^(−excess_i) + η e^(−(chance_i − floor_i))]
-            = sigmoid(log((1 − η) / η) + chance_i − loss_i)
-
-    η is the share of labels that are chance. The model's softmax gives an anchor's positives together at least the
-    probability e^(−excess_i) (Jensen's inequality, of the mean logarithm that the loss is), and had the label been
-    drawn by lot, the positives would have had their share of all others, e^(−(chance − floor)). So a label is doubted
-    once its loss is higher than chance, more so the noisier the similarity is; at η = 0 none is. η is taken as ½ at
-    most.
-
-    **Arguments:**
-
-    - `losses`: of one similarity.
-    - `noise`: η in [0, 1].
-
-    **Returns:** a number in [0, 1] per row, without gradient; of no meaning in rows that are no anchor.
-    """
-    odds = torch.logit(1.0 - noise.clamp(max=MOST_NOISE).to(losses.loss.dtype))
-    return torch.sigmoid(odds + losses.chance - losses.loss.detach())
 
 
 def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -67,14 +67,17 @@ class Log:
         at: Position,
         terms: dict[str, dict[str, float | None]],
         score: float | None,
+        *,
         trust: dict[str, dict[str, float]],
         temperature: dict[str, float],
+        doubted: dict[str, int],
     ) -> None:
         """The held-out items were looked at; `score` is the mean relative excess, None when there were no anchors,
-        `trust` what the objective makes of it, and `temperature` where each τ stands.
+        `trust` what the objective makes of it, `temperature` where each τ stands, and `doubted` how many labels are
+        left out in training.
         """
         record = {"kind": "val", "step": at.step, "epoch": float(at.epoch), "total": score, "terms": terms}
-        self._write(record | {"trust": trust, "temperature": temperature})
+        self._write(record | {"trust": trust, "temperature": temperature, "doubted": doubted})
         self.start += perf_counter() - self.last  # what came since the last step is no time of training
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from mscon.contrast import (
     product_precision,
     unit_rows,
 )
-from mscon.item_uncertainty import heteroscedastic, label_trust
+from mscon.item_uncertainty import heteroscedastic
 from mscon.similarity import Categorical, Similarity
 from mscon.temperature import Temperatures
 from mscon.terms import BatchTerms, mean_terms, relative_excess
@@ -83,8 +83,6 @@ class MSConLoss(nn.Module):
       `"uncertainty-exact"` is the paper's uncertainty without its approximation: equal weights, and τ_c σ_c² learned
       with log σ_c² in [−4, 4]; `"UPGrad"`, `"PCGrad"` and others are TorchJD's (`mscon.weighting.Aggregated`) and
       need the shared `embedding` in every call.
-    - `doubt_labels`: anchors count by the probability that their label is no chance (`item_uncertainty.label_trust`),
-      with the share of chance that `Excess` reads from the similarity's losses.
     - `engine`: how the quadratic part is computed, see `contrastive_loss`.
     - `gather_distributed`: the batch is spread over the processes of torch.distributed, each calling this with rows of
       its own (their numbers may differ): losses run over the rows of all, as if one process held them. Total and terms
@@ -102,7 +100,6 @@ class MSConLoss(nn.Module):
         learn_temperature: bool = False,
         temperature_bounds: tuple[float, float] = (0.02, 1.0),
         weighting: WeightingChoice = "excess",
-        doubt_labels: bool = False,
         engine: Engine = "auto",
         gather_distributed: bool = False,
     ):
@@ -123,9 +120,6 @@ class MSConLoss(nn.Module):
                 raise ValueError("weighting 'uncertainty-exact' learns the temperatures: leave out learn_temperature")
             self.temperatures = _tempered(values)
         self.weighting = new_weighting(weighting, names, temperatures=values)
-        self.doubt_labels = doubt_labels
-        beside = doubt_labels and not isinstance(self.weighting, Excess)  # what reads noise from losses
-        self.reader = Excess(len(names), temperatures=values) if beside else None
         check_engine(engine)
         self.engine: Engine = engine
         self.gather_distributed = gather_distributed
@@ -176,15 +170,13 @@ class MSConLoss(nn.Module):
         losses, ranks = self._losses([projections[name] for name in names], [labels[name] for name in names])
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = mean_terms(losses, counts, ranks)
-        reader = self._noise_reader
-        if self.temperatures.learned and reader is not None:
-            reader.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
+        if self.temperatures.learned and isinstance(self.weighting, Excess):
+            self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
         if isinstance(self.weighting, Aggregated):
             weights = self.weighting(batch, self._gradients(self.weighting, batch, embedding, ranks))
         else:
             weights = self.weighting(batch)
-        loss = self._trusted(losses, counts, ranks, batch)
-        total = (weights.weight * loss).sum() + weights.penalty
+        total = (weights.weight * batch.loss).sum() + weights.penalty
         if log_variances:
             own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
             total = total + own - own.detach()
@@ -221,31 +213,25 @@ class MSConLoss(nn.Module):
 
         **Arguments:** `sums`: of `held_out_sums`, added up over all held-out batches.
         """
-        reader = self._noise_reader
-        if reader is None:
+        if not isinstance(self.weighting, Excess):
             return
         anchors, loss, floor, chance = sums.unbind(dim=1)
         best = loss.argmin(dim=0, keepdim=True)
         count, *means = (each.gather(0, best).squeeze(0) for each in (anchors, loss, floor, chance))
         each = [mean / count.where(count > 0, 1.0) for mean in means]
-        reader.observe_held_out(BatchTerms(*each, anchors=count.round().long()))
+        self.weighting.observe_held_out(BatchTerms(*each, anchors=count.round().long()))
 
     @property
     def trust(self) -> dict[str, dict[str, float]]:
-        """name → relative excess, noise share and weight as `Excess` has them now; empty where nothing reads them."""
-        reader = self._noise_reader
-        if reader is None:
+        """name → relative excess, noise share and weight as `Excess` has them now; empty under other weightings."""
+        if not isinstance(self.weighting, Excess):
             return {}
-        now = reader.trust
+        now = self.weighting.trust
         each = zip(self.similarities, now.relative_excess, now.noise_share, now.weight, strict=True)
         return {
             name: {"relative_excess": float(r), "noise_share": float(noise), "weight": float(weight)}
             for name, r, noise, weight in each
         }
-
-    @property
-    def _noise_reader(self) -> Excess | None:
-        return self.weighting if isinstance(self.weighting, Excess) else self.reader
 
     @staticmethod
     def _gradients(weighting: Aggregated, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None) -> Tensor:
@@ -256,21 +242,6 @@ class MSConLoss(nn.Module):
             raise ValueError("this weighting needs the embedding that the projections were made from, with its graph")
         products = gradient_products(batch.loss.unbind(), embedding, backward=weighting.backward)
         return ranks.sum(products) if ranks else products
-
-    def _trusted(
-        self, losses: list[AnchorLosses], counts: list[Tensor | None], ranks: Ranks | None, batch: BatchTerms
-    ) -> Tensor:
-        """The mean loss of every similarity, doubtful labels counting less if that is asked for."""
-        reader = self._noise_reader
-        if not self.doubt_labels or reader is None:
-            return batch.loss
-        if reader is self.reader:
-            reader(batch)
-        trust = [label_trust(each, noise) for each, noise in zip(losses, reader.trust.noise_share, strict=True)]
-        both: list[Tensor | None] = [
-            one if count is None else one * count for one, count in zip(trust, counts, strict=True)
-        ]
-        return mean_terms(losses, both, ranks).loss
 
     def parameter_groups(self, *, lr: float = 0.01) -> list[dict[str, Any]]:
         """Optimiser groups for what the objective itself learns, weights and temperatures: an own learning rate, no

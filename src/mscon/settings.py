@@ -160,8 +160,7 @@ class ObjectiveSettings(Section):
     )
     paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
     item_uncertainty: bool = Field(
-        default=False,
-        description="A head that tells how uncertain an item is; labels that look like chance count less.",
+        default=False, description="A head that learns how uncertain an item is under each similarity."
     )
     weighting_lr: float = Field(
         default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
@@ -206,5 +205,8 @@ class TrainingSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
         default="auto", description="auto: bf16 where hardware has it."
+    )
+    audit_epochs: int = Field(
+        default=0, ge=0, description="Epochs between audits: labels that look wrong are left out; 0 for none."
     )
     checkpoint_epochs: int = Field(default=1, ge=1, description="Epochs between validations, each with a checkpoint.")

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from mscon.data.views import apply_views, draw_views
+from mscon.doubts import Doubts
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.log import Display, Log, TermMeans
@@ -77,7 +78,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
         else None
     )
     kept = cast(MSConModel, average.module) if average else model  # what is validated and kept
+    doubts = Doubts(data, recipe.labelled) if settings.audit_epochs else None
     parts: dict[str, nn.Module] = {"model": model, "objective": loss_fn}
+    if doubts:
+        parts["doubts"] = doubts
     if average:
         parts["average"] = average
 
@@ -111,6 +115,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
                 set_rates(optimizer, at.step, steps, warmup=settings.warmup)
                 views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
+                if doubts:
+                    values = doubts.left_out(values, items.repeat(settings.views_per_item))
                 optimizer.zero_grad()
                 out: MSConOutput = micro_batched(
                     wrapped,
@@ -136,8 +142,12 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                     raise InterruptedRun(folder)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
             final = at.epoch == settings.epochs
+            if doubts and at.epoch % settings.audit_epochs == 0 and not final:
+                each_process(fabric, partial(doubts.ask, kept, data) if first else lambda: None)
+                share_buffers(fabric, doubts)
             if final or at.epoch % settings.checkpoint_epochs == 0:
-                score = _validate(recipe, data, kept, loss_fn, fabric, log, at)
+                doubted = doubts.counts if doubts else {}
+                score = _validate(recipe, data, kept, loss_fn, fabric, log, at, doubted)
                 better = score is not None and (at.best is None or score < at.best)
                 if first and (better or settings.keep == "last" or score is None):
                     kept.save(run.model_path)
@@ -202,7 +212,14 @@ def _objective(loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str,
 
 @torch.inference_mode()
 def _validate(
-    recipe: Recipe, data: Prepared, model: MSConModel, loss_fn: MSConLoss, fabric: Fabric, log: Log, at: Position
+    recipe: Recipe,
+    data: Prepared,
+    model: MSConModel,
+    loss_fn: MSConLoss,
+    fabric: Fabric,
+    log: Log,
+    at: Position,
+    doubted: dict[str, int],
 ) -> float | None:
     """Mean relative excess over the similarities on held-out items, under views that are the same every time.
 
@@ -234,7 +251,7 @@ def _validate(
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
-    log.validated(at, means, score, loss_fn.trust, loss_fn.temperature)
+    log.validated(at, means, score, trust=loss_fn.trust, temperature=loss_fn.temperature, doubted=doubted)
     return score
 
 

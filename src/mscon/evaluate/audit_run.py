@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from mscon.embed import embed_pixels
+from mscon.embed import BATCH, embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
 from mscon.evaluate.colours import colour_features
@@ -58,13 +58,13 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     steps = 2 + len(names)
     tell = progress or (lambda done, total: None)
     tell(0, steps)
-    projections = all_projections(model, embed_pixels(model, data.pixels.array))
+    projections = all_projections(model, data.pixels.array)
     tell(1, steps)
     colours = colour_features(data.pixels.array)
     columns: dict[str, Audited] = {}
     for name in names:
         tell(2 + len(columns), steps)
-        columns[name] = _audit(data, name, projections, colours)
+        columns[name] = audit_label(data, name, projections, colours)
     tell(steps, steps)
     found = AuditedRun(data, columns)
     table = _table(found, data.catalog.ids(run.recipe.catalog.id))
@@ -72,9 +72,43 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     return found
 
 
-def all_projections(model: MSConModel, embeddings: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
-    """Every similarity's projection of each item, side by side: far fewer numbers than the shared embedding."""
-    return torch.cat([model.project_embedding(embeddings, name) for name in model.similarities], dim=1)
+def all_projections(
+    model: MSConModel, pixels: UInt8[np.ndarray, "n h w 3"], *, rows: Int64[np.ndarray, " m"] | None = None
+) -> Float[Tensor, "m d"]:
+    """Every similarity's projection of each image, or of those in `rows`, side by side.
+
+    They are far fewer numbers than the shared embedding, which is kept of a batch only.
+    """
+    rows = np.arange(len(pixels)) if rows is None else rows
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    embedded = (embed_pixels(model, pixels[each]) for each in batches)
+    return torch.cat(
+        [torch.cat([model.project_embedding(h, name) for name in model.similarities], dim=1) for h in embedded]
+    )
+
+
+def audit_label(
+    data: Prepared,
+    name: str,
+    projections: Float[Tensor, "m d"],
+    colours: Float[Tensor, "m e"],
+    *,
+    rows: Int64[np.ndarray, " m"] | None = None,
+) -> Audited:
+    """One label column's audit by its kind; a set of tags or a path counts as one class.
+
+    **Arguments:** `projections`, `colours`: of all items, or of those in `rows`, which the audit then counts.
+
+    **Raises:** `UserError` for a column with too few labels.
+    """
+    every = slice(None) if rows is None else rows
+    values, groups = data.values[name][every], None if data.groups is None else data.groups[every]
+    try:
+        if data.labels[name].kind == "continuous":
+            return audit_continuous(projections, values, groups=groups)
+        return audit_categorical(projections, colours, values, groups=groups)
+    except UserError as error:
+        raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
 
 
 def show(found: AuditedRun, ids: list[str], console: Console) -> None:
@@ -93,17 +127,6 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
             item = Text(ids[audited.rows[place]], overflow="ellipsis")
             table.add_row(item, Text(given), Text(suggested), f"{audited.score[place]:.3f}")
         console.print(table)
-
-
-def _audit(data: Prepared, name: str, projections: Float[Tensor, "n d"], colours: Float[Tensor, "n e"]) -> Audited:
-    """One column by its kind; a set of tags or a path counts as one class."""
-    values = data.values[name]
-    try:
-        if data.labels[name].kind == "continuous":
-            return audit_continuous(projections, values, groups=data.groups)
-        return audit_categorical(projections, colours, values, groups=data.groups)
-    except UserError as error:
-        raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
 
 
 def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:

@@ -1,0 +1,135 @@
+"""The experiments' CSVs as the tables of docs/results.md: python benchmarks/tables.py [noise|merged|copies|continuous]
+
+Means over seeds; ± is half of the 95% interval of the mean, Student's t over seeds, and differences are paired: both
+trainings of a pair have the seed, and with it the split, the wrong labels and the weights at the start, in common.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.stats import t
+
+HERE = Path(__file__).parent
+LABELS = ("category", "gender", "colour", "brand")
+
+
+def noise() -> Iterator[str]:
+    """Weight shares and accuracies by the share of shuffled labels."""
+    table = pl.read_csv(HERE / "noise.csv").filter(table="noise")
+    table = table.with_columns(probe_trained=pl.mean_horizontal(f"probe_{name}" for name in LABELS[:3]))
+    yield from _lines("colour shuffled", "weight share of colour: excess", "uncertainty (equal: 33.3%)", "seeds")
+    shares = sorted(table["colour_is"].unique(), key=lambda each: int(each.split()[-1]))
+    for share in shares:
+        rows = table.filter(colour_is=share)
+        weights = [100 * _of(rows, method, "weight_colour") for method in ("excess", "uncertainty")]
+        yield _line(_percent(share), *(_mean(each, "%") for each in weights), str(len(weights[0])))
+    yield ""
+    for one in ("excess", "uncertainty"):
+        heads = ("category, gender, colour", "brand", "own head: category", "gender", "colour")
+        yield from _lines("colour shuffled", *heads)
+        for share in shares:
+            rows = table.filter(colour_is=share)
+            columns = ("probe_trained", "probe_brand", *(f"own_head_{name}" for name in LABELS[:3]))
+            cells = [f"{_of(rows, 'equal', each).mean():.1f} {_difference(rows, one, each)}" for each in columns]
+            yield _line(_percent(share), *cells)
+        yield ""
+
+
+def merged() -> Iterator[str]:
+    """Raw and calibrated weights of a similarity that is made coarser, by its noise."""
+    table = pl.read_csv(HERE / "noise.csv")
+    names = ("category", "gender", "colour")
+    raw = {name: 1 / pl.col(f"held_out_r_{name}") for name in names}
+    table = table.with_columns(raw_colour=raw["colour"] / pl.sum_horizontal(raw.values()))
+    heads = ("noise", "classes", "r", "share by 1/r", "share by excess", "of that with 23 classes", "uncertainty")
+    yield from _lines(*heads)
+    for noise in (0, 20, 50):
+        whole: np.ndarray | None = None
+        for classes in (23, 10, 5, 2):
+            both = (f"merged {classes} {noise}", *((f"shuffled {noise}",) if classes == 23 else ()))
+            rows = table.filter(pl.col("colour_is").is_in(both) & (pl.col("table") != "copies"))
+            r, plain, weight = (_of(rows, "excess", f"{each}_colour") for each in ("held_out_r", "raw", "weight"))
+            whole = weight if whole is None else whole
+            ratio = weight / whole[: len(weight)]
+            beside = _of(rows, "uncertainty", "weight_colour")
+            cells = (f"{r.mean():.2f}", _mean(100 * plain, "%"), _mean(100 * weight, "%"), _mean(ratio, digits=2))
+            yield _line(f"{noise}%", str(classes), *cells, _mean(100 * beside, "%"))
+    yield ""
+
+
+def copies() -> Iterator[str]:
+    """What a similarity costs that is there more than once."""
+    table = pl.read_csv(HERE / "noise.csv")
+    yield from _lines("weighting", "colour is there", *(f"{name}" for name in LABELS), "own head: colour")
+    columns = (*(f"probe_{name}" for name in LABELS), "own_head_colour")
+    for method in ("equal", "excess"):
+        once = table.filter(method=method, colour_is="shuffled 0", table="noise").sort("seed")
+        yield _line(method, "once", *(_mean(once[each].to_numpy()) for each in columns))
+        for name, text in (("shuffled 0 x3", "three times"), ("shuffled 20 x2", "and with 20% noise")):
+            more = table.filter(method=method, colour_is=name).sort("seed")
+            both = once.join(more, on="seed", suffix="_more").sort("seed")
+            change = [both[f"{each}_more"].to_numpy() - both[each].to_numpy() for each in columns]
+            yield _line(method, text, *(_mean(each, signed=True) for each in change))
+    yield ""
+
+
+def continuous() -> Iterator[str]:
+    """Numbers as kernels on ranks, as published, and as bins."""
+    table = pl.read_csv(HERE / "continuous.csv")
+    for catalog, label in (("footwear", "lightness"), ("footwear", "year"), ("clothing", "lightness")):
+        rows = table.filter(catalog=catalog)
+        yield from _lines(f"{catalog}, {label}", "own head: Spearman's ρ", "beside it", "probe: R²", "beside it")
+        for method in ("continuous", "rank_n_contrast", "10 bins", "5 bins"):
+            cells: list[str] = []
+            for column in (f"spearman_{label}", f"r2_{label}"):
+                here, ours = _of(rows, method, column), _of(rows, "continuous", column)
+                apart = "" if method == "continuous" else _mean(here - ours[: len(here)], digits=4, signed=True)
+                cells += [f"{here.mean():.4f}", apart]
+            yield _line(method.replace("_", "-"), *cells)
+        yield ""
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "noise": noise,
+    "merged": merged,
+    "copies": copies,
+    "continuous": continuous,
+}
+
+
+def _of(rows: pl.DataFrame, method: str, column: str) -> np.ndarray:
+    return rows.filter(method=method).sort("seed")[column].cast(pl.Float64).to_numpy()
+
+
+def _difference(rows: pl.DataFrame, method: str, column: str) -> str:
+    one, equal = _of(rows, method, column), _of(rows, "equal", column)
+    return f"({_mean(one - equal[: len(one)], signed=True)})"
+
+
+def _mean(values: np.ndarray, unit: str = "", *, digits: int = 1, signed: bool = False) -> str:
+    """The mean and half of its interval; of one seed, the value alone."""
+    mean = f"{values.mean():{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    if len(values) < 2:
+        return mean + unit
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{mean} ± {half:.{digits}f}{unit}"
+
+
+def _percent(share: str) -> str:
+    return f"{share.split()[-1]}%"
+
+
+def _lines(*heads: str) -> Sequence[str]:
+    return _line(*heads), _line(*("---" for _ in heads))
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or TABLES:
+        print("\n".join(TABLES[wanted]()))

@@ -1,0 +1,78 @@
+"""Labels in doubt while a training goes on: audited now and then, and left out for as long as they are doubted."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mscon.errors import UserError
+from mscon.evaluate.audit import Audited
+from mscon.evaluate.audit_run import all_projections, audit_label
+from mscon.evaluate.colours import colour_features
+from mscon.model import MSConModel
+from mscon.prepare import Prepared
+
+MOST_NOISE = 0.5
+"""Of the labels that an audit may find to be chance, if it is to be followed: a model that knows nothing of a label yet
+finds that of all of them, and what it is not taught it will not learn."""
+
+
+class Doubts(nn.Module):
+    """Which labels of the training items the last audit found wrong: those, the objective does not get to see.
+
+    An audit judges the labels as they were given, so one that is doubted is asked again every time and can come back.
+    Numbers are not doubted: what is far from its prediction is as likely hard to see as wrong. Part of a run's
+    checkpoints.
+
+    **Arguments:**
+
+    - `data`: what is trained on.
+    - `names`: the similarities that have a label column.
+    """
+
+    doubted: Tensor
+
+    def __init__(self, data: Prepared, names: Sequence[str]):
+        super().__init__()
+        self.names = [name for name in names if data.labels[name].kind != "continuous"]
+        self.register_buffer("doubted", torch.zeros(len(self.names), len(data.catalog), dtype=torch.bool))
+
+    def left_out(self, values: Mapping[str, Tensor], items: Tensor) -> dict[str, Tensor]:
+        """Values of a batch, −1 (missing) where they are doubted.
+
+        **Arguments:**
+
+        - `values`: name → (N,), of all similarities.
+        - `items`: (N,), the item of each row.
+        """
+        given = dict(values)
+        for name, doubted in zip(self.names, self.doubted, strict=True):
+            given[name] = given[name].masked_fill(doubted[items.to(doubted.device)], -1)
+        return given
+
+    def ask(self, model: MSConModel, data: Prepared) -> None:
+        """Audit the labels of all training items anew; one that is wrong rather than right is doubted from now on.
+
+        None is, of a column that has too few labels for an audit, or more noise than `MOST_NOISE`.
+        """
+        rows = data.split.train
+        projections = all_projections(model, data.pixels.array, rows=rows)
+        colours = colour_features(data.pixels.array[rows])
+        self.doubted.zero_()
+        for name, doubted in zip(self.names, self.doubted, strict=True):
+            try:
+                found = audit_label(data, name, projections, colours, rows=rows)
+            except UserError:
+                continue
+            doubted[torch.from_numpy(rows[wrong_rows(found)])] = True
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """name → how many labels are doubted."""
+        return dict(zip(self.names, self.doubted.sum(dim=1).tolist(), strict=True))
+
+
+def wrong_rows(found: Audited) -> np.ndarray:
+    """The rows whose class is wrong rather than right; none if more labels than `MOST_NOISE` look like chance."""
+    return found.rows[(found.score > 0.5) & (found.noise <= MOST_NOISE)]
