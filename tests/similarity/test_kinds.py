@@ -72,7 +72,7 @@ def paths(values: Sequence[int]) -> Tensor:
     return q
 
 
-def near(values: Sequence[float], bandwidth: float = 0.1) -> Tensor:
+def near(values: Sequence[float], bandwidth: float = 0.05) -> Tensor:
     known = [value for value in values if not math.isnan(value)]
     rank = [
         (sum(other < value for other in known) + sum(other <= value for other in known)) / (2 * len(known))

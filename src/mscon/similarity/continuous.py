@@ -22,7 +22,7 @@ class Continuous:
 
     **Arguments:**
 
-    - `bandwidth`: h > 0, a share of all items: at 0.1 the item a tenth of them further up counts e^(−1/2) as much.
+    - `bandwidth`: h > 0, a share of all items: at 0.05 the item a twentieth of them further up counts e^(−½) as much.
     - `period`: of values on a circle, such as 24 for hours: Δ is then the shorter way round.
     - `reference`: the values among which ranks are taken, usually those of the training items, in any order; NaN does
       not count. Left out, the batch is its own reference.
@@ -30,7 +30,7 @@ class Continuous:
     **Raises:** `ValueError` for a bandwidth or a period that is not positive, or a reference without a number.
     """
 
-    bandwidth: float = 0.1
+    bandwidth: float = 0.05
     period: float | None = None
     reference: Float[Tensor, " n"] | None = None
 
