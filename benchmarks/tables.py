@@ -1,4 +1,4 @@
-"""The experiments' CSVs as the tables of docs/results.md: python benchmarks/tables.py [noise|merged|copies|continuous]
+"""The experiments' CSVs as the tables of docs/results.md: python benchmarks/tables.py [NAME of a function below …]
 
 Means over seeds; ± is half of the 95% interval of the mean, Student's t over seeds, and differences are paired: both
 trainings of a pair have the seed, and with it the split, the wrong labels and the weights at the start, in common.
@@ -63,16 +63,14 @@ def merged() -> Iterator[str]:
 def copies() -> Iterator[str]:
     """What a similarity costs that is there more than once."""
     table = pl.read_csv(HERE / "noise.csv")
-    yield from _lines("weighting", "colour is there", *(f"{name}" for name in LABELS), "own head: colour")
+    yield from _lines("weighting", "colour is there", *LABELS, "own head: colour", "seeds")
     columns = (*(f"probe_{name}" for name in LABELS), "own_head_colour")
     for method in ("equal", "excess"):
         once = table.filter(method=method, colour_is="shuffled 0", table="noise").sort("seed")
-        yield _line(method, "once", *(_mean(once[each].to_numpy()) for each in columns))
+        yield _line(method, "once", *(_mean(once[each].to_numpy()) for each in columns), str(len(once)))
         for name, text in (("shuffled 0 x3", "three times"), ("shuffled 20 x2", "and with 20% noise")):
-            more = table.filter(method=method, colour_is=name).sort("seed")
-            both = once.join(more, on="seed", suffix="_more").sort("seed")
-            change = [both[f"{each}_more"].to_numpy() - both[each].to_numpy() for each in columns]
-            yield _line(method, text, *(_mean(each, signed=True) for each in change))
+            more = table.filter(method=method, colour_is=name)
+            yield _line(method, text, *_changes(once, more, columns))
     yield ""
 
 
@@ -92,10 +90,24 @@ def continuous() -> Iterator[str]:
         yield ""
 
 
+def doubts() -> Iterator[str]:
+    """What wrong labels cost, and what is left of it."""
+    table = pl.read_csv(HERE / "doubts.csv").rename({"colours": "method"})
+    columns = ("own_head_colour", "probe_colour", *(f"probe_{name}" for name in ("category", "gender", "brand")))
+    heads = (f"probe: {each.removeprefix('probe_')}" for each in columns[1:])
+    yield from _lines("colours", "own head: colour", *heads, "seeds")
+    clean = table.filter(method="clean").sort("seed")
+    yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
+    for method in ("replaced", "audited", "known"):
+        yield _line(method, *_changes(clean, table.filter(method=method), columns))
+    yield ""
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "noise": noise,
     "merged": merged,
     "copies": copies,
+    "doubts": doubts,
     "continuous": continuous,
 }
 
@@ -109,8 +121,18 @@ def _difference(rows: pl.DataFrame, method: str, column: str) -> str:
     return f"({_mean(one - equal[: len(one)], signed=True)})"
 
 
+def _changes(one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str]) -> Iterator[str]:
+    """The second minus the first, over the seeds that both have, and how many these are."""
+    both = one.join(other, on="seed", suffix="_other").sort("seed")
+    for each in columns:
+        yield _mean(both[f"{each}_other"].to_numpy() - both[each].to_numpy(), signed=True)
+    yield str(len(both))
+
+
 def _mean(values: np.ndarray, unit: str = "", *, digits: int = 1, signed: bool = False) -> str:
     """The mean and half of its interval; of one seed, the value alone."""
+    if not len(values):
+        return "–"
     mean = f"{values.mean():{'+' if signed else ''}.{digits}f}".replace("-", "−")
     if len(values) < 2:
         return mean + unit

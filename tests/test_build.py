@@ -8,6 +8,7 @@ import torch
 from mscon.build import new_model, new_objective, new_optimizer, rate_factor, set_rates
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
+from mscon.weighting import Excess
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (7, 0.05), (100, 0.0), (100, 0.3), (1000, 0.05)])
@@ -46,3 +47,14 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay(tiny: dict, opt
     matrices = {id(p) for p in model.parameters() if p.ndim > 1}
     assert decayed == matrices | ({id(p) for p in loss_fn.parameters()} if weighting == "paper" else set())
     assert all(isinstance(p, torch.nn.Parameter) for p in learned)
+
+
+def test_labels_that_say_the_same_share_their_weight(tiny: dict) -> None:
+    again = {"similarities.again": {"column": "character"}, "similarities.instance": {}}
+    recipe = Recipe.of(tiny, again)
+    weighting = new_objective(recipe, prepare(recipe)).weighting
+    assert isinstance(weighting, Excess)
+    count = dict(zip(recipe.similarities, weighting.alike.tolist(), strict=True))
+    assert [count["character"], count["again"]] == pytest.approx([2.0, 2.0], abs=0.05)
+    assert count["weight"] == pytest.approx(1.0, abs=0.05), "every character stands there in every weight"
+    assert count["instance"] == 1.0

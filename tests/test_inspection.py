@@ -6,29 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mscon.inspection import explained, inspect, shared_information
+from mscon.inspection import explained, inspect
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
 RNG = np.random.default_rng(0)
-
-
-def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_where_they_are_independent() -> None:
-    fine = RNG.integers(0, 6, 600)
-    coarse = fine // 2
-    assert shared_information(fine, coarse) == pytest.approx(1.0)
-    assert shared_information(coarse, fine) == pytest.approx(1.0)
-    assert shared_information(np.repeat([0, 1], 4), np.tile([0, 1], 4)) == pytest.approx(0.0)
-    assert shared_information(fine, np.full(600, -1)) == 0.0
-    assert shared_information(fine, np.zeros(600, dtype=np.int64)) == 0.0
-    assert shared_information(RNG.permutation(600), fine) == 0.0
-    assert shared_information(RNG.permutation(600) // 2, fine) < 0.1, "sets that hardly ever occur twice"
-    assert shared_information(np.arange(600) % 200 * 10**12, np.arange(600) % 200 // 40) == pytest.approx(1.0)
-
-
-def test_rows_without_one_of_the_labels_do_not_count() -> None:
-    a, b = np.array([0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 0, -1])
-    assert shared_information(a, b) == pytest.approx(1.0)
 
 
 def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() -> None:

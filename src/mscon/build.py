@@ -2,12 +2,14 @@
 
 import math
 import os
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mscon.data.information import as_codes, shared_information
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -104,7 +106,8 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
         weighting = Uncertainty(len(similarities), paper=True)
     elif weighting == "excess":
         histograms = [_histogram(recipe, data, name) for name in similarities]
-        weighting = Excess(len(similarities), temperatures=list(temperatures.values()), histograms=histograms)
+        taus, shared = list(temperatures.values()), _shared(data, list(similarities))
+        weighting = Excess(len(similarities), temperatures=taus, histograms=histograms, shared=shared)
     return MSConLoss(
         similarities,
         temperature=temperatures,
@@ -122,6 +125,13 @@ def _histogram(recipe: Recipe, data: Prepared, name: str) -> list[float] | None:
     codes = data.values[name][data.split.train]
     counts = torch.from_numpy(np.bincount(codes[codes >= 0]))
     return (counts * balanced_weights(counts, recipe.similarities[name].balance or 0.0)).tolist()
+
+
+def _shared(data: Prepared, names: list[str]) -> list[list[float]]:
+    """What the labels of every two similarities have in common on the training items; of no label, nothing."""
+    codes = {name: as_codes(data.values[name][data.split.train]) for name in names if name in data.labels}
+    pairs = {(a, b): shared_information(codes[a], codes[b], of=max) for a, b in combinations(codes, 2)}
+    return [[1.0 if a == b else pairs.get((a, b), pairs.get((b, a), 0.0)) for b in names] for a in names]
 
 
 def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:

@@ -6,13 +6,14 @@ from itertools import combinations, islice
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mscon.build import new_similarity
 from mscon.contrast import AnchorLosses, AnyTargets, contrastive_loss
+from mscon.data.information import as_codes, shared_information
 from mscon.data.views import ViewSettings
 from mscon.prepare import AnyBatches, Prepared, training_batches
 from mscon.recipe import Recipe
@@ -136,28 +137,6 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def shared_information(first: Int64[np.ndarray, " n"], second: Int64[np.ndarray, " n"]) -> float:
-    """(I(a; b) − E) / (min(H(a), H(b)) − E) over the rows that have both labels: 0 independent … 1 one follows from the
-    other.
-
-    E is the mutual information I with one of the two shuffled: a label that is another for nearly every row, as sets of
-    tags are, seems to tell all of any other.
-    """
-    both = (first >= 0) & (second >= 0)
-    a, b = first[both], second[both]
-    alone = _entropy(a) + _entropy(b)
-    shared = alone - _entropy(a, b)
-    by_chance = alone - _entropy(a, np.random.default_rng(0).permutation(b))
-    span = min(_entropy(a), _entropy(b)) - by_chance
-    return float(np.clip((shared - by_chance) / span, 0.0, 1.0)) if span > 1e-9 else 0.0
-
-
-def _entropy(*codes: Int64[np.ndarray, " n"]) -> float:
-    _, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)
-    p = counts / max(1, len(codes[0]))
-    return float(-(p * np.log(p)).sum())
-
-
 def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     label, values = data.labels[name], data.values[name]
     role = "ood" if name in recipe.catalog.ood else "similarity"
@@ -175,15 +154,6 @@ def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     return ColumnFacts(
         name, role, label.kind, int((values < 0).sum()), {label.classes[i]: int(counts[i]) for i in order}
     )
-
-
-def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
-    """Any label as classes, −1 where it is missing: numbers in bins of as many items each, as far as ties allow."""
-    if values.dtype.kind != "f":
-        return values
-    known = ~np.isnan(values)
-    edges = np.unique(np.quantile(values[known], np.arange(1, bins) / bins)) if known.any() else np.empty(0)
-    return np.where(known, np.searchsorted(edges, values, side="right"), -1).astype(np.int64)
 
 
 def redundancies(data: Prepared) -> list[Redundancy]:
@@ -250,7 +220,7 @@ def _label_warnings(
         if pair.shared > REDUNDANT:
             yield (
                 f"{pair.first} and {pair.second} share {pair.shared:.0%} of what the coarser one says:"
-                " trained together they count it twice, and one is no test for the other."
+                " trained together they count it twice (unless weighted by excess), and one is no test for the other."
             )
 
 

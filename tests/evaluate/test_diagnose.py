@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mscon.data.information import shared_information
 from mscon.data.views import apply_views, draw_views
 from mscon.embed import embed_pixels
 from mscon.evaluate import diagnose as diagnosis
 from mscon.evaluate.diagnose import at_bound, diagnose
 from mscon.evaluate.geometry import effective_rank, linear_cka
-from mscon.inspection import shared_information
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe

@@ -98,6 +98,16 @@ def test_pure_noise_among_three_gets_little_and_inverse_gives_it_a_seventh() -> 
     assert float(Excess(3, function="inverse")(batch).weight[2]) / 3.0 > 1.0 / 7.0
 
 
+def test_three_copies_share_the_weight_of_one_and_a_half_copy_counts_for_half() -> None:
+    two, four = Excess(2), Excess(4, shared=[[1, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
+    alone = two(with_relative_excess(0.3, 0.7)).weight / 2
+    copies = four(with_relative_excess(0.3, 0.7, 0.7, 0.7)).weight / 4
+    torch.testing.assert_close(copies[0], alone[0])
+    torch.testing.assert_close(copies[1:], (alone[1] / 3).expand(3))
+    half = Excess(3, shared=[[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]])(with_relative_excess(0.3, 0.3, 0.3)).weight
+    torch.testing.assert_close(half / half[2], torch.tensor([2 / 3, 2 / 3, 1.0]))
+
+
 def test_an_honest_similarity_that_is_hard_to_see_keeps_a_share() -> None:
     assert float(Excess(3)(with_relative_excess(0.5, 0.5, 0.9)).weight[2]) / 3.0 > 0.15
 
@@ -235,6 +245,9 @@ def test_uncertainty_can_leave_its_bound_again() -> None:
         ({"temperatures": [0.1, 0.0]}, "above 0"),
         ({"histograms": [[1, 2]]}, "2 histograms"),
         ({"histograms": [[1, -2], None]}, "at least 0"),
+        ({"shared": [[1.0]]}, "shared must be 2 × 2"),
+        ({"shared": [[1.0, 0.5], [0.4, 1.0]]}, "symmetric"),
+        ({"shared": [[1.0, 1.5], [1.5, 1.0]]}, "in \\[0, 1\\]"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -173,8 +173,8 @@ def _pair_warnings(pair: PairFacts, heads: Mapping[str, HeadFacts]) -> Iterator[
     if pair.cka is not None and pair.cka > REDUNDANT and learned:
         labels = "" if pair.shared_information is None else f", labels share {pair.shared_information:.0%}"
         yield (
-            f"{both}: their heads learned much the same (CKA {pair.cka:.2f}{labels}), so together they count twice."
-            " Leave one out, or give them smaller weights (objective.weighting)."
+            f"{both}: their heads learned much the same (CKA {pair.cka:.2f}{labels}), so together they may count"
+            " twice. Leave one out, unless objective.weighting is 'excess', which counts once what labels share."
         )
     if pair.gradient_cosine is not None and pair.gradient_cosine < CONFLICT:
         yield (

@@ -42,7 +42,7 @@ class Excess(nn.Module):
     """Weights from the relative excess: how much of what its labels could tell is a similarity still short of?
 
         r_c = Σ (L_c − floor_c) / Σ (chance_c − floor_c)        0 = clean … 1 = noise
-        weight_c ∝ least + f(r_c),  summing to C
+        weight_c ∝ (least + f(r_c)) / Σ_d shared_cd,  summing to C
 
     `function` is f, with r kept in [0.05, 1]:
 
@@ -64,6 +64,9 @@ class Excess(nn.Module):
     half learned. What is merely hard to see counts as noise too: η̂ says how many replaced
     labels would be as bad, not how many were replaced.
 
+    Similarities that say the same share one weight: `shared_cd` in [0, 1] tells how much c and d have in common, 1 for
+    a similarity and itself, so that of three copies each counts a third.
+
     **Arguments:**
 
     - `similarities`: C.
@@ -74,6 +77,8 @@ class Excess(nn.Module):
     - `histograms`: class counts or shares of each similarity, for the calibration. Where left out, or None for one of
       them: balanced classes, as many as chance − floor speaks of, which fits any kind of similarity; it takes
       unbalanced ones for a little cleaner than they are (a survival of 0.36 for 0.40 at 80 : 20, 0.49 at 95 : 5).
+    - `shared`: (C, C), symmetric with a diagonal of 1, such as `data.information.shared_information` of the larger
+      entropy; when left out, no two have anything in common.
 
     **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
     """
@@ -84,6 +89,7 @@ class Excess(nn.Module):
     temperatures: Tensor
     class_share: Tensor
     class_mass: Tensor
+    alike: Tensor
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class Excess(nn.Module):
         least: float = 0.1,
         temperatures: Sequence[float] | None = None,
         histograms: Sequence[Sequence[float | int] | None] | None = None,
+        shared: Sequence[Sequence[float | int]] | None = None,
     ):
         super().__init__()
         if function not in get_args(Function):
@@ -117,6 +124,7 @@ class Excess(nn.Module):
         self.register_buffer("temperatures", torch.tensor(temperatures, dtype=torch.float64), persistent=False)
         self.register_buffer("class_share", known.share, persistent=False)
         self.register_buffer("class_mass", known.mass, persistent=False)
+        self.register_buffer("alike", _alike(shared, similarities), persistent=False)
 
     def forward(self, terms: BatchTerms) -> Weights:
         """Weights from what was seen up to and with this batch."""
@@ -147,7 +155,7 @@ class Excess(nn.Module):
         tells = span > LEAST_SPAN
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)
         noise = noise_share(r, Classes(self.class_share, self.class_mass).filled(span), self.temperatures)
-        weight = sum_to_count(self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise))
+        weight = sum_to_count((self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.alike)
         return Trust(relative_excess=r, noise_share=noise, weight=weight, held_out=held_out)
 
     def _value(self, r: Tensor, noise: Tensor) -> Tensor:
@@ -160,6 +168,17 @@ class Excess(nn.Module):
                 return (1.0 - r) / r
             case "inverse":
                 return 1.0 / r
+
+
+def _alike(shared: Sequence[Sequence[float | int]] | None, similarities: int) -> Float[Tensor, " c"]:
+    """As how many similarities each one counts: 1, and what others have in common with it."""
+    if shared is None:
+        return torch.ones(similarities, dtype=torch.float64)
+    given = torch.as_tensor(shared, dtype=torch.float64)
+    square = given.shape == (similarities, similarities) and bool((given == given.T).all())
+    if not square or not bool((given.diagonal() == 1.0).all() and ((given >= 0.0) & (given <= 1.0)).all()):
+        raise ValueError(f"shared must be {similarities} × {similarities}, symmetric, in [0, 1] with a diagonal of 1")
+    return given.sum(dim=1)
 
 
 def _sums(terms: BatchTerms) -> Tensor:

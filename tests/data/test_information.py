@@ -1,0 +1,40 @@
+"""What labels have in common: nothing, all, or the part that one has of the other."""
+
+import numpy as np
+import pytest
+
+from mscon.data.information import as_codes, shared_information
+
+RNG = np.random.default_rng(0)
+
+
+def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_where_they_are_independent() -> None:
+    fine = RNG.integers(0, 6, 600)
+    coarse = fine // 2
+    assert shared_information(fine, coarse) == pytest.approx(1.0)
+    assert shared_information(coarse, fine) == pytest.approx(1.0)
+    assert shared_information(np.repeat([0, 1], 4), np.tile([0, 1], 4)) == pytest.approx(0.0)
+    assert shared_information(fine, np.full(600, -1)) == 0.0
+    assert shared_information(fine, np.zeros(600, dtype=np.int64)) == 0.0
+    assert shared_information(RNG.permutation(600), fine) == 0.0
+    assert shared_information(RNG.permutation(600) // 2, fine) < 0.1, "sets that hardly ever occur twice"
+    assert shared_information(np.arange(600) % 200 * 10**12, np.arange(600) % 200 // 40) == pytest.approx(1.0)
+
+
+def test_rows_without_one_of_the_labels_do_not_count() -> None:
+    a, b = np.array([0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 0, -1])
+    assert shared_information(a, b) == pytest.approx(1.0)
+
+
+def test_of_the_larger_entropy_it_is_the_part_of_the_finer_label_that_the_coarser_one_knows() -> None:
+    fine = np.arange(6400) % 64
+    for first, second in ((fine, fine // 8), (fine // 8, fine)):
+        assert shared_information(first, second, of=max) == pytest.approx(0.5, abs=0.02), "three bits of six"
+    assert shared_information(fine, fine, of=max) == pytest.approx(1.0)
+    assert shared_information(fine, RNG.permutation(fine), of=max) < 0.05
+
+
+def test_numbers_become_bins_of_as_many_items_and_missing_ones_stay_missing() -> None:
+    codes = as_codes(np.array([*np.arange(100.0) ** 3, np.nan]))
+    assert codes[-1] == -1
+    assert np.bincount(codes[:-1]).tolist() == [10] * 10
