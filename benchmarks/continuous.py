@@ -1,6 +1,6 @@
 """Similarities of numbers: kernels on ranks beside bins and Rank-N-Contrast: python benchmarks/continuous.py
 
-`footwear` under category, lightness and year, `clothing` under category and lightness; the numbers as
+`footwear` under category, lightness and year, `clothing` under category and lightness, with equal weights; numbers as
 
 - `continuous`: `Continuous`, a kernel on ranks;
 - `5 bins`, `10 bins`: categories of as many items each, cut on the training items;
@@ -57,7 +57,8 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     source = folder / f"continuous-{case['seed']}-{name}-{method.replace(' ', '-')}.parquet"
     table.write_parquet(source)
     # Lightness is what brightness changes: those views would teach the encoder to ignore it.
-    settings = {"views.brightness": 0.0, "views.contrast": 0.0, "training.seed": case["seed"]}
+    settings: dict[str, Any] = {"views.brightness": 0.0, "views.contrast": 0.0}
+    settings |= {"objective.weighting": "equal", "training.seed": case["seed"]}
     done = trained(source, similarities, folder / source.stem, settings)
     read = catalog(name)[done.data.pixels.rows]
     columns = {label: read[label].cast(pl.Float64).to_numpy() for label in NUMBERS[name]}
