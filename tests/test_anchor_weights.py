@@ -86,3 +86,8 @@ def test_weights_pass_no_gradient() -> None:
 def test_weights_that_do_not_match_are_refused(given: dict[str, Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MSConLoss({"a": Categorical()})({"a": rows()}, {"a": CODES}, anchor_weights=given)
+
+
+def test_a_code_without_a_class_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="class 2, where there are 2 weights"):
+        Categorical(class_weights=torch.ones(2)).anchor_weights(torch.tensor([0, 2]))

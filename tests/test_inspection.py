@@ -1,12 +1,14 @@
 """Inspection: what it counts, and what it warns of before anything is trained."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from mscon.inspection import explained, inspect
+from mscon.errors import UserError
+from mscon.inspection import batch_facts, explained, inspect
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -76,3 +78,27 @@ def test_brightness_jitter_is_warned_of_beside_a_measured_lightness(
     warned = [line for line in inspect(recipe, prepare(recipe)).warnings if line.startswith("lightness")]
     assert len(warned) == 1
     assert "Set views.brightness to 0" in warned[0]
+
+
+def test_a_number_that_is_noise_is_explained_by_nothing_however_few_rows_there_are() -> None:
+    for rows in (10, 21, 30, 60, 100):
+        found = [explained(RNG.normal(size=rows), RNG.normal(size=(rows, 19))) for _ in range(50)]
+        assert max(found) < 0.5
+        assert rows > 60 or max(found) == 0.0
+    assert explained(np.arange(30.0), np.arange(30.0)[:, None]) == pytest.approx(1.0)
+
+
+def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"training.sampler": "character", "training.per_class": 2})
+    data = prepare(recipe)
+    data.values["character"][:] = np.arange(len(data.catalog))
+    assert {each.name: each.lonely for each in batch_facts(recipe, data)}["character"] == 1.0
+
+
+def test_a_label_that_no_training_item_has_is_refused(tiny: dict, tmp_path: Path) -> None:
+    table = pl.read_parquet(tiny["catalog"]["source"])
+    gone = pl.when(pl.col("split") == "train").then(None).otherwise(pl.col("character"))
+    table.with_columns(character=gone).write_parquet(tmp_path / "letters.parquet")
+    recipe = Recipe.of(tiny, {"catalog.source": str(tmp_path / "letters.parquet")})
+    with pytest.raises(UserError, match=r"'character' of .* is empty in all rows that are trained on"):
+        prepare(recipe)

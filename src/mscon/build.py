@@ -156,7 +156,8 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
             return Tags(sets, weighting="rarity" if rarity else "even", counts=counts.tolist())
         case "hierarchy":
             paths = [label.names(number) for number in range(len(label.members))]
-            return Hierarchy(paths, weights=settings.level_weights)
+            depth, given = max(map(len, paths)), settings.level_weights
+            return Hierarchy(paths, weights=given and given[:depth])
         case "categorical":
             counts = torch.bincount(torch.from_numpy(values[values >= 0]), minlength=len(label.classes))
             return Categorical(balanced_weights(counts, settings.balance) if settings.balance else None)

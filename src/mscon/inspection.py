@@ -54,7 +54,8 @@ class BatchFacts:
 
     - `positives`: positives of an anchor: e^H(q_i), which for labels is their number; None for Rank-N-Contrast, to
       which all others are.
-    - `lonely`: share of labelled items without another item beside them that is at all alike.
+    - `lonely`: share of labelled items without another item beside them that is at all alike; of pairs, among the
+      items that are linked to any.
     - `floor`, `chance`: between these two the loss will move, in nats.
     """
 
@@ -176,9 +177,13 @@ def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
         )
         # An item's own other view is always there; what tells of the batch is whether another item is.
         copies = views if recipe.is_instance(name) else 1
-        of_items = [similarity.targets(values[items].repeat(copies)) for items in batches]
-        labelled = sum(len(targets.rows) for targets in of_items)
-        alone = labelled - sum(int(targets.anchors.sum()) for targets in of_items)
+        linked = torch.from_numpy(data.pairs[name].edges).flatten() if name in data.pairs else None
+        labelled = alone = 0
+        for items in (each.unique().repeat(copies) for each in batches):
+            targets = similarity.targets(values[items])
+            asked = targets.rows >= 0 if linked is None else torch.isin(items[targets.rows], linked)
+            labelled += int(asked.sum())
+            alone += int((asked & ~targets.anchors).sum())
         ordered = isinstance(similarity, RankNContrast)
         yield BatchFacts(
             name=name,
@@ -263,8 +268,8 @@ def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
 
 
 def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
-    """R² between a label and an image statistic: the variance between classes, less what as many classes drawn by lot
-    would have between them; or that of the label on the statistic.
+    """R² between a label and an image statistic: the variance between classes, or that of the label on the statistic;
+    less what as many classes, or numbers, drawn by lot would explain.
     """
     if values.dtype.kind == "f":
         known = ~np.isnan(values)
@@ -272,8 +277,9 @@ def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
             return 0.0
         design = np.column_stack([np.ones(int(known.sum())), statistic[known]])
         target = values[known] - values[known].mean()
-        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
-        return float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
+        fit, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
+        share = float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
+        return _beyond_chance(share, (int(rank) - 1) / (len(target) - 1))
     known = values >= 0
     codes, points = values[known], statistic[known] - statistic[known].mean(axis=0)
     total = (points**2).sum()
@@ -283,5 +289,9 @@ def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
     np.add.at(sums, codes, points)
     counts = np.bincount(codes)
     share = ((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total
-    by_lot = ((counts > 0).sum() - 1) / (len(codes) - 1)
-    return float(max(0.0, share - by_lot) / (1.0 - by_lot)) if by_lot < 1.0 else 0.0
+    return _beyond_chance(float(share), float((counts > 0).sum() - 1) / (len(codes) - 1))
+
+
+def _beyond_chance(share: float, by_lot: float) -> float:
+    """A share of variance without what so many free numbers explain of nothing; 0 where that is a quarter or more."""
+    return max(0.0, share - by_lot) / (1.0 - by_lot) if by_lot < 0.25 else 0.0

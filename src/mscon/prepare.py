@@ -83,11 +83,12 @@ def prepare(
         raise UserError(f"{catalog.source}: no image of the {empty[0]} rows can be read: {reason}")
     values = {name: each[kept] for name, each in values.items()}
     if labels is None:
-        for name, column in columns.items():
-            if name in recipe.similarities and column.kind == "continuous":
-                columns[name] = column.of_training(values[name][kept_split.train])
-                if not columns[name].reference:
-                    raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
+        for name in recipe.labelled:
+            trained = values[name][kept_split.train]
+            if not ((trained >= 0) if trained.dtype.kind == "i" else ~np.isnan(trained)).any():
+                raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
+            if columns[name].kind == "continuous":
+                columns[name] = columns[name].of_training(trained)
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
@@ -154,8 +155,8 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
         similarity.check_options(name, kind or label.kind)
     except ValueError as error:
         raise UserError(str(error)) from None
-    depth, weights = max(map(len, label.members), default=0), similarity.level_weights
-    if weights is not None and len(weights) < depth:
+    depth, weights = len(similarity.levels or ()) or max(map(len, label.members), default=0), similarity.level_weights
+    if weights is not None and len(weights) != depth:
         raise UserError(f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels")
     return label
 

@@ -121,3 +121,26 @@ def test_bad_settings_are_refused() -> None:
     for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1.0, "period": -1.0}):
         with pytest.raises(ValueError, match="must be positive"):
             KernelTargets.of(torch.zeros(3), **settings_)
+
+
+@pytest.mark.parametrize(("count", "period"), [(5, None), (10, None), (24, 24.0)])
+def test_far_from_all_others_both_neighbours_at_the_same_distance_pull(count: int, period: float | None) -> None:
+    values = (2.0 * torch.arange(count, dtype=torch.float64) + 1.0) / (2 * count) * (period or 1.0)
+    q = KernelTargets.of(values, bandwidth=1e-3, period=period).matrix()
+    inner = q if period else q[1:-1]
+    assert ((inner > 0).sum(dim=1) == 2).all()
+    torch.testing.assert_close(inner.max(dim=1).values, torch.full((len(inner),), 0.5, dtype=torch.float64))
+
+
+def test_large_numbers_lose_nothing_to_the_type_of_the_projections() -> None:
+    seconds = 1.7e9 + 60.0 * torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
+    targets = KernelTargets.of(seconds, bandwidth=5.0)
+    dense, tiled = (contrastive_loss(z, targets, engine=engine) for engine in ("dense", "tiled"))
+    torch.testing.assert_close(tiled.loss, dense.loss, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(tiled.floor, dense.floor, rtol=1e-4, atol=1e-4)
+
+
+def test_fused_kernels_are_refused_on_a_circle() -> None:
+    with pytest.raises(ValueError, match="no kernel for values on a circle"):
+        contrastive_loss(torch.randn(4, 3), KernelTargets.of(torch.rand(4), bandwidth=0.1, period=1.0), engine="triton")

@@ -1,5 +1,7 @@
 """Targets among types: what they are by definition, and that sums over types give the same."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -92,3 +94,20 @@ def test_without_a_group_in_common_there_are_no_anchors() -> None:
     assert losses.count == 0
     assert z.grad is not None
     assert not z.grad.any()
+
+
+@pytest.mark.parametrize("layout", [torch.Tensor.to_dense, torch.Tensor.to_sparse])
+@pytest.mark.parametrize("much", [1.0, 1e8, 1e30])
+def test_what_a_row_has_in_common_with_itself_leaves_no_rounding_behind(
+    layout: Callable[[Tensor], Tensor], much: float
+) -> None:
+    v = torch.rand(30, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    v.diagonal().fill_(0.0)
+    types, z = torch.arange(30), torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    plain, beside = (
+        TypeTargets.of_matrix(types, types, layout(each), batch=30)
+        for each in (v, v + much * torch.eye(30, dtype=torch.float64))
+    )
+    assert torch.equal(beside.matrix(), plain.matrix())
+    assert torch.equal(beside.floor, plain.floor)
+    torch.testing.assert_close(beside.mean_target(z), plain.matrix().float() @ z)

@@ -1,5 +1,6 @@
 import datetime
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_kind_follows_from_the_type(values: list | pl.Series, kind: str) -> 
 
 @pytest.mark.parametrize("values", [[b"x"], [{"a": 1}], [datetime.timedelta(1)]])
 def test_bytes_structs_and_durations_are_no_labels(values: list) -> None:
-    with pytest.raises(UserError, match=r"column 'x' holds \w+.*: a label is one text or number per row"):
+    with pytest.raises(UserError, match=r"column 'x' holds \w+.*, not one text or number per row"):
         infer_kind(pl.Series("x", values))
 
 
@@ -305,3 +306,19 @@ def test_a_footwear_year_is_a_number_and_a_class_if_asked(footwear: Path) -> Non
     assert read_label(catalog, "year").kind == "continuous"
     assert read_label(catalog, "year", "categorical").classes[:2] == ("2007", "2008")
     assert (read_label(catalog, "usage").encode(catalog.column("usage")) == -1).sum() == 1
+
+
+def test_elements_of_lists_are_written_as_labels_of_one_value_are() -> None:
+    lists = [[1.0, 2.0], [math.nan], [None, 2.5], None, [], [2.0]]
+    label = read_label(catalog_of(of=pl.Series(lists, dtype=pl.List(pl.Float64))), "of")
+    assert label.classes == ("1", "2", "2.5")
+    values = label.encode(pl.Series("of", [[2, 1], [2], [1], [None], [1, 2]], dtype=pl.List(pl.Int64)))
+    assert [label.text(value) for value in values.tolist()] == ["1, 2", "2", "missing", "missing", "1, 2"]
+    floats = label.encode(pl.Series("of", lists)).tolist()
+    assert [label.text(value) for value in floats] == ["1, 2", "missing", "2.5", "missing", "missing", "2"]
+
+
+def test_a_value_that_cannot_be_read_names_the_catalog() -> None:
+    label = read_label(catalog_of(x=[1.0, 2.0]), "x", "continuous")
+    with pytest.raises(UserError, match=r"^shoes\.csv: column 'x', row 1: 'tall' is no finite number"):
+        label.read(catalog_of(x=["1", "tall"]))

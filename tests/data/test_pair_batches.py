@@ -191,8 +191,8 @@ def test_items_judged_different_meet_in_a_batch() -> None:
     [
         ({"batch_size": 4000}, "4000 needs as many items, but there are 2000"),
         ({"world_size": 3}, r"shared equally by 3 processes.*multiple of 3"),
-        ({"per_cluster": 1}, "per_cluster to a number from 2 to 100"),
-        ({"per_cluster": 101}, "per_cluster to a number from 2 to 100"),
+        ({"per_cluster": 1}, "per_cluster .* to a number from 2 to 100"),
+        ({"per_cluster": 101}, "per_cluster .* to a number from 2 to 100"),
         ({"edges": torch.tensor([[3, 5000], [7000, 8000]])}, "No two of the 2000 items .* of 2 pairs"),
         ({"edges": torch.empty(0, 2, dtype=torch.int64)}, "No two of the 2000 items"),
     ],

@@ -134,3 +134,10 @@ def test_only_pairs_within_one_part_are_known() -> None:
 def test_a_training_without_pairs_is_refused() -> None:
     with pytest.raises(UserError, match="of its 4 pairs none lies within the 2 training items"):
         training_pairs(TABLE, Split(train=rows(0, 2), val=rows(3, 5), test=rows(1, 4)))
+
+
+def test_ids_that_are_floats_are_written_as_whole_numbers_and_empty_ones_are_no_row_number(tmp_path: Path) -> None:
+    catalog = catalog_of([10.0, 20.0, 30.0, None])
+    assert read_pairs(written(tmp_path, "a,b\n10,20\n30.0,10\n"), catalog).edges.tolist() == [[0, 1], [0, 2]]
+    with pytest.raises(UserError, match=r"no item of shoes\.csv has the id '3'"):
+        read_pairs(written(tmp_path, "a,b\n10,3\n"), catalog)

@@ -85,3 +85,17 @@ def test_the_order_of_the_reference_does_not_count_and_its_gaps_neither() -> Non
 def test_bad_settings_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Continuous(**arguments)
+
+
+def test_values_and_reference_meet_in_the_coarser_type() -> None:
+    reference = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64).repeat(50)
+    expected = torch.tensor([1 / 6, 0.5, 5 / 6], dtype=torch.float64)
+    for of_batch, of_reference in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        similarity = Continuous(reference=reference.to(of_reference))
+        torch.testing.assert_close(similarity.ranks(torch.tensor([0.1, 0.3, 0.7], dtype=of_batch)), expected)
+
+
+def test_equal_times_of_different_days_have_equal_ranks() -> None:
+    days = 24.0 * torch.arange(30, dtype=torch.float64)
+    hours = (torch.tensor([8.1, 12.1, 17.1], dtype=torch.float64)[:, None] + days).flatten()
+    assert len(Continuous(period=24.0).ranks(hours).unique()) == 3

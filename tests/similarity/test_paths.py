@@ -57,3 +57,14 @@ def test_bad_settings_are_refused(paths: list, weights: list[float] | None, mess
 def test_no_path_at_all_is_no_anchor() -> None:
     for paths in ([], [()]):
         assert contrastive_loss(torch.randn(2, 3), Hierarchy(paths).targets(torch.tensor([-1, -1]))).count == 0
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 5.0], [1.0, math.inf], [1.0, 0.0]])
+def test_there_are_as_many_weights_as_levels_all_above_0_and_finite(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="2 levels need as many weights above 0"):
+        Hierarchy([("A",), ("A", "A/x")], weights=weights)
+
+
+def test_a_number_of_no_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="a value of 2, where there are 2 sets or paths"):
+        Hierarchy([("A",), ("A", "A/x")]).targets(torch.tensor([0, 2]))

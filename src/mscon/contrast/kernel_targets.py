@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mscon.contrast.numbers import on_circle, resolution
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -48,16 +49,15 @@ class KernelTargets:
         if not bandwidth > 0.0 or (period is not None and not period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {bandwidth=}, {period=}")
         rows = (~values.isnan()).nonzero().squeeze(1)
-        known = values[rows].double()
-        if period is not None:
-            known = known.remainder(period)
+        known = on_circle(values[rows], period)
         values_, types, counts = distinct(known)
         before, after = _gaps(values_, period)
         least = torch.minimum(before, after)
         far = (counts == 1) & (least > FAR * bandwidth) & least.isfinite()
         nearest = None
         if bool(far.any()):
-            nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, least), batch=len(values))
+            within = least + resolution(values[rows], period)
+            nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, within), batch=len(values))
         return cls(len(values), rows, known, bandwidth, period, far[types], nearest)
 
     @property
@@ -81,6 +81,10 @@ class KernelTargets:
             return q
         return torch.where(self.far[own].unsqueeze(1), self.nearest.matrix(own), q)
 
+    def centred(self, dtype: torch.dtype) -> Float[Tensor, " m"]:
+        """The values, on a line about their mean, in a type that need not tell apart large ones."""
+        return (self.values - self.values.mean() if self.period is None else self.values).to(dtype)
+
     def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Δ of the labelled rows `own` to all."""
         gap = (self.values[own].unsqueeze(1) - self.values).abs()
@@ -96,11 +100,11 @@ def _gaps(values: Float[Tensor, " u"], period: float | None) -> tuple[Tensor, Te
     return after.roll(1), after
 
 
-def _nearest(far: Tensor, before: Tensor, after: Tensor, least: Tensor) -> Tensor:
-    """Sparse (U, U): 1 from each far value to the nearest one, or to both when they are equally near."""
+def _nearest(far: Tensor, before: Tensor, after: Tensor, within: Tensor) -> Tensor:
+    """Sparse (U, U): 1 from each far value to the nearest one, or to both when both are within so much."""
     count, places = len(far), torch.arange(len(far), device=far.device)
     pairs = [
-        torch.stack([places, (places + step) % count])[:, far & (gap == least)]
+        torch.stack([places, (places + step) % count])[:, far & (gap <= within)]
         for step, gap in ((-1, before), (1, after))
     ]
     where = torch.cat(pairs, dim=1)

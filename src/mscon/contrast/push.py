@@ -83,17 +83,39 @@ def _push_pull(
     if not heads:
         return []
     settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
-    on_lines = all(each.period is None for each in kernels)
+    circles = [each.period is not None for each in kernels]
+    if any(circles) and engine == "triton":
+        raise ValueError("engine 'triton' has no kernel for values on a circle: take engine='auto'")
+    if any(circles) and not all(circles) and _may_be_triton(engine, heads[0]):
+        return _apart(circles, heads, kernels, temperatures, precisions, engine, ranks)
     if (
-        on_lines
+        not any(circles)
         and _may_be_triton(engine, heads[0])
         and _triton(heads, precisions, kernel=True, asked_for=engine == "triton")
     ):
         from mscon.contrast.triton_push import triton_push_pull
 
-        values = [each.values.to(z.dtype) for each, z in zip(kernels, heads, strict=True)]
+        values = [each.centred(z.dtype) for each, z in zip(kernels, heads, strict=True)]
         return triton_push_pull(heads, values, [each.bandwidth for each in kernels], **settings)
     return tiled_push_pull(heads, kernels, **settings)
+
+
+def _apart(
+    circles: list[bool],
+    heads: Sequence[Tensor],
+    kernels: Sequence[KernelTargets],
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine,
+    ranks: Ranks | None,
+) -> list[PushPull]:
+    """Heads on circles and heads on lines one after the other, so that the latter get the fused kernel."""
+    done: dict[int, PushPull] = {}
+    for kind in (False, True):
+        places = [place for place, circle in enumerate(circles) if circle == kind]
+        some = ([each[place] for place in places] for each in (heads, kernels, temperatures, precisions))
+        done |= dict(zip(places, _push_pull(*some, engine, ranks), strict=True))
+    return [done[place] for place in range(len(heads))]
 
 
 def _push(

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
+from mscon.contrast.numbers import on_circle, resolution
+
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
 
@@ -18,19 +20,21 @@ class RankTargets:
     - `batch`, `rows`: as in `Targets`.
     - `values`: v of each labelled row, float64; on a circle in [0, P).
     - `period`: P, or None on a line.
+    - `resolution`: distances that differ by no more than this are equal.
     """
 
     batch: int
     rows: Int[Tensor, " m"]
     values: Float[Tensor, " m"]
     period: float | None
+    resolution: Float[Tensor, ""]
 
     @classmethod
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder."""
         rows = (~values.isnan()).nonzero().squeeze(1)
-        known = values[rows].double()
-        return cls(len(values), rows, known if period is None else known.remainder(period), period)
+        known = values[rows]
+        return cls(len(values), rows, on_circle(known, period), period, resolution(known, period))
 
     @property
     def anchors(self) -> Bool[Tensor, " m"]:
@@ -79,18 +83,18 @@ def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> t
     gap = targets.distance(own).scatter_(1, places.unsqueeze(1), -1.0)
     gap, order = gap.sort(dim=1, descending=True)
     gap, order = gap[:, :-1], order[:, :-1]  # the row itself stands last
-    first, last = _ends_of_ties(gap)
+    first, last = _ends_of_ties(gap, targets.resolution)
     floor, chance = (last - first + 1).double().log().mean(dim=1), (last + 1).double().log().mean(dim=1)
     scores = (z[own] @ z.mT / temperature).gather(1, order)
     loss = (scores.logcumsumexp(dim=1).gather(1, last) - scores).mean(dim=1)
     return loss, floor, chance
 
 
-def _ends_of_ties(gap: Float[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
-    """Of each place in sorted rows, the first and the last one with the same value."""
+def _ends_of_ties(gap: Float[Tensor, "b n"], resolution: Float[Tensor, ""]) -> tuple[Tensor, Tensor]:
+    """Of each place in rows that fall, the first and the last one with the same value."""
     places = torch.arange(gap.shape[1], device=gap.device).expand_as(gap)
     new = torch.ones_like(gap, dtype=torch.bool)
-    new[:, 1:] = gap[:, 1:] != gap[:, :-1]
+    new[:, 1:] = gap[:, :-1] - gap[:, 1:] > resolution
     ends = new.roll(-1, dims=1)  # the first place is new, so the last one ends
     first = places.where(new, 0).cummax(dim=1).values
     last = places.where(ends, gap.shape[1]).flip(1).cummin(dim=1).values.flip(1)

@@ -268,7 +268,7 @@ class _Kernel:
 
     def __init__(self, targets: KernelTargets, z: Tensor, tile: int, b: Tensor | None = None):
         self.period, self.narrow = targets.period, 0.5 / targets.bandwidth**2
-        values = targets.values.to(z.dtype)
+        values = targets.centred(z.dtype)
         self.rows, self.columns = _blocks(values.unsqueeze(1), tile), _blocks(values, tile)
         self.room = z.new_empty(min(tile, len(z)) ** 2)
         self.sums = z.new_zeros(3, len(z))  # Σ k, Σ k·s and Σ k·log k, with log k = −Δ²/2h²

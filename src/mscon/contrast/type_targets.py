@@ -77,9 +77,11 @@ class TypeTargets:
         """From how alike the types are: V ≥ 0, dense or sparse, in any scale; every type occurs.
 
         q_ij = V[t_i, t_j] / Σ_{k≠i} V[t_i, t_k]
+
+        What a type that occurs once has in common with itself plays no part.
         """
         counts = torch.bincount(types)
-        v = v.double()
+        v = _without_diagonal(v.double(), counts == 1)  # or rounding would leave a part of it
         diagonal = _diagonal(v)
         total = (v @ counts.double().unsqueeze(1)).squeeze(1) - diagonal
         some = total > 0
@@ -159,6 +161,15 @@ def _diagonal(v: Tensor) -> Tensor:
     (rows, columns), values = v.indices(), v.values()
     own = rows == columns
     return torch.zeros(len(v), dtype=v.dtype, device=v.device).index_add_(0, rows[own], values[own])
+
+
+def _without_diagonal(v: Tensor, of: Bool[Tensor, " u"]) -> Tensor:
+    """V with zeros where these types meet themselves."""
+    if not v.is_sparse:
+        return v.masked_fill(torch.diag(of), 0.0)
+    v = v.coalesce()
+    rows, columns = v.indices()
+    return sparse(v.indices(), v.values().masked_fill((rows == columns) & of[rows], 0.0), (len(v), len(v)))
 
 
 def _rows_times(v: Tensor, factor: Tensor) -> Tensor:

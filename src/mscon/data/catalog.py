@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
+from mscon.data.cells import as_text
 from mscon.data.decode import DecodeError
 from mscon.data.sources import read_source
 from mscon.errors import UserError, nearest
@@ -103,6 +104,10 @@ class Catalog:
 
         - `UserError`: there is no such column, or it holds lists or structs.
         """
+        return [str(row) if value is None else value for row, value in enumerate(self.given_ids(column))]
+
+    def given_ids(self, column: str | None = None) -> list[str | None]:
+        """The same, None where the cell is empty."""
         usual = next((name for name in ID_NAMES if name in self.table.columns), self.image)
         name = usual if column is None else column
         values = self.column(name)
@@ -112,7 +117,7 @@ class Catalog:
             return [str(row) for row in range(len(self))]
         if values.dtype.is_nested():
             raise UserError(f"Column {name!r} of {self.source} holds {values.dtype}: an id is a text or a number.")
-        return [str(row) if value is None else value for row, value in enumerate(values.cast(pl.String).to_list())]
+        return (as_text(values) if values.dtype.is_float() else values.cast(pl.String)).to_list()
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Catalog":
         """The catalog of these rows alone, in this order."""

@@ -1,7 +1,7 @@
 """What the cells of a label column hold: text, numbers, sets of tags, paths; None or NaN where nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import numpy as np
 import polars as pl
@@ -85,11 +85,18 @@ def _elements(values: pl.Series, separator: str, *, leading: bool = False) -> It
         inner = values.dtype.inner
         if inner.is_nested() or inner in (pl.Binary, pl.Object, pl.Duration):  # pyright: ignore[reportAttributeAccessIssue]
             raise UserError(f"column {values.name!r} holds {values.dtype}: a list of texts or numbers can be read.")
-        parts = (each or () for each in values.cast(pl.List(pl.String)).to_list())
+        parts = _lists(values.cast(pl.List(inner)))
     else:
         texts = _stripped(as_text(values).to_list())
         parts = ((text.removeprefix(separator) if leading else text).split(separator) for text in texts)
     return (_stripped(each) for each in parts)
+
+
+def _lists(values: pl.Series) -> Iterator[list[str | None]]:
+    """The cells of a column of lists, element by element as `as_text` writes them."""
+    lengths = values.list.len().fill_null(0)
+    texts = iter(as_text(values.filter(lengths > 0).explode()).to_list())
+    return (list(islice(texts, length)) for length in lengths)
 
 
 def _stripped(texts: Sequence[str | None]) -> list[str]:
@@ -99,4 +106,4 @@ def _stripped(texts: Sequence[str | None]) -> list[str]:
 def check_scalar(values: pl.Series) -> None:
     """**Raises** `UserError` for a column whose cells are not one text or number each."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object, pl.Duration):
-        raise UserError(f"column {values.name!r} holds {values.dtype}: a label is one text or number per row.")
+        raise UserError(f"column {values.name!r} holds {values.dtype}, not one text or number per row.")

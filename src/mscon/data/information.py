@@ -36,8 +36,10 @@ def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
     if values.dtype.kind != "f":
         return values
     known = ~np.isnan(values)
-    edges = np.unique(np.quantile(values[known], np.arange(1, bins) / bins)) if known.any() else np.empty(0)
-    return np.where(known, np.searchsorted(edges, values, side="right"), -1).astype(np.int64)
+    among = np.sort(values[known])
+    below, not_above = (np.searchsorted(among, values, side=side) for side in ("left", "right"))
+    middle = (below + not_above) / (2 * max(1, len(among)))  # of those that are equal: one value is one bin
+    return np.where(known, np.minimum(bins * middle, bins - 1), -1).astype(np.int64)
 
 
 def _entropy(codes: Int64[np.ndarray, " n"]) -> float:

@@ -57,7 +57,12 @@ class LabelColumn:
     def read(self, catalog: Catalog) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
         """The label of every row of a catalog as a number. **Raises** `UserError` as `encode` does."""
         columns = [catalog.column(name) for name in self.columns or (self.name,)]
-        return self._numbered(_members(columns, self.kind, self.separator)) if self.members else self.encode(columns[0])
+        try:
+            if self.members:
+                return self._numbered(_members(columns, self.kind, self.separator))
+            return self.encode(columns[0])
+        except UserError as error:
+            raise UserError(f"{catalog.source}: {error}") from None
 
     def encode(self, values: pl.Series) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
         """One column's values as numbers.

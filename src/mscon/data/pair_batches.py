@@ -57,7 +57,7 @@ class PairBatches:
         if not 2 <= self.per_cluster <= self.batch_size:
             raise UserError(
                 f"A cluster of {self.per_cluster} linked items is not possible in batches of {self.batch_size}: "
-                f"set per_cluster to a number from 2 to {self.batch_size}."
+                f"set per_cluster (training.per_class of a recipe) to a number from 2 to {self.batch_size}."
             )
         if len(self._links[0]) == 0:
             raise UserError(

@@ -28,6 +28,8 @@ class Categorical:
         """The weight of each row as an anchor; None when all are alike."""
         if self.class_weights is None:
             return None
+        if len(values) and int(values.max()) >= len(self.class_weights):
+            raise ValueError(f"class {int(values.max())}, where there are {len(self.class_weights)} weights")
         return self.class_weights.to(values.device)[values.clamp(min=0)].where(values >= 0, 0.0)
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import KernelTargets
+from mscon.contrast.numbers import on_circle
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Continuous:
         if not self.bandwidth > 0.0 or (self.period is not None and not self.period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {self.bandwidth}, {self.period}")
         if self.reference is not None:
-            object.__setattr__(self, "reference", self._sorted(self.reference))
+            object.__setattr__(self, "reference", self.reference[~self.reference.isnan()])
             if len(self.reference) == 0:
                 raise ValueError("the reference of a continuous similarity holds no number")
 
@@ -49,15 +50,13 @@ class Continuous:
         )
 
     def ranks(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """u of each value, float64; NaN where it is missing."""
-        values = self._on_circle(values.double())
-        among = self._sorted(values) if self.reference is None else self.reference.to(values.device)
+        """u of each value, float64; NaN where it is missing.
+
+        Values and reference are compared in the coarser one's type: 0.3 as float32 is 0.3 as float64.
+        """
+        reference = values[~values.isnan()] if self.reference is None else self.reference.to(values.device)
+        coarser = max(values.dtype, reference.dtype, key=lambda each: torch.finfo(each).eps)
+        values, among = (on_circle(each.to(coarser), self.period) for each in (values, reference))
+        among = among.sort().values
         below, not_above = (torch.searchsorted(among, values, right=right) for right in (False, True))
         return ((below + not_above).double() / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
-
-    def _sorted(self, values: Tensor) -> Tensor:
-        values = self._on_circle(values.double())
-        return values[~values.isnan()].sort().values
-
-    def _on_circle(self, values: Tensor) -> Tensor:
-        return values if self.period is None else values.remainder(self.period)

@@ -29,6 +29,8 @@ class Groups:
         """Targets from numbers of kinds; a negative number, or a kind without a group, is a missing label."""
         if self.table.device != values.device:  # it goes where the batches are, and stays there
             self.table, self.labelled = self.table.to(values.device), self.labelled.to(values.device)
+        if len(values) and int(values.max()) >= len(self.labelled) - 1:
+            raise ValueError(f"a value of {int(values.max())}, where there are {len(self.labelled) - 1} sets or paths")
         rows = self.labelled[values.clamp(min=-1)].nonzero().squeeze(1)
         kinds, types, _ = distinct(values[rows])
         own = self.table.index_select(0, kinds.long()).coalesce()

@@ -1,6 +1,7 @@
 """Alike means: the same beginning of a path."""
 
 from collections.abc import Sequence
+from math import inf
 
 from jaxtyping import Int
 from torch import Tensor
@@ -25,7 +26,7 @@ class Hierarchy:
       not nest: two "Boots" below different parents are different. An empty path is a missing label.
     - `weights`: w_l > 0 of each level, the same for all when left out.
 
-    **Raises:** `ValueError` for a path with a gap, fewer weights than levels, or one that is not positive.
+    **Raises:** `ValueError` for a path with a gap, more or fewer weights than levels, or one that is not positive.
     """
 
     def __init__(self, paths: Sequence[Sequence[str]], *, weights: Sequence[float] | None = None):
@@ -33,7 +34,7 @@ class Hierarchy:
         weights = [1.0] * levels if weights is None else list(weights)
         if any(not name for path in paths for name in path):
             raise ValueError("a path ends where its names do: it has no level without a name")
-        if len(weights) < levels or not all(each > 0.0 for each in weights):
+        if len(weights) != levels or not all(0.0 < each < inf for each in weights):
             raise ValueError(f"{levels} levels need as many weights above 0, not {weights}")
         codes: dict[tuple[str, ...], int] = {}
         groups = [

@@ -1,0 +1,28 @@
+"""Numbers as labels: what of them is rounding, on a line and on a circle."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+GRID = 2.0**40
+"""Steps of a circle: 8.1 o'clock is the same on every day, though 24.1 − 24 is not 0.1."""
+
+
+def on_circle(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, " n"]:
+    """Values as float64, in [0, period), to one in 2⁴⁰ of it, so that equal ones in different turns are equal; as they
+    are where there is no period.
+    """
+    values = values.double()
+    if period is None:
+        return values
+    return (values / period * GRID).round().remainder(GRID) * (period / GRID)
+
+
+def resolution(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, ""]:
+    """Distances of such values that differ by no more than this differ by rounding: 12.3 − 12.2 from 12.2 − 12.1.
+
+    Eight times what the numbers' type can tell apart at the largest of them, on a circle four steps of it.
+    """
+    largest = values.abs().amax().double() if len(values) else values.new_zeros((), dtype=torch.float64)
+    steps = 8.0 * torch.finfo(values.dtype).eps * largest
+    return steps if period is None else steps.clamp(min=4.0 * period / GRID)
