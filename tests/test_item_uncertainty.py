@@ -1,5 +1,7 @@
 """Uncertainty of items: what teaches the head, and what reaches the encoder."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +9,9 @@ from torch import Tensor
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss
 from mscon.contrast import AnchorLosses, LabelTargets
 from mscon.item_uncertainty import LARGEST, heteroscedastic
+from mscon.recipe import Recipe
+from mscon.train import train
+from processes import in_processes
 
 
 def batch(rows: int = 40, classes: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -70,3 +75,43 @@ def test_names_and_lengths_that_do_not_match_are_refused() -> None:
         loss_fn({"a": z}, {"a": labels}, log_variance={"b": z[:, 0]})
     with pytest.raises(ValueError, match="one number for each of the 40 rows"):
         loss_fn({"a": z}, {"a": labels}, log_variance={"a": z[:7, 0]})
+
+
+def test_anchors_of_which_nothing_is_told_apart_teach_nothing() -> None:
+    z, labels = batch()
+    losses = losses_of(z, torch.zeros_like(labels))
+    log_variance = torch.zeros(40, dtype=torch.float64, requires_grad=True)
+    value = heteroscedastic(losses, log_variance)
+    value.sum().backward()
+    assert losses.anchors.all()
+    assert not value.any()
+    assert log_variance.grad is not None
+    assert not log_variance.grad.any()
+
+
+def test_a_step_of_the_encoder_is_the_same_with_an_uncertainty_head(tiny: dict, tmp_path: Path) -> None:
+    change = {"training.epochs": 1, "training.clip": 0.1, "objective.weighting": "equal", "training.batch_size": 64}
+    runs = [
+        train(Recipe.of(tiny, change | {"objective.item_uncertainty": given}), tmp_path / f"{given}")
+        for given in (False, True)
+    ]
+    plain, beside = (run.model().state_dict() for run in runs)
+    for name, value in plain.items():
+        assert torch.equal(value, beside[name]), name
+
+
+def taught(rank: int) -> tuple[Tensor, ...]:
+    """The gradients of z and of log σ² on all 40 rows, or on this process's half of them."""
+    z, labels = batch()
+    mine = slice(None) if rank < 0 else slice(20 * rank, 20 * rank + 20)
+    z, log_variance = z.detach()[mine].requires_grad_(), torch.zeros(40, dtype=torch.float64)[mine].requires_grad_()
+    loss_fn = MSConLoss({"a": Categorical()}, temperature=0.2, weighting="equal", gather_distributed=rank >= 0)
+    total = loss_fn({"a": z}, {"a": labels[mine]}, log_variance={"a": log_variance}).total
+    return torch.autograd.grad(total, (z, log_variance))
+
+
+def test_averaged_over_two_processes_the_heads_gradient_is_that_of_one(tmp_path: Path) -> None:
+    halves, whole = in_processes(taught, 2, tmp_path), taught(-1)
+    for each in range(2):  # what a row's process says of it; the other one says 0, and DDP halves the sum
+        found = torch.cat([half[each] for half in halves]) / 2
+        torch.testing.assert_close(found, whole[each])

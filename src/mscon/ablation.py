@@ -23,6 +23,9 @@ from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
 
+WITHOUT = "without "
+"""Before a similarity's name, that of the embeddings of the run that lacks it: a similarity may be called `model`."""
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -98,9 +101,8 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
     **Raises:** `UserError` for a run without a model, and whatever `score` raises.
     """
     data = prepare(run.recipe, labels=run.labels)
-    features = {
-        name: embed_pixels(each.model(), data.pixels.array) for name, each in ({MODEL: run} | dict(without)).items()
-    }
+    runs = {MODEL: run} | {f"{WITHOUT}{name}": each for name, each in without.items()}
+    features = {name: embed_pixels(each.model(), data.pixels.array) for name, each in runs.items()}
     found = _ablation(score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress))
     run.write_json("ablation.json", found.to_json())
     return found
@@ -122,7 +124,8 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             continue
         settings = recipe.similarities[name]
         # Its label is probed on, where a column of its name is all it takes to read it.
-        plain = name in recipe.labelled and not (settings.column or settings.levels or settings.separator)
+        asked = settings.kind or settings.column or settings.levels or settings.separator
+        plain = name in recipe.labelled and not asked
         probed = (name,) if plain else ()
         changed = {
             "similarities": rest,
@@ -171,7 +174,7 @@ def show(found: Ablation, console: Console) -> None:
 def _ablation(scores: dict[str, dict[str, Any]]) -> Ablation:
     """The floors of the probe table are the runs that lack a similarity: model − floor is what it adds."""
     effects = [
-        Effect(label, name, each["metric"], **floor["difference"])
+        Effect(label, name.removeprefix(WITHOUT), each["metric"], **floor["difference"])
         for label, each in scores.items()
         for name, floor in each["floors"].items()
     ]

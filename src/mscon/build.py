@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from mscon.data.information import as_codes, shared_information
 from mscon.data.pairs import training_pairs
@@ -105,26 +106,28 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
     if settings.paper:
         weighting = Uncertainty(len(similarities), paper=True)
     elif weighting == "excess":
-        histograms = [_histogram(recipe, data, name) for name in similarities]
+        histograms = [_histogram(data, name) for name in similarities]
         taus, shared = list(temperatures.values()), _shared(data, list(similarities))
         weighting = Excess(len(similarities), temperatures=taus, histograms=histograms, shared=shared)
-    return MSConLoss(
-        similarities,
-        temperature=temperatures,
-        learn_temperature=settings.learn_temperature,
-        temperature_bounds=settings.temperature_bounds,
-        weighting=weighting,
-        gather_distributed=True,
-    )
+    try:
+        return MSConLoss(
+            similarities,
+            temperature=temperatures,
+            learn_temperature=settings.learn_temperature,
+            temperature_bounds=settings.temperature_bounds,
+            weighting=weighting,
+            gather_distributed=True,
+        )
+    except ImportError as error:
+        raise UserError(f"objective.{error}") from None
 
 
-def _histogram(recipe: Recipe, data: Prepared, name: str) -> list[float] | None:
-    """How much the training items of each class count, of a similarity that has classes."""
+def _histogram(data: Prepared, name: str) -> list[float] | None:
+    """How many training items each class has, of a similarity that has classes."""
     if name not in data.labels or data.labels[name].kind != "categorical":
         return None
     codes = data.values[name][data.split.train]
-    counts = torch.from_numpy(np.bincount(codes[codes >= 0]))
-    return (counts * balanced_weights(counts, recipe.similarities[name].balance or 0.0)).tolist()
+    return np.bincount(codes[codes >= 0]).astype(np.float64).tolist()
 
 
 def _shared(data: Prepared, names: list[str]) -> list[list[float]]:
@@ -161,6 +164,14 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
         case "categorical":
             counts = torch.bincount(torch.from_numpy(values[values >= 0]), minlength=len(label.classes))
             return Categorical(balanced_weights(counts, settings.balance) if settings.balance else None)
+
+
+def clipped_apart(model: MSConModel) -> list[list[nn.Parameter]]:
+    """The parameters whose gradient is clipped together: the uncertainty head has no say in the encoder's steps."""
+    own = [] if model.uncertainty is None else list(model.uncertainty.parameters())
+    places = {id(each) for each in own}
+    rest = [each for each in model.parameters() if id(each) not in places]
+    return [rest, own] if own else [rest]
 
 
 def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torch.optim.Optimizer:

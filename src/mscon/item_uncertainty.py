@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import AnchorLosses
+from mscon.terms import NARROWEST
 
 LARGEST = 6.0
 """Of |log σ²|: beyond it the loss of an uncertainty head is all slope."""
@@ -22,9 +23,11 @@ def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> 
     - `losses`: of one similarity.
     - `log_variance`: log σ² of every row; its gradient passes where it is beyond ±6 but is taken at ±6.
 
-    **Returns:** one value per row, 0 for a row that is no anchor.
+    **Returns:** one value per row, 0 for a row that is no anchor or has nothing between floor and chance.
     """
     excess = (losses.loss.detach() - losses.floor).clamp(min=0.0)
-    relative = excess / (losses.chance - losses.floor).clamp(min=1e-3)
+    span = losses.chance - losses.floor
+    told_apart = losses.anchors & (span > NARROWEST * losses.chance)
+    relative = excess / span.where(told_apart, 1.0)
     bounded = log_variance + (log_variance.clamp(-LARGEST, LARGEST) - log_variance).detach()
-    return (relative * torch.exp(-bounded) + bounded).where(losses.anchors, 0.0)
+    return (relative * torch.exp(-bounded) + bounded).where(told_apart, 0.0)

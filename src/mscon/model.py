@@ -22,10 +22,10 @@ from mscon.item_uncertainty import LARGEST
 FORMAT = "mscon model 1"
 """The one key of a model file's metadata; its value is the architecture. One key, for safetensors keeps no order."""
 
-LOG_VARIANCE = "log σ²"
+LOG_VARIANCE = "\0log σ²"
 """Where the uncertainty head's output stands among the projections that a model returns; no similarity's name."""
 
-EMBEDDING = "h"
+EMBEDDING = "\0h"
 """Where the embedding stands among them, if it is asked for."""
 
 UNCERTAINTY_WIDTH = 64

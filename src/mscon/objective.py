@@ -179,7 +179,7 @@ class MSConLoss(nn.Module):
         total = (weights.weight * batch.loss).sum() + weights.penalty
         if log_variances:
             own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
-            total = total + own - own.detach()
+            total = total + (own - own.detach())
         return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
 
     @torch.no_grad()
@@ -234,10 +234,12 @@ class MSConLoss(nn.Module):
         }
 
     @staticmethod
-    def _gradients(weighting: Aggregated, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None) -> Tensor:
-        """Inner products of the losses' gradients at the embedding; those of an evaluation are left out."""
+    def _gradients(
+        weighting: Aggregated, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None
+    ) -> Tensor | None:
+        """Inner products of the losses' gradients at the embedding; None where there are no gradients."""
         if not batch.loss.requires_grad:
-            return torch.eye(len(batch.loss), dtype=torch.float64, device=batch.loss.device)
+            return None
         if embedding is None or not embedding.requires_grad:
             raise ValueError("this weighting needs the embedding that the projections were made from, with its graph")
         products = gradient_products(batch.loss.unbind(), embedding, backward=weighting.backward)
@@ -280,14 +282,13 @@ class MSConLoss(nn.Module):
 
 
 def _taught(heads: list[tuple[AnchorLosses, Tensor | None]], ranks: Ranks | None) -> Tensor:
-    """The loss of the uncertainty heads, summed over similarities."""
+    """The loss of this process's uncertainty heads, as many times as there are processes: gradients are averaged."""
     means = [
         heteroscedastic(losses, log_variance.to(losses.loss.dtype)).sum() / losses.count.clamp(min=1)
         for losses, log_variance in heads
         if log_variance is not None
     ]
-    own = torch.stack(means)
-    return (ranks.sum_of_shares(own) if ranks else own).sum()
+    return torch.stack(means).sum() * (ranks.size if ranks else 1)
 
 
 def _anchor_weights(similarity: Similarity, values: Tensor, given: Tensor | None) -> Tensor | None:

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mscon.build import new_fabric, new_model, new_objective, new_optimizer, set_rates
+from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
@@ -127,11 +127,12 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                     no_sync=partial(fabric.no_backward_sync, wrapped),
                 )
                 _check_finite(out, at.step, last_good=run.checkpoints)
-                length = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-                if not length.isfinite():
-                    raise UserError(_not_finite("gradient", at.step, "all similarities together", run.checkpoints))
-                if length > settings.clip:
-                    nn.utils.clip_grads_with_norm_(model.parameters(), settings.clip, length)
+                for part in clipped_apart(model):
+                    length = nn.utils.get_total_norm([each.grad for each in part if each.grad is not None])
+                    if not length.isfinite():
+                        raise UserError(_not_finite("gradient", at.step, "all similarities together", run.checkpoints))
+                    if length > settings.clip:
+                        nn.utils.clip_grads_with_norm_(part, settings.clip, length)
                 stepper.step()
                 if average:
                     average.update_parameters(model)

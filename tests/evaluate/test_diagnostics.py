@@ -142,7 +142,10 @@ def test_where_nothing_is_learned_nothing_else_is_said() -> None:
     assert warning.startswith("Hardly anything is learned")
     unknown = replace(HONEST, heads=(replace(CATEGORY, relative_excess=None),))
     assert warnings(unknown) == []
+    assert warnings(replace(unknown, effective_rank=3.0)) == [], "what was not measured may have been learned"
     assert "collapsed" in warnings(replace(unknown, effective_rank=0.0))[0]
+    few = replace(unlearned(0.95, rank=9.0), items=12)
+    assert warnings(few)[0].startswith("Hardly anything is learned"), "twelve items cannot span more"
 
 
 def test_json_holds_every_field_and_the_warnings() -> None:

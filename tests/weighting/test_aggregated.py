@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from mscon import MSConLoss
 from mscon.similarity import Categorical
-from mscon.weighting import Aggregated, gradient_products
+from mscon.terms import BatchTerms
+from mscon.weighting import Aggregated, Aggregator, gradient_products
 
 NAMES = ("a", "b", "c")
+CONFLICT = torch.tensor([[1.0, -0.5, -0.6], [-0.5, 2.0, -0.7], [-0.6, -0.7, 3.0]], dtype=torch.float64)
 
 
 def batch(seed: int = 0) -> tuple[Tensor, nn.ModuleDict, dict[str, Tensor]]:
@@ -70,3 +72,51 @@ def test_without_the_embedding_it_says_what_it_needs() -> None:
         loss_fn(z, labels)
     with torch.no_grad():  # an evaluation has no gradients to weigh
         assert loss_fn({n: heads[n](h) for n in NAMES}, labels).total.isfinite()
+
+
+@pytest.mark.parametrize("name", ["UPGrad", "DualProj", "MGDA", "PCGrad", "AlignedMTL", "IMTLG"])
+def test_the_scale_of_the_gradients_changes_no_weight(name: Aggregator) -> None:
+    pytest.importorskip("torchjd")
+    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64))
+    weights = [Aggregated(3, name)(terms, scale * CONFLICT).weight for scale in (1.0, 1e-9)]
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)
+    assert float((weights[0] - 1.0).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["UPGrad", "MGDA"])
+def test_a_similarity_without_anchors_leaves_the_others_their_weights(name: Aggregator) -> None:
+    pytest.importorskip("torchjd")
+    h, heads, labels = batch()
+    z = {n: heads[n](h) for n in NAMES}
+    pair = MSConLoss(dict.fromkeys("ab", Categorical()), weighting=name)
+    alone = pair({n: z[n] for n in "ab"}, {n: labels[n] for n in "ab"}, embedding=h).terms
+    labels["c"][:] = -1
+    out = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting=name)(z, labels, embedding=h)
+    assert float(out.terms["c"].weight) == 1.0
+    for each in "ab":
+        torch.testing.assert_close(out.terms[each].weight, alone[each].weight)
+    (gradient,) = torch.autograd.grad(out.total, h)
+    assert gradient.norm() > 0
+
+
+def test_what_is_drawn_by_lot_is_drawn_alike_everywhere_and_nothing_else_for_it() -> None:
+    pytest.importorskip("torchjd")
+    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64))
+    weights: list[Tensor] = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before, weighting = torch.get_rng_state(), Aggregated(3, "PCGrad")
+        weights.append(torch.stack([weighting(terms, CONFLICT).weight for _ in range(4)]))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*weights)
+    assert len(weights[0].unique(dim=0)) > 1, "another order every time"
+
+
+def test_an_evaluation_shows_the_last_weights_of_training() -> None:
+    h, heads, labels = batch()
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting=Aggregated(3, lambda products: products.diag()))
+    used = [float(each.weight) for each in loss_fn({n: heads[n](h) for n in NAMES}, labels, embedding=h).terms.values()]
+    with torch.no_grad():
+        shown = loss_fn({n: heads[n](h) for n in NAMES}, labels).terms.values()
+    assert [float(each.weight) for each in shown] == used
+    assert max(used) > 1.0

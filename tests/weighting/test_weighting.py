@@ -268,3 +268,12 @@ def test_perfect_similarities_of_2_and_of_200_classes_are_trusted_alike_by_exces
         weighting.log_variance.copy_(clean.loss.detach().log())  # where its objective is least
     weight = weighting(clean).weight
     assert weight[1] > 4.0 * weight[0]
+
+
+def test_held_out_items_of_one_class_say_nothing_and_change_nothing() -> None:
+    weighting = Excess(2)
+    weighting(with_relative_excess(0.3, 0.2))
+    before = weighting.trust
+    weighting.observe_held_out(terms([2.0, 3.0], [1.0, 3.0], [5.0, 3.0], [10, 10]))
+    assert weighting.trust.held_out.tolist() == [True, False]
+    torch.testing.assert_close(weighting.trust.relative_excess[1], before.relative_excess[1])

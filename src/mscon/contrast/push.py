@@ -113,8 +113,15 @@ def _apart(
     done: dict[int, PushPull] = {}
     for kind in (False, True):
         places = [place for place, circle in enumerate(circles) if circle == kind]
-        some = ([each[place] for place in places] for each in (heads, kernels, temperatures, precisions))
-        done |= dict(zip(places, _push_pull(*some, engine, ranks), strict=True))
+        found = _push_pull(
+            [heads[place] for place in places],
+            [kernels[place] for place in places],
+            [temperatures[place] for place in places],
+            [precisions[place] for place in places],
+            engine,
+            ranks,
+        )
+        done |= dict(zip(places, found, strict=True))
     return [done[place] for place in range(len(heads))]
 
 

@@ -79,7 +79,7 @@ def audit_categorical(
     - `groups`: near-duplicates share a code and never straddle folds; None makes every item a group of its own.
     - `seed`: of the folds.
 
-    **Raises:** `UserError` for fewer labelled groups than folds, or fewer than two classes.
+    **Raises:** `UserError` for fewer labelled groups than folds, fewer than two classes, or none that is in two folds.
     """
     rows = np.flatnonzero(labelled(codes))
     classes, dense = np.unique(codes[rows], return_inverse=True)
@@ -91,6 +91,8 @@ def audit_categorical(
         p = pool(p, out_of_fold(label_free, rows, dense, fold), np.bincount(dense) / len(dense))
     # A class that stands in one fold alone is unknown to the model that judges it: nobody can say.
     known = np.array([len(np.unique(fold[dense == code])) > 1 for code in range(len(classes))])[dense]
+    if not known.any():
+        raise UserError("An audit asks the other items, and no class here has two items (of different groups).")
     noise = noise_rate(p[known], dense[known])
     return Audited(
         rows=rows[known],

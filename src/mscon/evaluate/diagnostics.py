@@ -115,12 +115,13 @@ def warnings(facts: Diagnostics) -> list[str]:
     Where nothing at all was learned, all else follows from that, and nothing else is said.
     """
     excess = [head.relative_excess for head in facts.heads if head.relative_excess is not None]
-    if facts.effective_rank < COLLAPSED and min(excess, default=1.0) > UNLEARNED:
+    unlearned = min(excess) > UNLEARNED if excess else facts.effective_rank < 1.0  # all items at one point
+    if unlearned and facts.effective_rank < min(COLLAPSED, facts.items / 2):  # few items span few directions
         return [
             f"The embedding has collapsed: held-out items are spread over {facts.effective_rank:.1f} directions"
             " (effective rank), and no similarity is learned from it. Lower training.lr, and train again."
         ]
-    if excess and min(excess) > UNLEARNED:
+    if excess and unlearned:
         return [
             "Hardly anything is learned: on held-out items all losses are near chance (relative excess"
             f" {min(excess):.2f} and more). Lower objective.temperature or training.lr, train longer, or look whether"

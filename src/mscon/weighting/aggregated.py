@@ -1,27 +1,29 @@
 """Weights from how the similarities' gradients lie to one another, by TorchJD's weightings (extra `conflict`)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
 from mscon.weighting.weights import Weights, sum_to_count
 
-Aggregator = Literal["UPGrad", "PCGrad", "MGDA", "CAGrad", "AlignedMTL", "DualProj", "IMTLG"]
+Aggregator = Literal["UPGrad", "PCGrad", "MGDA", "AlignedMTL", "DualProj", "IMTLG"]
 """Those of TorchJD's aggregators that are weights of gradients and need no more than their inner products."""
 
 
 class Aggregated(nn.Module):
     """Weights such that no similarity is harmed, as far as an aggregator of gradients can see to it.
 
-        weight = A(G),  G_ab = ⟨∂L_a/∂h, ∂L_b/∂h⟩,  scaled to sum to C
+        weight = A(G / tr G),  G_ab = ⟨∂L_a/∂h, ∂L_b/∂h⟩,  scaled to sum to C
 
     with h the shared embedding of the batch: behind it every similarity asks for the same parameters, and what a head
     does to its own is nobody's conflict. C gradients at h cost C passes back through loss and heads, none through the
-    encoder. With weights that are all 0 or not finite, all are trusted alike.
+    encoder. Divided by its trace, G knows neither the batch's size nor the scale of h. A similarity without
+    anchors has weight 1 and no part in the others'. With weights that are all 0 or not finite, all are trusted alike.
+    What an aggregator draws by lot, such as PCGrad's order, is drawn by the number of the call.
 
     **Arguments:**
 
@@ -33,18 +35,37 @@ class Aggregated(nn.Module):
     **Raises:** `ImportError` that says what to install, for a name without TorchJD; `ValueError` for an unknown name.
     """
 
+    weight: Tensor
+    calls: Tensor
+
     def __init__(self, similarities: int, aggregator: Aggregator | Callable[[Tensor], Tensor] = "UPGrad"):
         super().__init__()
         self.similarities = similarities
         self.backward: Callable[..., object] = torch.autograd.backward
         self.aggregator = _of_torchjd(aggregator) if isinstance(aggregator, str) else aggregator
+        self.register_buffer("weight", torch.ones(similarities, dtype=torch.float64))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, terms: BatchTerms, products: Float64[Tensor, "c c"]) -> Weights:
-        """Weights from the inner products of the losses' gradients."""
-        weight = self.aggregator(products).detach().clamp(min=0.0)
-        usable = weight.isfinite().all() & (weight.sum() > 0)
-        weight = torch.where(usable, weight, torch.ones_like(weight))
-        return Weights(weight=sum_to_count(weight).to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
+    def forward(self, terms: BatchTerms, products: Float64[Tensor, "c c"] | None) -> Weights:
+        """Weights from the inner products of the losses' gradients; without any, as in an evaluation, the last ones."""
+        if products is not None:
+            self.weight.copy_(self._asked(products, terms.anchors > 0))
+            self.calls.add_(1)
+        return Weights(weight=self.weight.to(terms.loss.dtype, copy=True), penalty=terms.loss.new_zeros(()))
+
+    def _asked(self, products: Tensor, present: Bool[Tensor, " c"]) -> Float64[Tensor, " c"]:
+        weight = torch.ones_like(self.weight)
+        among = products[present][:, present]
+        trace = among.trace()
+        if not (trace > 0 and trace.isfinite()):
+            return weight
+        before = torch.get_rng_state()  # every process draws alike, and nothing else draws otherwise for it
+        torch.default_generator.manual_seed(int(self.calls))
+        found = self.aggregator(among / trace).detach().clamp(min=0.0)
+        torch.set_rng_state(before)
+        if found.isfinite().all() and found.sum() > 0:
+            weight[present] = sum_to_count(found).to(weight)
+        return weight
 
 
 def gradient_products(
@@ -77,5 +98,4 @@ def _of_torchjd(name: str) -> Callable[[Tensor], Tensor]:
         from torchjd import aggregation
     except ImportError as error:
         raise ImportError(f"weighting {name!r} needs TorchJD: pip install 'mscon[conflict]'") from error
-    settings: dict[str, Any] = {"c": 0.5} if name == "CAGrad" else {}  # its authors' own; it has no default
-    return cast("Callable[[Tensor], Tensor]", getattr(aggregation, f"{name}Weighting")(**settings))
+    return cast("Callable[[Tensor], Tensor]", getattr(aggregation, f"{name}Weighting")())

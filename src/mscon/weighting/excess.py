@@ -76,7 +76,8 @@ class Excess(nn.Module):
     - `temperatures`: τ of each similarity, for the calibration; `MSConLoss`'s own default when left out.
     - `histograms`: class counts or shares of each similarity, for the calibration. Where left out, or None for one of
       them: balanced classes, as many as chance − floor speaks of, which fits any kind of similarity; it takes
-      unbalanced ones for a little cleaner than they are (a survival of 0.36 for 0.40 at 80 : 20, 0.49 at 95 : 5).
+      unbalanced ones for a little cleaner than they are (a survival of 0.36 is read as 0.40 at 80 : 20, and as 0.49
+      at 95 : 5).
     - `shared`: (C, C), symmetric with a diagonal of 1, such as `data.information.shared_information` of the larger
       entropy; when left out, no two have anything in common.
 
@@ -141,10 +142,11 @@ class Excess(nn.Module):
         labels are chance.
 
         **Arguments:** `terms`: means over all anchors of all held-out batches, and how many anchors those were. A
-        similarity without anchors keeps what it had.
+        similarity without anchors, or with nothing told apart among them (a single class), keeps what it had.
         """
         sums = _sums(terms)
-        self.held_out_items.copy_(torch.where(sums[2] > 0, sums, self.held_out_items))
+        tells = sums[1] > LEAST_SPAN * sums[2]
+        self.held_out_items.copy_(torch.where(tells, sums, self.held_out_items))
 
     @property
     def trust(self) -> Trust:
