@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mscon.contrast import contrastive_loss
+from mscon.contrast import Head, contrastive_loss, contrastive_losses, push
 from mscon.contrast.kernel_targets import KernelTargets
 
 
@@ -144,3 +144,20 @@ def test_large_numbers_lose_nothing_to_the_type_of_the_projections() -> None:
 def test_fused_kernels_are_refused_on_a_circle() -> None:
     with pytest.raises(ValueError, match="no kernel for values on a circle"):
         contrastive_loss(torch.randn(4, 3), KernelTargets.of(torch.rand(4), bandwidth=0.1, period=1.0), engine="triton")
+
+
+def test_heads_on_circles_and_on_lines_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "_may_be_triton", lambda *_: True)
+    monkeypatch.setattr(push, "_triton", lambda *_, **__: None)
+    generator, periods = torch.Generator().manual_seed(0), (1.0, None, 1.0, None)
+    heads = [
+        Head(
+            torch.nn.functional.normalize(torch.randn(20, 3, generator=generator, dtype=torch.float64), dim=1),
+            KernelTargets.of(torch.rand(20, generator=generator, dtype=torch.float64), bandwidth=0.1, period=period),
+            temperature,
+            "float64",
+        )
+        for period, temperature in zip(periods, (0.1, 0.2, 0.3, 0.4), strict=True)
+    ]
+    for together, alone in zip(contrastive_losses(heads), heads, strict=True):
+        torch.testing.assert_close(together.loss, contrastive_losses([alone], engine="dense")[0].loss)

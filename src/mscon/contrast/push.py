@@ -1,6 +1,7 @@
 """push of all similarities of a batch at once, by the engine that suits it."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -87,7 +88,22 @@ def _push_pull(
     if any(circles) and engine == "triton":
         raise ValueError("engine 'triton' has no kernel for values on a circle: take engine='auto'")
     if any(circles) and not all(circles) and _may_be_triton(engine, heads[0]):
-        return _apart(circles, heads, kernels, temperatures, precisions, engine, ranks)
+        # One kind after the other, so that those on lines get the fused kernel.
+        order = sorted(range(len(heads)), key=lambda place: circles[place])
+        halves = order[: circles.count(False)], order[circles.count(False) :]
+        found = chain.from_iterable(
+            _push_pull(
+                [heads[place] for place in half],
+                [kernels[place] for place in half],
+                [temperatures[place] for place in half],
+                [precisions[place] for place in half],
+                engine,
+                ranks,
+            )
+            for half in halves
+        )
+        done = dict(zip(order, found, strict=True))
+        return [done[place] for place in range(len(heads))]
     if (
         not any(circles)
         and _may_be_triton(engine, heads[0])
@@ -98,31 +114,6 @@ def _push_pull(
         values = [each.centred(z.dtype) for each, z in zip(kernels, heads, strict=True)]
         return triton_push_pull(heads, values, [each.bandwidth for each in kernels], **settings)
     return tiled_push_pull(heads, kernels, **settings)
-
-
-def _apart(
-    circles: list[bool],
-    heads: Sequence[Tensor],
-    kernels: Sequence[KernelTargets],
-    temperatures: Sequence[float],
-    precisions: Sequence[Precision],
-    engine: Engine,
-    ranks: Ranks | None,
-) -> list[PushPull]:
-    """Heads on circles and heads on lines one after the other, so that the latter get the fused kernel."""
-    done: dict[int, PushPull] = {}
-    for kind in (False, True):
-        places = [place for place, circle in enumerate(circles) if circle == kind]
-        found = _push_pull(
-            [heads[place] for place in places],
-            [kernels[place] for place in places],
-            [temperatures[place] for place in places],
-            [precisions[place] for place in places],
-            engine,
-            ranks,
-        )
-        done |= dict(zip(places, found, strict=True))
-    return [done[place] for place in range(len(heads))]
 
 
 def _push(
