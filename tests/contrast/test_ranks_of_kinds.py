@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mscon.objective import MSConLoss, MSConOutput
-from mscon.similarity import Categorical, Continuous, Hierarchy, RankNContrast, Tags, balanced_weights
+from mscon.similarity import (
+    Categorical,
+    Continuous,
+    Hierarchy,
+    Instance,
+    Pairs,
+    RankNContrast,
+    Tags,
+    balanced_weights,
+)
 from processes import in_processes
 
 COUNTS = [40, 23]
@@ -18,8 +27,11 @@ KINDS = {
     "class": Categorical(balanced_weights(torch.tensor([20, 5, 1]), 0.5)),
     "near": Continuous(0.2),
     "apart": Continuous(0.001, reference=torch.linspace(0.0, 1.0, 5)),
+    "circle": Continuous(0.05, period=0.5),
     "ranked": RankNContrast(period=1.0),
     "tags": Tags([("a",), ("a", "b"), ("b", "c"), ("d",)], counts=[5, 3, 2, 1]),
+    "linked": Pairs(torch.tensor([[0, 1], [1, 2], [0, 2]]), torch.tensor([1.0, 1e4, 3.0])),
+    "instance": Instance(),
     "path": Hierarchy([("A", "x"), ("A", "y"), ("B",), ("C", "x")]),
 }
 
@@ -30,7 +42,7 @@ def inputs() -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
     numbers = torch.rand(n, generator=generator, dtype=torch.float64).round(decimals=2)
     numbers[torch.rand(n, generator=generator) < 0.2] = math.nan
     codes = torch.randint(-1, 3, (n,), generator=generator)
-    labels = {name: numbers if name in ("near", "apart", "ranked") else codes for name in KINDS}
+    labels = {name: numbers if name in ("near", "apart", "circle", "ranked") else codes for name in KINDS}
     weights = {name: torch.rand(n, generator=generator) for name in ("class", "near", "path")}
     return torch.randn(n, 12, generator=generator, dtype=torch.float64), labels, weights
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mscon.contrast import contrastive_loss
-from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, RankNContrast, Similarity, Tags
+from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Similarity, Tags
 
 SETS = [("a",), ("a", "b"), ("b", "c"), ("d",), (), ("a", "b", "c"), ("e", "f"), ("f",)]
 COUNTS = [7, 3, 2, 1, 5, 1, 2, 4]
@@ -101,6 +101,7 @@ class Kind:
 
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e30, 1e30), st.just(math.nan))
+EDGES = torch.tensor([[0, 1], [1, 2], [2, 3], [0, 4], [3, 9]])
 KINDS = {
     "categorical": Kind(Categorical(), same_value, st.sampled_from([-1, 0, 1, 2, 2**62]), -1),
     "instance": Kind(Instance(), same_value, st.integers(-1, 4), -7),
@@ -110,6 +111,7 @@ KINDS = {
     ),
     "hierarchy": Kind(Hierarchy(PATHS, weights=LEVEL_WEIGHTS), paths, st.integers(-1, len(PATHS) - 1), 7),
     "continuous": Kind(Continuous(), near, NUMBERS, math.nan, torch.float64),
+    "pairs": Kind(Pairs(EDGES, torch.logspace(-3, 6, len(EDGES))), None, st.integers(-1, 6), -1),
     "rank_n_contrast": Kind(RankNContrast(), None, NUMBERS, math.nan, torch.float64),
 }
 
@@ -179,6 +181,7 @@ def test_the_order_of_rows_and_rows_without_a_label_change_nothing(name: str, da
 
 
 SOME: dict[str, list[Any]] = {
+    "pairs": [0, 1, 2, 3, 4, 1, -1],
     "categorical": [0, 1, -1, 0, 1, 2, 0],
     "instance": [0, 1, 2, 0, 1, 2, -1],
     "tags": [0, 1, 2, -1, 5, 6, 3],
