@@ -47,6 +47,15 @@ def test_pictures_are_those_that_their_script_draws(
     assert drawn == {name: words(PICTURES / name) for name in drawn}
 
 
+def test_the_experiments_tables_are_what_their_csvs_come_to() -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["TABLES"]
+    shown = re.findall(r"tables\.py (\w+)`", text)
+    assert shown
+    for name in shown:
+        assert "\n".join(tables[name]()).strip() in text, name
+
+
 def words(picture: Path) -> list[str]:
     """What is written in it, numbers in cells included: lines differ from one version of matplotlib to another."""
     return re.findall(r"<text[^>]*>([^<]*)</text>", picture.read_text(encoding="utf-8"))
