@@ -46,17 +46,17 @@ def merged() -> Iterator[str]:
     table = table.with_columns(raw_colour=raw["colour"] / pl.sum_horizontal(raw.values()))
     heads = ("noise", "classes", "r", "share by 1/r", "share by excess", "of that with 23 classes", "uncertainty")
     yield from _lines(*heads)
-    for noise in (0, 20, 50):
+    for share in (0, 20, 50):
         whole: np.ndarray | None = None
         for classes in (23, 10, 5, 2):
-            both = (f"merged {classes} {noise}", *((f"shuffled {noise}",) if classes == 23 else ()))
+            both = (f"merged {classes} {share}", *((f"shuffled {share}",) if classes == 23 else ()))
             rows = table.filter(pl.col("colour_is").is_in(both) & (pl.col("table") != "copies"))
             r, plain, weight = (_of(rows, "excess", f"{each}_colour") for each in ("held_out_r", "raw", "weight"))
             whole = weight if whole is None else whole
             ratio = weight / whole[: len(weight)]
             beside = _of(rows, "uncertainty", "weight_colour")
             cells = (f"{r.mean():.2f}", _mean(100 * plain, "%"), _mean(100 * weight, "%"), _mean(ratio, digits=2))
-            yield _line(f"{noise}%", str(classes), *cells, _mean(100 * beside, "%"))
+            yield _line(f"{share}%", str(classes), *cells, _mean(100 * beside, "%"))
     yield ""
 
 

@@ -31,6 +31,9 @@ from mscon.similarity import (
 )
 from mscon.weighting import Excess, Uncertainty, WeightingChoice
 
+SMALLEST_BF16 = 32
+"""Pixels of an image's side that bfloat16 takes on a CPU, see `precision`."""
+
 
 def new_fabric(recipe: Recipe) -> Fabric:
     """The device and precision of a training, and all the processes that torchrun started for it, connected."""
@@ -54,10 +57,6 @@ def accelerator(wish: str) -> str:
     if wish == "cuda" and not torch.cuda.is_available():
         raise UserError("training.device is cuda, but torch finds no CUDA device here; leave it out, or set it to cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
-
-
-SMALLEST_BF16 = 32
-"""Pixels of an image's side, on a CPU."""
 
 
 def precision(wish: str, device: str, *, size: int) -> Any:
@@ -122,12 +121,12 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
         raise UserError(f"objective.{error}") from None
 
 
-def _histogram(data: Prepared, name: str) -> list[float] | None:
+def _histogram(data: Prepared, name: str) -> list[int] | None:
     """How many training items each class has, of a similarity that has classes."""
     if name not in data.labels or data.labels[name].kind != "categorical":
         return None
     codes = data.values[name][data.split.train]
-    return np.bincount(codes[codes >= 0]).astype(np.float64).tolist()
+    return np.bincount(codes[codes >= 0]).tolist()
 
 
 def _shared(data: Prepared, names: list[str]) -> list[list[float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -34,9 +35,9 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     *,
-    rng: Tensor,
+    rng: UInt8[Tensor, "p s"],
 ) -> Path:
-    """Write modules, optimiser state and the generator's state; remove all but the newest `KEPT` checkpoints.
+    """Write modules, optimiser state and the generators' states; remove all but the newest `KEPT` checkpoints.
 
     `rng` holds the states of every process's generator, one below the other.
 
@@ -81,7 +82,7 @@ def load_checkpoint(
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
         _lay_out_as_parameters(optimizer)
-        states = tensors["rng"].view(-1, tensors["rng"].shape[-1])
+        states = tensors["rng"]
         if rank < len(states):
             torch.set_rng_state(states[rank].clone())
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

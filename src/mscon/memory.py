@@ -10,6 +10,9 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 """What can be set, as glibc's malloc.h numbers it."""
 
 
+_kept = False
+
+
 @contextmanager
 def freed_memory_kept() -> Generator[None]:
     """Within it, glibc keeps memory that is freed for what is allocated next; afterwards it gives all of it back.
@@ -19,17 +22,21 @@ def freed_memory_kept() -> Generator[None]:
     before (`benchmarks/training.py`). Kept memory makes the peak some percents higher, as large blocks no longer fit
     into one another's gaps exactly. Where another C library is at work, nothing happens.
 
-    The settings are the whole process's. On leaving they are those that glibc's own adaptation comes to.
+    The settings are the whole process's, so one within another changes nothing. On leaving the outermost they are those
+    that glibc's own adaptation comes to.
     """
+    global _kept
     mallopt = _mallopt()
-    if mallopt is None:
+    if mallopt is None or _kept:
         yield
         return
+    _kept = True
     mallopt(MMAP_MAX, 0)  # no block has pages of its own, which go when it does
     mallopt(TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
+        _kept = False
         mallopt(MMAP_MAX, 65536)
         mallopt(MMAP_THRESHOLD, 32 * MIB)
         mallopt(TRIM_THRESHOLD, 64 * MIB)

@@ -10,6 +10,7 @@ import torch
 from mscon.data.batches import Batches
 from mscon.data.cache import Pixels, load_pixels
 from mscon.data.catalog import Catalog
+from mscon.data.information import labelled
 from mscon.data.labels import LabelColumn, read_label
 from mscon.data.pair_batches import PairBatches
 from mscon.data.pairs import PairTable, read_pairs, training_pairs
@@ -85,7 +86,7 @@ def prepare(
     if labels is None:
         for name in recipe.labelled:
             trained = values[name][kept_split.train]
-            if not ((trained >= 0) if trained.dtype.kind == "i" else ~np.isnan(trained)).any():
+            if not labelled(trained).any():
                 raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
             if columns[name].kind == "continuous":
                 columns[name] = columns[name].of_training(trained)

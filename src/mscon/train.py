@@ -31,7 +31,7 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
-from mscon.processes import any_process, each_process, share_buffers
+from mscon.processes import any_process, each_process, generator_states, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.weighting import Aggregated
@@ -96,11 +96,11 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
         run.cut_metrics(at.step)
-    steps = settings.epochs * len(train_batches)
+    steps, clipped = settings.epochs * len(train_batches), clipped_apart(model)
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:
-        states = cast(Tensor, fabric.all_gather(torch.get_rng_state()))
+        states = generator_states(fabric)
         if first:
             save_checkpoint(run.checkpoints, at, parts, optimizer, rng=states)
 
@@ -127,7 +127,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                     no_sync=partial(fabric.no_backward_sync, wrapped),
                 )
                 _check_finite(out, at.step, last_good=run.checkpoints)
-                for part in clipped_apart(model):
+                for part in clipped:
                     length = nn.utils.get_total_norm([each.grad for each in part if each.grad is not None])
                     if not length.isfinite():
                         raise UserError(_not_finite("gradient", at.step, "all similarities together", run.checkpoints))

@@ -277,3 +277,17 @@ def test_held_out_items_of_one_class_say_nothing_and_change_nothing() -> None:
     weighting.observe_held_out(terms([2.0, 3.0], [1.0, 3.0], [5.0, 3.0], [10, 10]))
     assert weighting.trust.held_out.tolist() == [True, False]
     torch.testing.assert_close(weighting.trust.relative_excess[1], before.relative_excess[1])
+
+
+def test_uncertainty_waits_at_its_bound_and_leaves_it_as_soon_as_the_loss_does() -> None:
+    weighting = Uncertainty(1)
+    optimizer = torch.optim.SGD(weighting.parameters(), lr=0.1)
+    seen: list[float] = []
+    for loss in [0.005] * 200 + [2.0] * 20:
+        optimizer.zero_grad()
+        weighting(terms([loss], [0.0], [5.0], [10])).penalty.backward()
+        seen.append(float(weighting.log_variance.detach()))
+        optimizer.step()
+    assert min(seen) == -Uncertainty.BOUND
+    assert seen[199] == -Uncertainty.BOUND
+    assert seen[202] > -Uncertainty.BOUND

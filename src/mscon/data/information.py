@@ -1,9 +1,14 @@
-"""What two labels have in common, whatever kind they are of."""
+"""What labels say, whatever kind they are of: where there is one, and what two have in common."""
 
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
+
+
+def labelled(values: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Where a label is present: codes that are not negative, numbers that are not NaN."""
+    return values >= 0 if np.issubdtype(values.dtype, np.integer) else ~np.isnan(values)
 
 
 def shared_information(
@@ -35,7 +40,7 @@ def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
     """Any label as classes, −1 where it is missing: numbers in bins of as many items each, as far as ties allow."""
     if values.dtype.kind != "f":
         return values
-    known = ~np.isnan(values)
+    known = labelled(values)
     among = np.sort(values[known])
     below, not_above = (np.searchsorted(among, values, side=side) for side in ("left", "right"))
     middle = (below + not_above) / (2 * max(1, len(among)))  # of those that are equal: one value is one bin

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
 from mscon.errors import UserError
-from mscon.evaluate.columns import labelled
 from mscon.evaluate.logistic import fit_logistic
 from mscon.evaluate.ridge import probe_continuous
 from mscon.evaluate.spectrum import Spectrum

@@ -17,6 +17,7 @@ from mscon.errors import UserError
 from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
 from mscon.evaluate.colours import colour_features
 from mscon.files import write_whole
+from mscon.memory import freed_memory_kept
 from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.run import Run
@@ -81,10 +82,11 @@ def all_projections(
     """
     rows = np.arange(len(pixels)) if rows is None else rows
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    embedded = (embed_pixels(model, pixels[each]) for each in batches)
-    return torch.cat(
-        [torch.cat([model.project_embedding(h, name) for name in model.similarities], dim=1) for h in embedded]
-    )
+    with freed_memory_kept():
+        embedded = (embed_pixels(model, pixels[each]) for each in batches)
+        return torch.cat(
+            [torch.cat([model.project_embedding(h, name) for name in model.similarities], dim=1) for h in embedded]
+        )
 
 
 def audit_label(

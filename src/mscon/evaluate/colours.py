@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 # Levels per channel: 216 colours, far enough apart that a photograph's shading does not scatter one over many.
@@ -10,21 +10,23 @@ LEVELS = 6
 BATCH = 128
 
 
-def colour_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
+def colour_features(
+    images: UInt8[np.ndarray, "n s s 3"], *, rows: Int64[np.ndarray, " m"] | None = None
+) -> Float[Tensor, "m d"]:
     """The square roots of a colour histogram's shares, d = 216.
 
     Every pixel votes for the eight nearest of 6 × 6 × 6 colours, linearly by its distance from them in red, green and
     blue. Of square roots the inner product is the Bhattacharyya coefficient of two histograms, so a rare colour counts
     for more than its area.
 
-    **Arguments:** `images`, such as `Pixels.array`; read in batches.
+    **Arguments:** `images`, such as `Pixels.array`, or those of them in `rows`; read in batches.
     """
-    return torch.cat([_histogram(images[first : first + BATCH]) for first in range(0, len(images), BATCH)])
+    rows = np.arange(len(images)) if rows is None else rows
+    return torch.cat([_histogram(images[rows[first : first + BATCH]]) for first in range(0, len(rows), BATCH)])
 
 
 def _histogram(images: UInt8[np.ndarray, "b s s 3"]) -> Float[Tensor, "b d"]:
-    # The copy: a memory map is read-only, which torch does not take.
-    position = torch.from_numpy(np.array(images)).flatten(1, 2).float() / 255 * (LEVELS - 1)
+    position = torch.from_numpy(images).flatten(1, 2).float() / 255 * (LEVELS - 1)
     lower = position.floor().clamp(max=LEVELS - 2)
     share = torch.stack([1 - (position - lower), position - lower])
     votes = torch.zeros(len(images), LEVELS**3)

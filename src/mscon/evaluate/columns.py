@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
 from mscon.errors import UserError
 
@@ -40,11 +41,6 @@ def by_training_rows(columns: Mapping[str, np.ndarray], split: Split) -> list[La
                 )
         alike.setdefault(labelled(values)[split.train].tobytes(), []).append(name)
     return [Labelled(tuple(names), split.train[labelled(columns[names[0]])[split.train]]) for names in alike.values()]
-
-
-def labelled(values: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Where a label is present: codes that are not negative, numbers that are not NaN."""
-    return values >= 0 if np.issubdtype(values.dtype, np.integer) else ~np.isnan(values)
 
 
 def membership(members: Sequence[Sequence[int]], tags: int) -> Bool[np.ndarray, "s t"]:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled, share
+from mscon.evaluate.columns import best, by_training_rows, share
 from mscon.evaluate.logistic import Classifiers, fit_logistic
 from mscon.evaluate.spectrum import Spectrum
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled
+from mscon.evaluate.columns import best, by_training_rows
 from mscon.evaluate.measures import mean_average_precision, single, spearman
 
 NEIGHBOURS = (20, 5, 1)

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled
+from mscon.evaluate.columns import best, by_training_rows
 from mscon.evaluate.spectrum import Spectrum
 
 RIDGE_STRENGTHS = (1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from mscon.data.information import labelled
 from mscon.data.splits import Split
-from mscon.evaluate.columns import best, by_training_rows, labelled
+from mscon.evaluate.columns import best, by_training_rows
 from mscon.evaluate.logistic import Classifiers, fit_logistic
 from mscon.evaluate.measures import average_precision, mean_average_precision, single
 from mscon.evaluate.probe import MAX_ITERATIONS, STRENGTHS, TOLERANCE

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from mscon.data.information import labelled
 from mscon.data.labels import LabelColumn
-from mscon.evaluate.columns import labelled
 
 Match = Literal["same", "part", "other", "number", "missing"]
 

@@ -5,7 +5,7 @@ loss of chance, and returns C weights. All but the paper's joint form return wei
 the weighting does not change the length of the encoder's steps.
 
 State moves in training mode only, once per call: call the objective once per optimiser step. A similarity without
-anchors in a batch is skipped and keeps its state.
+anchors in a batch is skipped: what it has learned stays as it is, but for an optimiser's momentum.
 """
 
 from collections.abc import Mapping, Sequence

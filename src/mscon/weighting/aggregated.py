@@ -61,8 +61,10 @@ class Aggregated(nn.Module):
             return weight
         before = torch.get_rng_state()  # every process draws alike, and nothing else draws otherwise for it
         torch.default_generator.manual_seed(int(self.calls))
-        found = self.aggregator(among / trace).detach().clamp(min=0.0)
-        torch.set_rng_state(before)
+        try:
+            found = self.aggregator(among / trace).detach().clamp(min=0.0)
+        finally:
+            torch.set_rng_state(before)
         if found.isfinite().all() and found.sum() > 0:
             weight[present] = sum_to_count(found).to(weight)
         return weight

@@ -40,10 +40,11 @@ class Uncertainty(nn.Module):
         present = (terms.anchors > 0).to(terms.loss.dtype)
         if self.paper:
             return Weights(weight=torch.exp(-self.log_variance), penalty=(present * self.log_variance).sum())
+        if self.training:
+            with torch.no_grad():  # where the optimiser went beyond a bound, or it would take as long to come back
+                self.log_variance.clamp_(-self.BOUND, self.BOUND)
         raw = self.log_variance
-        bounded = (
-            raw + (raw.clamp(-self.BOUND, self.BOUND) - raw).detach()
-        )  # the gradient passes, so a bound can be left again
+        bounded = raw + (raw.clamp(-self.BOUND, self.BOUND) - raw).detach()  # where clamp lets no gradient back in
         precision = torch.exp(-bounded)
         own = (present * (terms.loss.detach() * precision + bounded)).sum()
         return Weights(weight=sum_to_count(precision.detach()).to(terms.loss.dtype), penalty=own - own.detach())
