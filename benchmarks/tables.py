@@ -33,8 +33,9 @@ def noise() -> Iterator[str]:
         for share in shares:
             rows = table.filter(colour_is=share)
             columns = ("probe_trained", "probe_brand", *(f"own_head_{name}" for name in LABELS[:3]))
-            cells = [f"{_of(rows, 'equal', each).mean():.1f} {_difference(rows, one, each)}" for each in columns]
-            yield _line(_percent(share), *cells)
+            equal = (f"{_of(rows, 'equal', each).mean():.1f}" for each in columns)
+            apart = (_mean(_change(rows, "equal", one, each), signed=True) for each in columns)
+            yield _line(_percent(share), *(f"{a} ({b})" for a, b in zip(equal, apart, strict=True)))
         yield ""
 
 
@@ -44,19 +45,28 @@ def merged() -> Iterator[str]:
     names = ("category", "gender", "colour")
     raw = {name: 1 / pl.col(f"held_out_r_{name}") for name in names}
     table = table.with_columns(raw_colour=raw["colour"] / pl.sum_horizontal(raw.values()))
-    heads = ("noise", "classes", "r", "share by 1/r", "share by excess", "of that with 23 classes", "uncertainty")
-    yield from _lines(*heads)
+    shares = ("share by 1/r", "share by excess", "of that with 23 classes", "share by uncertainty")
+    yield from _lines("noise", "classes", "r", *shares, "seeds")
     for share in (0, 20, 50):
-        whole: np.ndarray | None = None
+        whole: dict[int, float] = {}
         for classes in (23, 10, 5, 2):
             both = (f"merged {classes} {share}", *((f"shuffled {share}",) if classes == 23 else ()))
             rows = table.filter(pl.col("colour_is").is_in(both) & (pl.col("table") != "copies"))
             r, plain, weight = (_of(rows, "excess", f"{each}_colour") for each in ("held_out_r", "raw", "weight"))
-            whole = weight if whole is None else whole
-            ratio = weight / whole[: len(weight)]
+            of_seed = dict(rows.filter(method="excess").select("seed", "weight_colour").sort("seed").iter_rows())
+            whole = whole or of_seed
+            ratio = np.array([each / whole[seed] for seed, each in of_seed.items() if seed in whole])
             beside = _of(rows, "uncertainty", "weight_colour")
-            cells = (f"{r.mean():.2f}", _mean(100 * plain, "%"), _mean(100 * weight, "%"), _mean(ratio, digits=2))
-            yield _line(f"{share}%", str(classes), *cells, _mean(100 * beside, "%"))
+            yield _line(
+                f"{share}%",
+                str(classes),
+                _mean(r, digits=2),
+                _mean(100 * plain, "%"),
+                _mean(100 * weight, "%"),
+                _mean(ratio, digits=2),
+                _mean(100 * beside, "%"),
+                str(len(weight)),
+            )
     yield ""
 
 
@@ -83,9 +93,9 @@ def continuous() -> Iterator[str]:
         for method in ("continuous", "rank_n_contrast", "10 bins", "5 bins"):
             cells: list[str] = []
             for column in (f"spearman_{label}", f"r2_{label}"):
-                here, ours = _of(rows, method, column), _of(rows, "continuous", column)
-                apart = "" if method == "continuous" else _mean(here - ours[: len(here)], digits=4, signed=True)
-                cells += [f"{here.mean():.4f}", apart]
+                apart = _change(rows, "continuous", method, column)
+                beside = "" if method == "continuous" else _mean(apart, digits=4, signed=True)
+                cells += [f"{_of(rows, method, column).mean():.4f}", beside]
             yield _line(method.replace("_", "-"), *cells)
         yield ""
 
@@ -116,17 +126,18 @@ def _of(rows: pl.DataFrame, method: str, column: str) -> np.ndarray:
     return rows.filter(method=method).sort("seed")[column].cast(pl.Float64).to_numpy()
 
 
-def _difference(rows: pl.DataFrame, method: str, column: str) -> str:
-    one, equal = _of(rows, method, column), _of(rows, "equal", column)
-    return f"({_mean(one - equal[: len(one)], signed=True)})"
+def _change(rows: pl.DataFrame, one: str, other: str, column: str) -> np.ndarray:
+    """The second method minus the first, over the seeds that both have."""
+    both = rows.filter(method=one).join(rows.filter(method=other), on="seed", suffix="_other").sort("seed")
+    return (both[f"{column}_other"] - both[column]).to_numpy()
 
 
 def _changes(one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str]) -> Iterator[str]:
     """The second minus the first, over the seeds that both have, and how many these are."""
-    both = one.join(other, on="seed", suffix="_other").sort("seed")
-    for each in columns:
-        yield _mean(both[f"{each}_other"].to_numpy() - both[each].to_numpy(), signed=True)
-    yield str(len(both))
+    rows = pl.concat([one.with_columns(method=pl.lit("one")), other.with_columns(method=pl.lit("other"))])
+    changes = [_change(rows, "one", "other", each) for each in columns]
+    yield from (_mean(each, signed=True) for each in changes)
+    yield str(len(changes[0]))
 
 
 def _mean(values: np.ndarray, unit: str = "", *, digits: int = 1, signed: bool = False) -> str:
