@@ -34,7 +34,7 @@ from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import roc_auc_score
 
 from mscon.evaluate.audit import folds, noise_rate, out_of_fold, pool, wrong
-from mscon.evaluate.audit_run import all_projections
+from mscon.evaluate.audit_label import all_projections
 from mscon.evaluate.colours import colour_features
 from mscon.prepare import prepare
 from mscon.run import Run

@@ -29,7 +29,7 @@ def test_only_the_similarity_goes_and_its_label_is_still_probed() -> None:
     assert list(found) == ["character", "weight", "instance"]
     for name, each in found.items():
         assert list(each.similarities) == [other for other in recipe.similarities if other != name]
-        assert set(each.label_names) == {"character", "weight", "ink"}
+        assert {*each.labelled, *each.catalog.ood} == {"character", "weight", "ink"}
         assert each.run_views == recipe.run_views  # also without the similarity that limited them
         for section in ("image", "model", "training"):
             assert getattr(each, section) == getattr(recipe, section)

@@ -6,7 +6,9 @@ from torch import Tensor
 
 from mscon import MSConLoss
 from mscon.contrast import contrastive_loss
+from mscon.log import TermMeans
 from mscon.similarity import Categorical, Continuous, RankNContrast, Similarity
+from mscon.weighting import Excess
 
 N = 14
 CODES = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, -1, 3, 0, 1, 2])
@@ -33,7 +35,9 @@ def test_loss_and_marks_are_weighted_means_over_the_anchors(name: str) -> None:
         each = [float(w) * float(x) for w, x, a in zip(weights, getattr(losses, key), losses.anchors, strict=True) if a]
         total = sum(float(w) for w, a in zip(weights, losses.anchors, strict=True) if a)
         assert float(getattr(out.terms["a"], key)) == pytest.approx(sum(each) / total), key
-    assert out.terms["a"].anchors == losses.count
+    told = losses.anchors & (weights > 0)
+    assert out.terms["a"].anchors == told.sum()
+    assert float(out.terms["a"].mass) == pytest.approx(float(weights[told].sum()))
 
 
 def test_only_the_ratios_of_weights_count_and_even_ones_are_none() -> None:
@@ -70,6 +74,35 @@ def test_without_weight_there_is_no_loss_and_no_gradient() -> None:
     assert out.terms["a"].relative_excess.isnan()
     assert z.grad is not None
     assert not z.grad.any()
+
+
+def test_without_weight_a_weighting_learns_nothing() -> None:
+    weights = {"a": torch.zeros(N)}
+    for weighting in ("uncertainty", "excess"):
+        loss_fn = MSConLoss({"a": Categorical(), "b": Categorical()}, weighting=weighting)
+        out = loss_fn({"a": rows(), "b": rows()}, {"a": CODES, "b": CODES}, anchor_weights=weights)
+        assert out.terms["a"].anchors == 0
+        if weighting == "uncertainty":
+            out.total.backward()
+            (log_variance,) = loss_fn.parameters()
+            assert log_variance.grad is not None
+            assert (log_variance.grad != 0).tolist() == [False, True]
+        else:
+            assert isinstance(loss_fn.weighting, Excess)
+            assert loss_fn.weighting.batches[:, 0].tolist() == [0.0, 0.0, 0.0]
+            assert loss_fn.weighting.batches[2, 1] > 0
+
+
+def test_means_over_batches_are_weighted_as_the_anchors_are() -> None:
+    means, weights = TermMeans(), [1.0, 10.0]
+    loss_fn = MSConLoss({"a": Categorical()}, weighting="equal")
+    losses: list[float] = []
+    for seed, weight in enumerate(weights):
+        z = torch.randn(N, 5, generator=torch.Generator().manual_seed(seed))
+        out = loss_fn({"a": z}, {"a": CODES}, anchor_weights={"a": torch.full((N,), weight)})
+        means.add(out)
+        losses.append(float(out.terms["a"].loss))
+    assert means.take()["a"]["loss"] == pytest.approx((losses[0] + 10.0 * losses[1]) / 11.0)
 
 
 def test_weights_pass_no_gradient() -> None:

@@ -1,7 +1,9 @@
 """What a recipe asks for, built: rates that rise and fall, and every parameter in one group."""
 
 from math import cos, pi
+from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
@@ -58,3 +60,13 @@ def test_labels_that_say_the_same_share_their_weight(tiny: dict) -> None:
     assert [count["character"], count["again"]] == pytest.approx([2.0, 2.0], abs=0.05)
     assert count["weight"] == pytest.approx(1.0, abs=0.05), "every character stands there in every weight"
     assert count["instance"] == 1.0
+
+
+def test_a_label_that_few_items_have_takes_little_from_one_that_all_have(tiny: dict, tmp_path: Path) -> None:
+    some = pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.col("character"))
+    pl.read_parquet(tiny["catalog"]["source"]).with_columns(again=some).write_parquet(tmp_path / "letters.parquet")
+    recipe = Recipe.of(tiny, {"catalog.source": str(tmp_path / "letters.parquet"), "similarities.again": {}})
+    weighting = new_objective(recipe, prepare(recipe)).weighting
+    assert isinstance(weighting, Excess)
+    count = dict(zip(recipe.similarities, weighting.alike.tolist(), strict=True))
+    assert [count["character"], count["again"]] == pytest.approx([1.25, 1.25], abs=0.06)

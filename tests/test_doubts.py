@@ -1,5 +1,6 @@
 """Labels that an audit finds wrong while training: what the objective sees, and that runs go on with them."""
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,15 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
-from mscon.doubts import Doubts, wrong_rows
+from mscon.doubts import FEWEST, Doubts, wrong_rows
 from mscon.evaluate.audit import Audited
+from mscon.evaluate.audit_run import audit_run, show
 from mscon.interrupt import InterruptedRun
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
+from mscon.report.audit import write_audit
 from mscon.train import train
 from test_train import StopAfter, assert_same_bits
 
@@ -73,10 +77,16 @@ def test_what_is_doubted_is_missing_to_the_objective(recipe: Recipe) -> None:
 
 
 def test_an_audit_that_finds_mostly_chance_is_not_followed() -> None:
-    rows, codes = np.arange(3), np.zeros(3, dtype=np.int64)
-    for noise, expected in ((0.4, [2]), (0.6, [])):
-        found = Audited(rows, codes, codes + 1, np.array([0.1, 0.5, 0.9]), noise)
+    rows, codes = np.arange(30), np.zeros(30, dtype=np.int64)
+    for noise, expected in ((0.4, [28, 29]), (0.6, [])):
+        found = Audited(rows, codes, codes + 1, np.r_[np.full(27, 0.1), 0.5, 0.6, 0.9], noise)
         assert wrong_rows(found).tolist() == expected
+
+
+def test_a_class_of_a_few_items_is_not_doubted() -> None:
+    rows, given = np.arange(100, 160), np.repeat([3, 7, 9], [FEWEST, FEWEST - 1, 60 - 2 * FEWEST + 1])
+    found = Audited(rows, given, given + 1, np.full(60, 0.9), 0.2)
+    assert wrong_rows(found).tolist() == rows[given != 7].tolist()
 
 
 def test_a_training_leaves_out_the_labels_that_are_wrong_and_goes_on_to_the_same_bits(
@@ -92,6 +102,16 @@ def test_a_training_leaves_out_the_labels_that_are_wrong_and_goes_on_to_the_same
     assert found["colour"][~wrong].float().mean() < 0.05
     assert not any(found[name].any() for name in ("coin", "hardly")), "chance, and too few to audit"
     assert not any(each[data.split.val].any() or each[data.split.test].any() for each in found.values())
+    audited = audit_run(run)
+    assert set(audited.columns) == {"colour", "level", "coin"}
+    (why,) = audited.left_out.values()
+    assert "column 'hardly'" in why
+    assert "there are 4 groups" in why
+    page = write_audit(run, audited).read_text()
+    assert "Not audited: column &#39;hardly&#39;" in page
+    console = Console(file=StringIO(), width=300)
+    show(audited, [str(row) for row in range(N)], console)
+    assert f"not audited: {why}" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     counts = [each["doubted"] for each in run.metrics() if each["kind"] == "val"]
     assert len(counts) == 3
     assert counts[-1]["colour"] >= WRONG / 2, f"counts: {counts}"

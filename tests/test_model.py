@@ -36,6 +36,15 @@ def test_embedding_and_projections_of_images(model: MSConModel) -> None:
         model.project(IMAGES, "closre")
 
 
+def test_what_comes_from_elsewhere_is_brought_to_the_models_device(model: MSConModel) -> None:
+    # The device without memory stands in for a GPU: what is left on the CPU meets its weights and fails.
+    there = build_model("test_resnet", {"category": 16}, image_size=32, uncertainty=True).to("meta")
+    h = model.embed(IMAGES)
+    assert there.project_embedding(h, "category").device.type == "meta"
+    assert there.embed(IMAGES).device.type == "meta"
+    assert all(each.device.type == "meta" for each in there.item_uncertainty(h).values())
+
+
 def test_an_item_is_embedded_alike_alone_and_in_a_batch(model: MSConModel) -> None:
     torch.testing.assert_close(model.embed(IMAGES)[:1], model.embed(IMAGES[:1]), rtol=1e-4, atol=1e-5)
 

@@ -1,6 +1,8 @@
 """MSConLoss as its users call it, and what the relative excess says of clean and of noisy similarities."""
 
 import math
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss, supcon_loss
 from mscon.contrast import LabelTargets
 from mscon.objective import TEMPERS
-from mscon.weighting import Uncertainty
+from mscon.weighting import Excess, Uncertainty
 
 
 def simplex(classes: int) -> Tensor:
@@ -68,7 +70,6 @@ def test_similarity_without_labels_adds_nothing_and_says_so() -> None:
     ("arguments", "message"),
     [
         ({"similarities": {}}, "at least one similarity"),
-        ({"similarities": {"a": Categorical()}, "weighting": "excss"}, "equal, uncertainty, excess"),
         ({"similarities": {"a": Categorical()}, "weighting": {"b": 1.0}}, r"weighting names \['b'\]"),
         ({"similarities": {"a": Categorical()}, "temperature": {"b": 1.0}}, r"temperature names \['b'\]"),
         ({"similarities": {"a": Categorical()}, "weighting": {"a": 0.0}}, "not all 0"),
@@ -77,8 +78,35 @@ def test_similarity_without_labels_adds_nothing_and_says_so() -> None:
     ],
 )
 def test_bad_settings_are_refused(arguments: dict, message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message if "excss" not in str(arguments) else None):
+    with pytest.raises(ValueError, match=message):
         MSConLoss(**arguments)
+
+
+def test_the_calibration_is_told_the_temperature() -> None:
+    weighting = Excess(2)
+    MSConLoss({"a": Categorical(), "b": Categorical()}, temperature={"a": 0.5, "b": 0.2}, weighting=weighting)
+    assert weighting.temperatures.tolist() == [0.5, 0.2]
+
+
+UNKNOWN = """
+from mscon import Categorical, MSConLoss
+from mscon.similarity import Tags
+
+for make in (lambda: MSConLoss({"a": Categorical()}, weighting="excss"), lambda: Tags([("a",)], weighting="rare")):
+    try:
+        make()
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_unknown_words_are_refused_and_the_known_ones_named() -> None:
+    # Without the type checks that are on in this process, as a user would meet it.
+    done = subprocess.run([sys.executable, "-c", UNKNOWN], capture_output=True, text=True, check=True)
+    of_objective, of_tags = done.stdout.splitlines()
+    assert "equal, uncertainty, uncertainty-exact, excess" in of_objective
+    assert "'excss'" in of_objective
+    assert of_tags.endswith("'rarity' or 'even', not 'rare'")
 
 
 def test_bad_batches_are_refused() -> None:

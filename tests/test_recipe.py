@@ -116,7 +116,7 @@ def test_run_views_are_the_weakest_that_any_similarity_allows() -> None:
 def test_instance_is_known_by_its_name_or_kind() -> None:
     recipe = Recipe.of(SMALL, {"similarities.instance": {}, "similarities.same": {"kind": "instance"}})
     assert [name for name in recipe.similarities if recipe.is_instance(name)] == ["instance", "same"]
-    assert recipe.label_names == ("category", "closure")
+    assert recipe.labelled == ("category", "closure")
 
 
 @pytest.mark.parametrize(

@@ -130,10 +130,18 @@ def _histogram(data: Prepared, name: str) -> list[int] | None:
 
 
 def _shared(data: Prepared, names: list[str]) -> list[list[float]]:
-    """What the labels of every two similarities have in common on the training items; of no label, nothing."""
+    """What the labels of every two similarities have in common on the training items; of no label, nothing.
+
+    A label that few items have takes little from one that all have: what they share counts by the share of items with
+    either that have both.
+    """
     codes = {name: as_codes(data.values[name][data.split.train]) for name in names if name in data.labels}
-    pairs = {(a, b): shared_information(codes[a], codes[b], of=max) for a, b in combinations(codes, 2)}
-    return [[1.0 if a == b else pairs.get((a, b), pairs.get((b, a), 0.0)) for b in names] for a in names]
+    pairs: dict[frozenset[str], float] = {}
+    for a, b in combinations(codes, 2):
+        known = np.stack([codes[a] >= 0, codes[b] >= 0])
+        together = known.all(axis=0).sum() / max(1, known.any(axis=0).sum())
+        pairs[frozenset((a, b))] = together * shared_information(codes[a], codes[b], of=max)
+    return [[1.0 if a == b else float(pairs.get(frozenset((a, b)), 0.0)) for b in names] for a in names]
 
 
 def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -34,12 +33,8 @@ def save_checkpoint(
     position: Position,
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
-    *,
-    rng: UInt8[Tensor, "p s"],
 ) -> Path:
-    """Write modules, optimiser state and the generators' states; remove all but the newest `KEPT` checkpoints.
-
-    `rng` holds the states of every process's generator, one below the other.
+    """Write modules and optimiser state; remove all but the newest `KEPT` checkpoints.
 
     **Raises:** `UserError` when the disk refuses; older checkpoints are then untouched.
     """
@@ -52,7 +47,6 @@ def save_checkpoint(
         tensors |= {
             f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
         }
-    tensors["rng"] = rng
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     path = folder / f"step-{position.step:08d}.safetensors"
     write_whole(path, lambda aside: save_tensors(whole, aside, {"position": json.dumps(vars(position))}))
@@ -66,11 +60,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*.safetensors"), default=None)
 
 
-def load_checkpoint(
-    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, *, rank: int
-) -> Position:
-    """Put everything back as it was saved, the generator as it was on process `rank`; a process that was not there
-    before keeps its own.
+def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
+    """Put everything back as it was saved.
 
     **Raises:** `UserError` for a file that cannot be read or belongs to another recipe.
     """
@@ -82,9 +73,6 @@ def load_checkpoint(
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
         _lay_out_as_parameters(optimizer)
-        states = tensors["rng"]
-        if rank < len(states):
-            torch.set_rng_state(states[rank].clone())
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{path}: not a checkpoint that this run can go on from: {error}. Remove it to go on from the one before,"

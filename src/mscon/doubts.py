@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited
-from mscon.evaluate.audit_run import all_projections, audit_label
+from mscon.evaluate.audit_label import all_projections, audit_label
 from mscon.evaluate.colours import colour_features
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
@@ -16,6 +16,11 @@ from mscon.prepare import Prepared
 MOST_NOISE = 0.5
 """Of the labels that an audit may find to be chance, if it is to be followed: a model that knows nothing of a label yet
 finds that of all of them, and what it is not taught it will not learn."""
+
+
+FEWEST = 20
+"""Items of a class whose labels may be doubted: of one with fewer the model knows too little, and without them it would
+stay so."""
 
 
 class Doubts(nn.Module):
@@ -54,7 +59,8 @@ class Doubts(nn.Module):
     def ask(self, model: MSConModel, data: Prepared) -> None:
         """Audit the labels of all training items anew; one that is wrong rather than right is doubted from now on.
 
-        None is, of a column that has too few labels for an audit, or more noise than `MOST_NOISE`.
+        None is, of a column that has too few labels for an audit, or more noise than `MOST_NOISE`, or of a class with
+        fewer than `FEWEST` items.
         """
         rows = data.split.train
         projections = all_projections(model, data.pixels.array, rows=rows)
@@ -74,5 +80,8 @@ class Doubts(nn.Module):
 
 
 def wrong_rows(found: Audited) -> np.ndarray:
-    """The rows whose class is wrong rather than right; none if more labels than `MOST_NOISE` look like chance."""
-    return found.rows[(found.score > 0.5) & (found.noise <= MOST_NOISE)]
+    """The rows whose class is wrong rather than right, of classes with `FEWEST` items; none at all if more labels than
+    `MOST_NOISE` look like chance.
+    """
+    _, number, counts = np.unique(found.given, return_inverse=True, return_counts=True)
+    return found.rows[(found.score > 0.5) & (counts[number] >= FEWEST) & (found.noise <= MOST_NOISE)]

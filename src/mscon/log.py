@@ -98,7 +98,9 @@ class Log:
 
 
 class TermMeans:
-    """Terms of several batches as means over their anchors; the relative excess as a ratio of those means."""
+    """Terms of several batches as means over their anchors, weighted as these are; the relative excess as a ratio of
+    those means.
+    """
 
     NAMES = ("loss", "floor", "chance", "weight")
 
@@ -110,11 +112,12 @@ class TermMeans:
         """One more batch."""
         self.batches += 1
         for name, term in out.terms.items():
-            sums = self.sums.setdefault(name, dict.fromkeys((*self.NAMES, "anchors"), 0.0))
-            anchors = float(term.anchors)
+            sums = self.sums.setdefault(name, dict.fromkeys((*self.NAMES, "anchors", "mass"), 0.0))
+            mass = float(term.mass)
             for key in self.NAMES:
-                sums[key] += float(getattr(term, key).detach()) * (1.0 if key == "weight" else anchors)
-            sums["anchors"] += anchors
+                sums[key] += float(getattr(term, key).detach()) * (1.0 if key == "weight" else mass)
+            sums["anchors"] += float(term.anchors)
+            sums["mass"] += mass
 
     def take(self) -> dict[str, dict[str, float | None]]:
         """The means so far, and a fresh start."""
@@ -130,7 +133,7 @@ class TermMeans:
                 "weight": weight,
                 "anchors": 0,
             }
-        loss, floor, chance = (sums[key] / anchors for key in ("loss", "floor", "chance"))
+        loss, floor, chance = (sums[key] / sums["mass"] for key in ("loss", "floor", "chance"))
         relative = float(relative_excess(*(torch.tensor(each, dtype=torch.float64) for each in (loss, floor, chance))))
         return {
             "loss": loss,

@@ -284,10 +284,10 @@ def _uncertainty_head(architecture: Architecture) -> nn.Sequential:
 
 
 def _evaluating(model: MSConModel, module: nn.Module, batch: Tensor) -> Tensor:
-    """The module's output in evaluation mode and float32, the model's mode left as it was."""
+    """The module's output in evaluation mode and float32, on its device, the model's mode left as it was."""
     training = model.training
     model.eval()
     try:
-        return module(batch).float()
+        return module(batch.to(next(model.parameters()).device)).float()
     finally:
         model.train(training)

@@ -21,6 +21,7 @@ from mscon.contrast import (
     product_precision,
     unit_rows,
 )
+from mscon.contrast.compiler import outside_compiler
 from mscon.item_uncertainty import heteroscedastic
 from mscon.similarity import Categorical, Similarity
 from mscon.temperature import Temperatures
@@ -33,7 +34,7 @@ TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Term:
-    """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last three.
+    """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last four.
 
     - `loss`: mean over the anchors; 0 when the batch has none.
     - `floor`: the least value that loss can take: the mean entropy of the targets.
@@ -42,7 +43,8 @@ class Term:
     - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN without anchors, and where
       chance is no higher than the floor, all of the batch being alike.
     - `weight`: what the loss was multiplied by.
-    - `anchors`: how many rows had a label and a positive.
+    - `anchors`: how many rows had a label, a positive, and an anchor weight above 0.
+    - `mass`: the sum of their anchor weights, `anchors` where each weighs 1.
     """
 
     loss: Float[Tensor, ""]
@@ -52,6 +54,7 @@ class Term:
     relative_excess: Float[Tensor, ""]
     weight: Float[Tensor, ""]
     anchors: Int[Tensor, ""]
+    mass: Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class MSConLoss(nn.Module):
                 raise ValueError("weighting 'uncertainty-exact' learns the temperatures: leave out learn_temperature")
             self.temperatures = _tempered(values)
         self.weighting = new_weighting(weighting, names, temperatures=values)
+        self._tell_temperatures()
         check_engine(engine)
         self.engine: Engine = engine
         self.gather_distributed = gather_distributed
@@ -167,11 +171,12 @@ class MSConLoss(nn.Module):
             _check_rows(name, projections[name], labels[name])
             for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
                 _check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
-        losses, ranks = self._losses([projections[name] for name in names], [labels[name] for name in names])
+        given_rows = [projections[name] for name in names], [labels[name] for name in names]
+        losses, ranks = outside_compiler(self._losses)(*given_rows)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = mean_terms(losses, counts, ranks)
-        if self.temperatures.learned and isinstance(self.weighting, Excess):
-            self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
+        if self.temperatures.learned:
+            self._tell_temperatures()
         if isinstance(self.weighting, Aggregated):
             weights = self.weighting(batch, self._gradients(self.weighting, batch, embedding, ranks))
         else:
@@ -202,7 +207,7 @@ class MSConLoss(nn.Module):
             )
             terms = mean_terms(losses, [None] * len(names), ranks)
             marks = torch.stack([torch.ones_like(terms.loss), terms.loss, terms.floor, terms.chance]).double()
-            sums.append(marks * terms.anchors)
+            sums.append(marks * terms.mass)
         return torch.stack(sums)
 
     def observe_held_out(self, sums: Float[Tensor, "t 4 c"]) -> None:
@@ -219,7 +224,7 @@ class MSConLoss(nn.Module):
         best = loss.argmin(dim=0, keepdim=True)
         count, *means = (each.gather(0, best).squeeze(0) for each in (anchors, loss, floor, chance))
         each = [mean / count.where(count > 0, 1.0) for mean in means]
-        self.weighting.observe_held_out(BatchTerms(*each, anchors=count.round().long()))
+        self.weighting.observe_held_out(BatchTerms(*each, anchors=count.round().long(), mass=count))
 
     @property
     def trust(self) -> dict[str, dict[str, float]]:
@@ -237,8 +242,8 @@ class MSConLoss(nn.Module):
     def _gradients(
         weighting: Aggregated, batch: BatchTerms, embedding: Tensor | None, ranks: Ranks | None
     ) -> Tensor | None:
-        """Inner products of the losses' gradients at the embedding; None where there are no gradients."""
-        if not batch.loss.requires_grad:
+        """Inner products of the losses' gradients at the embedding; None where nothing is trained."""
+        if not (weighting.training and batch.loss.requires_grad):
             return None
         if embedding is None or not embedding.requires_grad:
             raise ValueError("this weighting needs the embedding that the projections were made from, with its graph")
@@ -253,6 +258,11 @@ class MSConLoss(nn.Module):
         """
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr, "weight_decay": 0.0}] if parameters else []
+
+    def _tell_temperatures(self) -> None:
+        """To the weighting whose calibration depends on them."""
+        if isinstance(self.weighting, Excess):
+            self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
 
     def _losses(
         self, projections: list[Tensor], values: list[Tensor], factor: float = 1.0
@@ -314,6 +324,7 @@ def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Ter
             relative_excess=relative[c],
             weight=weight[c],
             anchors=batch.anchors[c],
+            mass=batch.mass[c],
         )
         for c, name in enumerate(names)
     }

@@ -5,7 +5,6 @@ from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from jaxtyping import UInt8
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -39,14 +38,6 @@ def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
         if each:
             raise each if rank == fabric.global_rank else ToldElsewhere(str(each))
     return cast(Result, result)
-
-
-def generator_states(fabric: Fabric) -> UInt8[Tensor, "p s"]:
-    """The state of every process's random numbers, one below the other."""
-    states = [torch.get_rng_state()] * fabric.world_size
-    if fabric.world_size > 1:
-        dist.all_gather_object(states, states[0])
-    return torch.stack(states)
 
 
 def share_buffers(fabric: Fabric, model: nn.Module) -> None:

@@ -145,11 +145,6 @@ class Recipe(Section):
         limits = similarity.views.model_dump(exclude_none=True) if similarity.views else {}
         return ViewSettings.model_validate(self.views.model_dump() | limits)
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The labels that are probed: the trained ones, then the out-of-domain ones."""
-        return (*self.labelled, *self.catalog.ood)
-
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
         return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True))

@@ -19,13 +19,15 @@ class BatchTerms:
 
     - `loss`: mean over the anchors, in nats, with the encoder's graph.
     - `floor`, `chance`: means over the anchors, in nats.
-    - `anchors`: how many there were.
+    - `anchors`: how many there were with a weight above 0.
+    - `mass`: the sum of their weights, `anchors` where each weighs 1.
     """
 
     loss: Float[Tensor, " c"]
     floor: Float[Tensor, " c"]
     chance: Float[Tensor, " c"]
     anchors: Int[Tensor, " c"]
+    mass: Float[Tensor, " c"]
 
 
 def mean_terms(
@@ -43,10 +45,15 @@ def mean_terms(
     total, marks = torch.stack([loss for loss, _ in each]), torch.stack([marks for _, marks in each])
     if ranks:
         total, marks = ranks.sum_of_shares(total), ranks.sum(marks)
-    weight = marks[:, 0].where(marks[:, 0] > 0, 1.0)
-    floor, chance = (marks[:, 1:] / weight.unsqueeze(1)).to(total.dtype).unbind(dim=1)
-    anchors = torch.stack([one.count for one in losses])
-    return BatchTerms(loss=total / weight.to(total.dtype), floor=floor, chance=chance, anchors=anchors)
+    count, mass, floor, chance = marks.unbind(dim=1)
+    weight = mass.where(mass > 0, 1.0)
+    return BatchTerms(
+        loss=total / weight.to(total.dtype),
+        floor=(floor / weight).to(total.dtype),
+        chance=(chance / weight).to(total.dtype),
+        anchors=count.round().long(),
+        mass=mass,
+    )
 
 
 def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
@@ -55,10 +62,12 @@ def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
     return (loss - floor) / span.where(span > NARROWEST * chance, float("nan"))
 
 
-def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
-    """Over this process's anchors, weighted: of the loss; and of 1, floor and chance, in float64."""
+def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "4"]]:
+    """Over this process's anchors: the weighted sum of the loss; and how many, their weights, weighted floor and
+    chance, in float64.
+    """
     each = losses.anchors.to(losses.loss.dtype)
     if weights is not None:
         each = each * weights.detach().to(each.dtype)
-    marks = torch.stack([each, each * losses.floor, each * losses.chance]).double().sum(dim=1)
+    marks = torch.stack([each > 0, each, each * losses.floor, each * losses.chance]).double().sum(dim=1)
     return (each * losses.loss).sum(), marks

@@ -1,8 +1,8 @@
 """Training, to be read from top to bottom: catalog → views → encoder → heads → objective → one step, and again.
 
-Everything that chance decides is a pure function of the seed and the step (batches, views) or kept in the checkpoint
-(dropout), so a run that was stopped and resumed ends, on a CPU, with the same bits as one that never was; with several
-processes, if they are as many again, up to the order in which gradients are added up among them.
+Everything that chance decides (batches, views, dropout) is a pure function of the seed and the step, so a run that was
+stopped and resumed ends, on a CPU, with the same bits as one that never was; with several processes, if they are as
+many again, up to the order in which gradients are added up among them.
 """
 
 import logging
@@ -31,10 +31,10 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss, MSConOutput
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
-from mscon.processes import any_process, each_process, generator_states, share_buffers
+from mscon.processes import any_process, each_process, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
-from mscon.weighting import Aggregated
+from mscon.weighting import Aggregated, Excess
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Display | None = None) -> Run:
@@ -66,8 +66,6 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     torch.manual_seed(settings.seed)
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
     model = model.to(memory_format=torch.channels_last)
-    if not first:
-        torch.manual_seed(settings.seed + fabric.global_rank)  # or dropout would be the same on every process
     loss_fn = new_objective(recipe, data)
     if isinstance(loss_fn.weighting, Aggregated):
         model.returns_embedding, loss_fn.weighting.backward = True, fabric.backward
@@ -91,7 +89,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
         fabric.to_device(part)
-    at = each_process(fabric, partial(_go_on, run, parts, optimizer, fabric.global_rank))
+    at = each_process(fabric, partial(_go_on, run, parts, optimizer))
     if any_process(fabric, at.step != fabric.broadcast(at.step)):
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
@@ -100,9 +98,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:
-        states = generator_states(fabric)
         if first:
-            save_checkpoint(run.checkpoints, at, parts, optimizer, rng=states)
+            save_checkpoint(run.checkpoints, at, parts, optimizer)
 
     if display:
         display.started(run, data, at, steps)
@@ -118,6 +115,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                 if doubts:
                     values = doubts.left_out(values, items.repeat(settings.views_per_item))
                 optimizer.zero_grad()
+                torch.manual_seed(_seed(settings.seed, at.step, 1 + fabric.global_rank))  # dropout
                 out: MSConOutput = micro_batched(
                     wrapped,
                     split_rows(len(items) * settings.views_per_item, settings.micro_batch),
@@ -172,10 +170,15 @@ def _begin(
     return run, data, training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
 
 
-def _go_on(run: Run, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, rank: int) -> Position:
+def _go_on(run: Run, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
     """Everything as the last checkpoint has it; the very start when there is none."""
     last = latest_checkpoint(run.checkpoints)
-    return load_checkpoint(last, parts, optimizer, rank=rank) if last else Position(epoch=0, batch=0, step=0)
+    return load_checkpoint(last, parts, optimizer) if last else Position(epoch=0, batch=0, step=0)
+
+
+def _seed(*of: int) -> int:
+    """A number that other numbers lead to; zeros at the end do not count."""
+    return int(np.random.SeedSequence(of).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _views(
@@ -188,7 +191,7 @@ def _views(
     """
     count, everywhere = recipe.training.views_per_item, len(items) * fabric.world_size
     item = items.repeat(count)
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+    generator = torch.Generator().manual_seed(_seed(*seed))
     drawn = draw_views(count * everywhere, recipe.run_views, generator=generator)
     mine = torch.arange(len(items)) + fabric.global_rank * len(items)
     places = torch.cat([mine + view * everywhere for view in range(count)])
@@ -245,8 +248,9 @@ def _validate(
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
         # Views of one item share its label, noise and all: what tells of noise is one view of each.
-        of_one = [{name: some[name][: len(items)] for name in values} for some in (projections, values)]
-        held_out = held_out + loss_fn.held_out_sums(*of_one)
+        if isinstance(loss_fn.weighting, Excess):
+            of_one = [{name: some[name][: len(items)] for name in values} for some in (projections, values)]
+            held_out = held_out + loss_fn.held_out_sums(*of_one)
     loss_fn.train()
     loss_fn.observe_held_out(held_out)
     means = terms.take()

@@ -304,15 +304,28 @@ def test_inference_mode_gives_the_same_values(engine: str) -> None:
 
 COMPILED = """
 import torch
-from mscon import Categorical, MSConLoss
+from mscon import MSConLoss
+from mscon.similarity import Categorical, Continuous, Hierarchy, Pairs, RankNContrast, Tags
 
 torch.manual_seed(0)
-z, labels = torch.randn(600, 16, dtype=torch.float64), {"a": torch.randint(5, (600,)), "b": torch.randint(3, (600,))}
+kinds = {
+    "category": Categorical(),
+    "closure": Categorical(),
+    "tags": Tags([("a",), ("b",), ("a", "b")]),
+    "path": Hierarchy([("a",), ("a", "b"), ("c",)]),
+    "linked": Pairs(torch.tensor([[0, 1], [1, 2]])),
+    "year": Continuous(),
+    "hour": Continuous(period=24.0),
+    "price": RankNContrast(),
+}
+z = torch.randn(600, 16, dtype=torch.float64)
+labels = {name: torch.randint(3, (600,)) for name in kinds}
+labels |= {name: torch.rand(600, dtype=torch.float64) for name in ("year", "hour", "price")}
 for engine in ("dense", "tiled"):
-    loss_fn = MSConLoss({"a": Categorical(), "b": Categorical()}, engine=engine, weighting="equal")
+    loss_fn = MSConLoss(kinds, engine=engine, weighting="equal")
 
     def total(z):
-        return loss_fn({"a": z * 2.0, "b": z[:, :8]}, labels).total
+        return loss_fn({name: z[:, place:] * 2.0 for place, name in enumerate(kinds)}, labels).total
 
     leaf, compiled_leaf = z.clone().requires_grad_(), z.clone().requires_grad_()
     expected, compiled = total(leaf), torch.compile(total, backend="aot_eager")(compiled_leaf)

@@ -13,7 +13,7 @@ def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_wh
     coarse = fine // 2
     assert shared_information(fine, coarse) == pytest.approx(1.0)
     assert shared_information(coarse, fine) == pytest.approx(1.0)
-    assert shared_information(np.repeat([0, 1], 4), np.tile([0, 1], 4)) == pytest.approx(0.0)
+    assert shared_information(np.repeat([0, 1], 40), np.tile([0, 1], 40)) == pytest.approx(0.0)
     assert shared_information(fine, np.full(600, -1)) == 0.0
     assert shared_information(fine, np.zeros(600, dtype=np.int64)) == 0.0
     assert shared_information(RNG.permutation(600), fine) == 0.0
@@ -22,8 +22,15 @@ def test_shared_information_is_1_where_one_label_follows_from_the_other_and_0_wh
 
 
 def test_rows_without_one_of_the_labels_do_not_count() -> None:
-    a, b = np.array([0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 0, -1])
+    a, b = np.array([0, 0, 1, 1, -1, 0] * 20), np.array([0, 0, 1, 1, 0, -1] * 20)
     assert shared_information(a, b) == pytest.approx(1.0)
+
+
+def test_of_a_few_rows_nothing_is_said() -> None:
+    a = np.arange(200) % 2
+    few = np.where(np.arange(200) < 40, a, -1)
+    assert shared_information(a, few) == 0.0
+    assert shared_information(a, np.where(np.arange(200) < 60, a, -1)) == pytest.approx(1.0)
 
 
 def test_of_the_larger_entropy_it_is_the_part_of_the_finer_label_that_the_coarser_one_knows() -> None:

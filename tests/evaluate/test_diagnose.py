@@ -22,7 +22,7 @@ from mscon.run import Run
 from mscon.similarity import Categorical, Instance
 from mscon.terms import BatchTerms
 from mscon.train import train
-from mscon.weighting import Excess, Fixed, Uncertainty
+from mscon.weighting import AnyWeighting, Excess, Fixed, Uncertainty
 
 
 @pytest.fixture(scope="module")
@@ -112,25 +112,43 @@ def test_a_run_without_checkpoints_has_no_weights_but_all_else(
     assert facts.pairs == whole.pairs
 
 
+def weighed_by(weighting: AnyWeighting) -> MSConLoss:
+    names = "abcd"[: weighting.similarities]
+    return MSConLoss(dict.fromkeys(names, Categorical()), weighting=weighting)
+
+
 def observed(excess: list[float]) -> Excess:
     weighting = Excess(len(excess))
     one = torch.ones(len(excess))
-    terms = BatchTerms(torch.tensor(excess), 0 * one, one, one.long())
+    terms = BatchTerms(torch.tensor(excess), 0 * one, one, one.long(), one)
     weighting(terms)
     return weighting
 
 
 def test_excess_is_at_its_least_where_all_labels_look_like_chance() -> None:
-    assert at_bound(observed([0.01, 0.5, 1.3])) == [None, None, "least"]
-    assert at_bound(Excess(3)) == [None] * 3  # nothing seen yet
+    assert at_bound(weighed_by(observed([0.01, 0.5, 1.3]))) == [None, None, "least"]
+    assert at_bound(weighed_by(Excess(3))) == [None] * 3  # nothing seen yet
 
 
 def test_uncertainty_is_at_a_bound_where_its_variance_is_clamped() -> None:
     for paper in (False, True):
         weighting = Uncertainty(4, paper=paper)
         weighting.log_variance.data = torch.tensor([-4.5, -3.9, 0.0, 4.0])
-        assert at_bound(weighting) == ["most", None, None, "least"]
+        assert at_bound(weighed_by(weighting)) == ["most", None, None, "least"]
 
 
 def test_fixed_weights_are_at_no_bound() -> None:
-    assert at_bound(Fixed([1.0, 0.0])) == [None, None]
+    assert at_bound(weighed_by(Fixed([1.0, 0.0]))) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"weighting": "uncertainty-exact"}, {"weighting": "equal", "learn_temperature": True}]
+)
+def test_a_temperature_that_stays_at_a_bound_is_told(arguments: dict) -> None:
+    loss_fn = MSConLoss(dict.fromkeys("abc", Categorical()), **arguments)
+    z = {name: torch.eye(6) for name in "abc"}
+    codes = {name: torch.arange(6) // 2 for name in "abc"}
+    with torch.no_grad():
+        loss_fn.temperatures.log_temperature.add_(torch.tensor([9.0, -9.0, 0.0]))
+    loss_fn(z, codes)  # which holds it there
+    assert at_bound(loss_fn) == ["hottest", "coldest", None]

@@ -44,6 +44,8 @@ def test_figures_that_are_not_known_are_no_reason_to_warn() -> None:
         (with_head(uniformity=-0.001), with_head(uniformity=diagnostics.POINT), "category: its head has collapsed"),
         (with_head(bound="least", weight=0.3), HONEST, "category: its weight (0.30) is the least"),
         (with_head(bound="most", weight=1.9), HONEST, "category: its weight (1.90) is the most"),
+        (with_head(bound="hottest"), HONEST, "category: its learned temperature is the highest"),
+        (with_head(bound="coldest"), HONEST, "category: its learned temperature is the lowest"),
         (with_head(alone=0.11), with_head(alone=diagnostics.ALONE), "training.sampler = 'category'"),
     ],
 )

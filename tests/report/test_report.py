@@ -132,7 +132,7 @@ def evaluation(data: Prepared, recipe: Recipe) -> dict[str, Any]:
         return {"value": 0.6 - difference, "low": 0.5, "high": 0.7, "difference": ends}
 
     labels: dict[str, Any] = {}
-    for name in reversed(recipe.label_names):
+    for name in reversed((*recipe.labelled, *recipe.catalog.ood)):
         categorical = data.labels[name].kind == "categorical"
         labels[name] = {
             "role": "ood" if name in recipe.catalog.ood else "in-domain",

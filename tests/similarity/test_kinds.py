@@ -1,6 +1,8 @@
 """Laws that hold for every kind of similarity: its equation as written, and what must not matter to it."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -264,8 +266,45 @@ def test_views_of_an_item_are_interchangeable(name: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_targets_of_narrow_integers_and_floats_are_the_same(name: str) -> None:
     kind = KINDS[name]
-    narrow = torch.float32 if kind.dtype.is_floating_point else torch.int32
-    values = kind.values(SOME[name])
-    z = rows(len(values))
-    first, second = (contrastive_loss(z, kind.similarity.targets(each)).loss for each in (values, values.to(narrow)))
-    assert torch.equal(first, second)
+    whole = (torch.int8, torch.int16, torch.int32, torch.uint8)
+    for narrow in (torch.float32,) if kind.dtype.is_floating_point else whole:
+        # As many values as there are kinds of them: what torch took for a mask would fit.
+        values = kind.values([each for each in SOME[name] * 2 if narrow != torch.uint8 or each >= 0][: len(SETS) + 1])
+        z = rows(len(values))
+        one, other = (contrastive_loss(z, kind.similarity.targets(each)).loss for each in (values, values.to(narrow)))
+        assert torch.equal(one, other), narrow
+
+
+REFUSED = """
+import torch
+from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
+
+whole = [Categorical(), Instance(), Tags([("a",)]), Hierarchy([("a",)]), Pairs(torch.tensor([[0, 1]]))]
+for similarity, values in [
+    *((each, torch.ones(3)) for each in whole),
+    *((each, torch.ones(3, dtype=torch.bool)) for each in whole),
+    *((each, torch.ones(3, dtype=torch.int64)) for each in (Continuous(), RankNContrast())),
+]:
+    try:
+        similarity.targets(values)
+    except ValueError as error:
+        print(error)
+for edges in (torch.tensor([0, 1]), torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 1.0]])):
+    try:
+        Pairs(edges)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_values_of_the_wrong_type_are_refused() -> None:
+    # Without the type checks that are on in this process, as a user would meet it.
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        *["labels must be integer codes, -1 where one is missing, not torch.float32"] * 5,
+        *["labels must be integer codes, -1 where one is missing, not torch.bool"] * 5,
+        *["numbers must be floating point, NaN where one is missing, not torch.int64"] * 2,
+        "edges must be (E, 2), two items each, not (2,)",
+        "edges must be (E, 2), two items each, not (1, 3)",
+        "labels must be integer codes, -1 where one is missing, not torch.float32",
+    ]

@@ -70,14 +70,15 @@ def test_without_the_embedding_it_says_what_it_needs() -> None:
     z = {n: heads[n](h) for n in NAMES}
     with pytest.raises(ValueError, match="needs the embedding"):
         loss_fn(z, labels)
-    with torch.no_grad():  # an evaluation has no gradients to weigh
+    with torch.no_grad():  # no gradients to weigh
         assert loss_fn({n: heads[n](h) for n in NAMES}, labels).total.isfinite()
+    assert loss_fn.eval()(z, labels).total.isfinite(), "nor in an evaluation"
 
 
 @pytest.mark.parametrize("name", ["UPGrad", "DualProj", "MGDA", "PCGrad", "AlignedMTL", "IMTLG"])
 def test_the_scale_of_the_gradients_changes_no_weight(name: Aggregator) -> None:
     pytest.importorskip("torchjd")
-    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64))
+    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64), mass=torch.ones(3))
     weights = [Aggregated(3, name)(terms, scale * CONFLICT).weight for scale in (1.0, 1e-9)]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)
     assert float((weights[0] - 1.0).abs().max()) > 1e-3
@@ -101,7 +102,7 @@ def test_a_similarity_without_anchors_leaves_the_others_their_weights(name: Aggr
 
 def test_what_is_drawn_by_lot_is_drawn_alike_everywhere_and_nothing_else_for_it() -> None:
     pytest.importorskip("torchjd")
-    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64))
+    terms = BatchTerms(*torch.ones(3, 3), anchors=torch.ones(3, dtype=torch.int64), mass=torch.ones(3))
     weights: list[Tensor] = []
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -120,3 +121,7 @@ def test_an_evaluation_shows_the_last_weights_of_training() -> None:
         shown = loss_fn({n: heads[n](h) for n in NAMES}, labels).terms.values()
     assert [float(each.weight) for each in shown] == used
     assert max(used) > 1.0
+    others = dict.fromkeys(NAMES, labels["a"])
+    shown = loss_fn.eval()({n: heads[n](h) for n in NAMES}, others, embedding=h).terms.values()
+    assert [float(each.weight) for each in shown] == used, "with gradients too"
+    assert loss_fn.state_dict()["weighting.calls"] == 1

@@ -19,6 +19,7 @@ def terms(loss: list[float], floor: list[float], chance: list[float], anchors: l
         floor=torch.tensor(floor),
         chance=torch.tensor(chance),
         anchors=torch.tensor(anchors),
+        mass=torch.tensor(anchors, dtype=torch.float64),
     )
 
 

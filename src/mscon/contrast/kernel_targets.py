@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mscon.contrast.numbers import on_circle, resolution
+from mscon.contrast.numbers import distances, floats, on_circle, resolution
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -48,7 +48,7 @@ class KernelTargets:
         """
         if not bandwidth > 0.0 or (period is not None and not period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {bandwidth=}, {period=}")
-        rows = (~values.isnan()).nonzero().squeeze(1)
+        rows = (~floats(values).isnan()).nonzero().squeeze(1)
         known = on_circle(values[rows], period)
         values_, types, counts = distinct(known)
         before, after = _gaps(values_, period)
@@ -87,8 +87,7 @@ class KernelTargets:
 
     def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Δ of the labelled rows `own` to all."""
-        gap = (self.values[own].unsqueeze(1) - self.values).abs()
-        return gap if self.period is None else torch.minimum(gap, self.period - gap)
+        return distances(self.values[own], self.values, self.period)
 
 
 def _gaps(values: Float[Tensor, " u"], period: float | None) -> tuple[Tensor, Tensor]:

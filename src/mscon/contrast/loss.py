@@ -6,7 +6,7 @@ from math import log
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from mscon.contrast.dense import dense_loss
@@ -230,7 +230,7 @@ class _Labelled:
 
 
 def supcon_loss(
-    z: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, temperature: float = 0.1, engine: Engine = "auto"
+    z: Float[Tensor, "n d"], labels: Integer[Tensor, " n"], *, temperature: float = 0.1, engine: Engine = "auto"
 ) -> Float[Tensor, ""]:
     """SupCon (Khosla et al. 2020, L_out): mean over the anchors that have a positive, no extra factor of temperature.
 

@@ -8,6 +8,13 @@ GRID = 2.0**40
 """Steps of a circle: 8.1 o'clock is the same on every day, though 24.1 − 24 is not 0.1."""
 
 
+def floats(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The values as they are. **Raises:** `ValueError` for what cannot say that one is missing."""
+    if not values.dtype.is_floating_point:
+        raise ValueError(f"numbers must be floating point, NaN where one is missing, not {values.dtype}")
+    return values
+
+
 def on_circle(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, " n"]:
     """Values as float64, in [0, period), to one in 2⁴⁰ of it, so that equal ones in different turns are equal; as they
     are where there is no period.
@@ -26,3 +33,9 @@ def resolution(values: Float[Tensor, " n"], period: float | None) -> Float[Tenso
     largest = values.abs().amax().double() if len(values) else values.new_zeros((), dtype=torch.float64)
     steps = 8.0 * torch.finfo(values.dtype).eps * largest
     return steps if period is None else steps.clamp(min=4.0 * period / GRID)
+
+
+def distances(of: Float[Tensor, " m"], to: Float[Tensor, " n"], period: float | None) -> Float[Tensor, "m n"]:
+    """Δ: |v_i − v_j|, on a circle, whose values are in [0, period), the shorter way round."""
+    gap = (of.unsqueeze(1) - to).abs()
+    return gap if period is None else torch.minimum(gap, period - gap)

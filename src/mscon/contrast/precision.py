@@ -40,7 +40,8 @@ def products(device: torch.device, precision: Precision) -> Generator[None]:
     """Inside, autocast is off, and on a CPU torch multiplies float32 matrices as `precision` says.
 
     That setting is torch's own, one for the whole process; it is touched only where it must change, and put back. A
-    CPU without bfloat16 instructions goes on in float32. On other devices torch's setting stands as it is.
+    CPU without bfloat16 instructions goes on in float32. On other devices torch's setting stands as it is, and so it
+    does in the backward pass of what autograd differentiates: of the dense engine and of Rank-N-Contrast.
     """
     wanted, before = {"bfloat16": "bf16"}.get(precision, "ieee"), _setting(device.type)
     backend = _backend(device.type)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mscon.contrast.compiler import outside_compiler
 from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision
 from mscon.contrast.ranks import Ranks
@@ -49,12 +49,7 @@ def push(
 
     **Raises:** `ValueError` when `"triton"` is asked for what its kernels do not take.
     """
-    if torch.compiler.is_compiling():
-        # The compiler would unroll every tile into its graph. (As a decorator, `disable` would import the compiler,
-        # seconds of it, for everybody.)
-        outside = cast(Callable[..., list[Tensor]], torch.compiler.disable(_push))  # pyright: ignore[reportUnknownMemberType]
-        return outside(heads, temperatures, precisions, engine, ranks)
-    return _push(heads, temperatures, precisions, engine, ranks)
+    return outside_compiler(_push)(heads, temperatures, precisions, engine, ranks)
 
 
 def push_pull(
@@ -67,10 +62,7 @@ def push_pull(
     ranks: Ranks | None = None,
 ) -> list[PushPull]:
     """push, and pull toward kernel targets in the same pass; otherwise as `push`. Triton serves values on a line."""
-    if torch.compiler.is_compiling():
-        outside = cast(Callable[..., list[PushPull]], torch.compiler.disable(_push_pull))  # pyright: ignore[reportUnknownMemberType]
-        return outside(heads, kernels, temperatures, precisions, engine, ranks)
-    return _push_pull(heads, kernels, temperatures, precisions, engine, ranks)
+    return outside_compiler(_push_pull)(heads, kernels, temperatures, precisions, engine, ranks)
 
 
 def _push_pull(

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import on_circle, resolution
+from mscon.contrast.numbers import distances, floats, on_circle, resolution
 
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
@@ -32,7 +32,7 @@ class RankTargets:
     @classmethod
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder."""
-        rows = (~values.isnan()).nonzero().squeeze(1)
+        rows = (~floats(values).isnan()).nonzero().squeeze(1)
         known = values[rows]
         return cls(len(values), rows, on_circle(known, period), period, resolution(known, period))
 
@@ -43,8 +43,7 @@ class RankTargets:
 
     def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Δ of the labelled rows `own` to all: |v_i − v_j|, on a circle the shorter way round."""
-        gap = (self.values[own].unsqueeze(1) - self.values).abs()
-        return gap if self.period is None else torch.minimum(gap, self.period - gap)
+        return distances(self.values[own], self.values, self.period)
 
 
 def rank_losses(

@@ -66,7 +66,7 @@ class Shares:
             flat = [parts[k].flatten(1) if parts[k].ndim > 1 else parts[k].unsqueeze(1) for k in numbers]
             gathered = self._gathered(torch.cat(flat, dim=1))
             for k, columns in zip(numbers, _slices([each.shape[1] for each in flat]), strict=True):
-                whole[k] = gathered[:, columns].reshape(-1, *parts[k].shape[1:])
+                whole[k] = gathered[:, columns].reshape(-1, *parts[k].shape[1:]).contiguous()
         return [whole[k] for k in range(len(parts))]
 
     def gather_projections(self, parts: Sequence[Float[Tensor, "n _"]]) -> list[Float[Tensor, "_ _"]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from mscon.contrast.sparse import distinct
@@ -64,6 +64,16 @@ class LinearTargets(Targets, Protocol):
         ...
 
 
+def whole_numbers(codes: Integer[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Labels as int64, from any type of integers.
+
+    **Raises:** `ValueError` for codes that are no integers.
+    """
+    if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
+        raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
+    return codes.long()  # torch takes smaller ones for masks, or for no places at all
+
+
 @dataclass(frozen=True)
 class LabelTargets:
     """q_i uniform over the other rows with the same label: q_ij = 1/|P(i)| for j in P(i), so H(q_i) = log |P(i)|."""
@@ -74,7 +84,7 @@ class LabelTargets:
     positives: Int[Tensor, " m"]
 
     @classmethod
-    def of(cls, codes: Int[Tensor, " n"]) -> "LabelTargets":
+    def of(cls, codes: Integer[Tensor, " n"]) -> "LabelTargets":
         """The targets of integer labels; any negative code is a missing label.
 
         **Arguments:**
@@ -85,8 +95,7 @@ class LabelTargets:
 
         **Raises:** `ValueError` for codes that are no integers.
         """
-        if codes.dtype.is_floating_point or codes.dtype == torch.bool:
-            raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
+        codes = whole_numbers(codes)
         rows = (codes >= 0).nonzero().squeeze(1)
         _, classes, sizes = distinct(codes[rows])
         return cls(batch=len(codes), rows=rows, classes=classes, positives=sizes[classes] - 1)

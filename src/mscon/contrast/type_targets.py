@@ -123,8 +123,8 @@ class TypeTargets:
         place = torch.arange(len(self.types), device=self.types.device)
         itself = place[own].unsqueeze(1) == place
         v = self.diagonal.new_zeros(len(self.diagonal), len(self.diagonal))
-        for rows, part in _tiles(self.factors, len(self.diagonal)):
-            v[rows] = part
+        for columns, part in _tiles(self.factors, len(self.diagonal)):
+            v[:, columns] = part
         return v[self.types[own]][:, self.types].masked_fill_(itself, 0.0)
 
     def _sums(self, z: Tensor, types: Tensor) -> Tensor:
@@ -134,24 +134,27 @@ class TypeTargets:
         return self.diagonal[types].to(z.dtype).unsqueeze(1)
 
 
-def _tiles(factors: tuple[Tensor, ...], types: int) -> Iterator[tuple[slice, Float[Tensor, "t u"]]]:
-    """V in blocks of rows."""
-    first, others = factors[0], [factor.to_dense() for factor in factors[1:]]
+def _tiles(factors: tuple[Tensor, ...], types: int) -> Iterator[tuple[slice, Float[Tensor, "u t"]]]:
+    """V in blocks of columns."""
+    *others, last = factors
     for start in range(0, types, TILE):
-        places = torch.arange(start, min(start + TILE, types), device=first.device)
-        block = first.index_select(0, places)
-        for factor in others:
-            block = block @ factor
-        yield slice(start, start + len(places)), block.to_dense() if block.is_sparse else block
+        places = torch.arange(start, min(start + TILE, types), device=last.device)
+        block = last.index_select(1, places)
+        block = block.to_dense() if block.is_sparse else block
+        for factor in reversed(others):
+            block = factor @ block
+        yield slice(start, start + len(places)), block
 
 
 def _entropies(factors: tuple[Tensor, ...], diagonal: Tensor, counts: Tensor) -> Tensor:
     """−Σ_j q_ij log q_ij for a row of each type."""
-    entropy = torch.zeros_like(diagonal)
-    weights = counts.double()
-    for rows, v in _tiles(factors, len(diagonal)):
-        entropy[rows] = -(torch.xlogy(v, v) @ weights)
-    return entropy + torch.xlogy(diagonal, diagonal)
+    entropy, weights = torch.xlogy(diagonal, diagonal), counts.double()
+    if len(factors) == 1 and factors[0].is_sparse:
+        (rows, columns), v = factors[0].indices(), factors[0].values()
+        return entropy.index_add_(0, rows, torch.xlogy(v, v) * weights[columns], alpha=-1)
+    for columns, v in _tiles(factors, len(diagonal)):
+        entropy -= torch.xlogy(v, v) @ weights[columns]
+    return entropy
 
 
 def _diagonal(v: Tensor) -> Tensor:

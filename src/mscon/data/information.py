@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Int64
 
+FEWEST = 50
+"""Rows with both labels: among fewer, independent ones seem to have something in common by luck."""
+
 
 def labelled(values: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Where a label is present: codes that are not negative, numbers that are not NaN."""
@@ -22,9 +25,11 @@ def shared_information(
 
     **Arguments:** `first`, `second`: codes, negative where a label is missing.
 
-    **Returns:** a number in [0, 1]; 0 where there is nothing to share.
+    **Returns:** a number in [0, 1]; 0 where there is nothing to share, or fewer than 50 rows have both labels.
     """
     both = (first >= 0) & (second >= 0)
+    if both.sum() < FEWEST:
+        return 0.0
     kinds, others = (np.unique(each[both], return_inverse=True)[1] for each in (first, second))
     alone = _entropy(kinds), _entropy(others)
     if not min(alone) > 0:

@@ -17,13 +17,16 @@ from mscon.evaluate.spectrum import Spectrum
 
 FOLDS = 5
 STRENGTHS = (1e-1, 3e-2, 1e-2)
-# Ranks need less exact fits than the accuracies of the probe table.
-TOLERANCE, MAX_ITERATIONS = 1e-4, 60
-# The pictures' colours and the projections see the same picture: as full, independent evidence they would count twice.
-LABEL_FREE_WEIGHT = 0.5
-# From median absolute deviation to standard deviation, for normal residuals.
-NORMAL_SPREAD = 1.4826
 
+TOLERANCE, MAX_ITERATIONS = 1e-4, 60
+"""Ranks need less exact fits than the accuracies of the probe table."""
+
+LABEL_FREE_WEIGHT = 0.5
+"""The pictures' colours and the projections see the same picture: as full, independent evidence they would count twice.
+"""
+
+NORMAL_SPREAD = 1.4826
+"""From median absolute deviation to standard deviation, for normal residuals."""
 
 FAR = 0.75
 """The score of a number that is three spreads away from what the others say."""
@@ -86,19 +89,23 @@ def audit_categorical(
     if len(classes) < 2:
         raise UserError("A label needs at least two classes to be audited: with one, no other could be suggested.")
     fold = folds(rows, groups, seed)
+    # A class that stands in one fold alone is unknown to the model that judges it: nobody can say.
+    in_folds = np.zeros((len(classes), FOLDS), dtype=bool)
+    in_folds[dense, fold] = True
+    known = (in_folds.sum(axis=1) > 1)[dense]
+    if not known.any():
+        raise UserError("An audit asks the other items, and no class here has two items (of different groups).")
+    rows, fold = rows[known], fold[known]
+    classes, dense = np.unique(codes[rows], return_inverse=True)
     p = out_of_fold(projections, rows, dense, fold)
     if label_free is not None:
         p = pool(p, out_of_fold(label_free, rows, dense, fold), np.bincount(dense) / len(dense))
-    # A class that stands in one fold alone is unknown to the model that judges it: nobody can say.
-    known = np.array([len(np.unique(fold[dense == code])) > 1 for code in range(len(classes))])[dense]
-    if not known.any():
-        raise UserError("An audit asks the other items, and no class here has two items (of different groups).")
-    noise = noise_rate(p[known], dense[known])
+    noise = noise_rate(p, dense)
     return Audited(
-        rows=rows[known],
-        given=classes[dense[known]].astype(np.int64),
-        suggested=classes[p[known].argmax(1)].astype(np.int64),
-        score=wrong(p[known], dense[known], noise),
+        rows=rows,
+        given=classes[dense].astype(np.int64),
+        suggested=classes[p.argmax(1)].astype(np.int64),
+        score=wrong(p, dense, noise),
         noise=noise,
     )
 

@@ -5,20 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
-from jaxtyping import Float, Int64, UInt8
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from mscon.embed import BATCH, embed_pixels
 from mscon.errors import UserError
-from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
+from mscon.evaluate.audit import Audited
+from mscon.evaluate.audit_label import all_projections, audit_label
 from mscon.evaluate.colours import colour_features
 from mscon.files import write_whole
-from mscon.memory import freed_memory_kept
-from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.run import Run
 
@@ -31,10 +26,12 @@ class AuditedRun:
 
     - `data`: the run's catalog.
     - `columns`: similarity → its audit; rows count the readable images.
+    - `left_out`: similarity → why it could not be audited.
     """
 
     data: Prepared
     columns: dict[str, Audited]
+    left_out: dict[str, str]
 
 
 def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> AuditedRun:
@@ -48,8 +45,8 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     - `run`: a trained run; its catalog must still be where it was.
     - `progress`: called with steps done and steps in all.
 
-    **Raises:** `UserError` for a run without a model or without a label column, a catalog that cannot be used, or a
-    column with too few labels.
+    **Raises:** `UserError` for a run without a model or without a label column, a catalog that cannot be used, or when
+    every column has too few labels.
     """
     model = run.model()
     data = prepare(run.recipe, labels=run.labels)
@@ -63,54 +60,20 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     tell(1, steps)
     colours = colour_features(data.pixels.array)
     columns: dict[str, Audited] = {}
-    for name in names:
-        tell(2 + len(columns), steps)
-        columns[name] = audit_label(data, name, projections, colours)
+    left_out: dict[str, str] = {}
+    for done, name in enumerate(names):
+        tell(2 + done, steps)
+        try:
+            columns[name] = audit_label(data, name, projections, colours)
+        except UserError as error:
+            left_out[name] = str(error)
     tell(steps, steps)
-    found = AuditedRun(data, columns)
+    if not columns:
+        raise UserError("\n".join(left_out.values()))
+    found = AuditedRun(data, columns, left_out)
     table = _table(found, data.catalog.ids(run.recipe.catalog.id))
     write_whole(run.folder / "audit.parquet", lambda aside: table.write_parquet(aside))
     return found
-
-
-def all_projections(
-    model: MSConModel, pixels: UInt8[np.ndarray, "n h w 3"], *, rows: Int64[np.ndarray, " m"] | None = None
-) -> Float[Tensor, "m d"]:
-    """Every similarity's projection of each image, or of those in `rows`, side by side.
-
-    They are far fewer numbers than the shared embedding, which is kept of a batch only.
-    """
-    rows = np.arange(len(pixels)) if rows is None else rows
-    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    with freed_memory_kept():
-        embedded = (embed_pixels(model, pixels[each]) for each in batches)
-        return torch.cat(
-            [torch.cat([model.project_embedding(h, name) for name in model.similarities], dim=1) for h in embedded]
-        )
-
-
-def audit_label(
-    data: Prepared,
-    name: str,
-    projections: Float[Tensor, "m d"],
-    colours: Float[Tensor, "m e"],
-    *,
-    rows: Int64[np.ndarray, " m"] | None = None,
-) -> Audited:
-    """One label column's audit by its kind; a set of tags or a path counts as one class.
-
-    **Arguments:** `projections`, `colours`: of all items, or of those in `rows`, which the audit then counts.
-
-    **Raises:** `UserError` for a column with too few labels.
-    """
-    every = slice(None) if rows is None else rows
-    values, groups = data.values[name][every], None if data.groups is None else data.groups[every]
-    try:
-        if data.labels[name].kind == "continuous":
-            return audit_continuous(projections, values, groups=groups)
-        return audit_categorical(projections, colours, values, groups=groups)
-    except UserError as error:
-        raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
 
 
 def show(found: AuditedRun, ids: list[str], console: Console) -> None:
@@ -129,6 +92,8 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
             item = Text(ids[audited.rows[place]], overflow="ellipsis")
             table.add_row(item, Text(given), Text(suggested), f"{audited.score[place]:.3f}")
         console.print(table)
+    for why in found.left_out.values():
+        console.print(Text(f"not audited: {why}"))
 
 
 def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:

@@ -21,10 +21,14 @@ from mscon.model import MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.run import Run
+from mscon.temperature import Temperatures
 from mscon.weighting import Aggregated, AnyWeighting, Excess, Fixed, Uncertainty, gradient_products
 
 SAMPLE = 2000
 """Validation items that are looked at, at most."""
+
+NEAR = 1.0 + 1e-4
+"""Times which a temperature is at its bound, having been kept there as a logarithm in float32."""
 
 
 def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diagnostics:
@@ -46,7 +50,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     cosine = cosines(products)
     alone = {each.name: each.lonely for each in batch_facts(run.recipe, data)}
     shared = {frozenset((each.first, each.second)): each.shared for each in redundancies(data)}
-    bounds = [None] * len(projections) if objective is None else at_bound(objective.weighting)
+    bounds = [None] * len(projections) if objective is None else at_bound(objective)
     heads = [
         HeadFacts(
             name=name,
@@ -73,13 +77,27 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     return Diagnostics(len(rows), effective_rank(h), _known(uniformity(h)), tuple(heads), tuple(pairs))
 
 
-def at_bound(weighting: AnyWeighting) -> list[Bound | None]:
-    """Per similarity, whether its weight is the `least` or the `most` that the weighting allows it.
+def at_bound(objective: MSConLoss) -> list[Bound | None]:
+    """Per similarity, whether its weight or its learned temperature is at a bound of the objective's.
 
     Under `Excess` all labels may look like chance, which leaves a similarity the `least`; one that looks clean is no
     reason to worry. `Uncertainty` bounds log σ² to [−4, 4] (in the paper's form nothing holds it there, but it has left
     what is plausible). Fixed weights, and what has seen nothing yet, are at no bound.
     """
+    of_temperature = _temperature_at_bound(objective.temperatures)
+    return [a or b for a, b in zip(_weight_at_bound(objective.weighting), of_temperature, strict=True)]
+
+
+def _temperature_at_bound(temperatures: Temperatures) -> list[Bound | None]:
+    if not temperatures.learned:
+        return [None] * len(temperatures.values)
+    return [
+        "coldest" if value <= least * NEAR else "hottest" if value * NEAR >= most else None
+        for value, (least, most) in zip(temperatures.values, temperatures.bounds, strict=True)
+    ]
+
+
+def _weight_at_bound(weighting: AnyWeighting) -> list[Bound | None]:
     match weighting:
         case Uncertainty():
             bound = weighting.BOUND

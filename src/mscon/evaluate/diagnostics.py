@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Bound = Literal["least", "most"]
+Bound = Literal["least", "most", "hottest", "coldest"]
 
 # The numbers below are those of benchmarks/diagnostics.csv: one seed, footwear at 32 px, 4 epochs (2 for the runs that
 # were to collapse), a resnet10t whose embedding is gathered from four stages. A threshold lies between the two sides
@@ -65,7 +65,8 @@ class HeadFacts:
     - `effective_rank`, `uniformity`: of its projections, see `mscon.evaluate.geometry`; None with a single item.
     - `relative_excess`: 0 at the floor … 1 at chance, under views as in training; None without anchors.
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
-    - `bound`: whether that is the `least` or the `most` that the weighting allows.
+    - `bound`: whether that is the `least` or the `most` that the weighting allows, or its learned temperature the
+      highest (`hottest`) or the lowest (`coldest`) allowed.
     - `alone`: share of its labelled items without another of their class in a training batch.
     """
 
@@ -157,6 +158,16 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
             yield (
                 f"{name}: its weight ({head.weight:.2f}) is the most that the weighting allows: it is learned all but"
                 " perfectly and leaves little to the others. Set objective.weighting = 'equal', or weights of your own."
+            )
+        case "hottest":
+            yield (
+                f"{name}: its learned temperature is the highest that is allowed: training tells its items apart as"
+                " little as it may, as it does where labels are noise. Look at its labels, or leave it out."
+            )
+        case "coldest":
+            yield (
+                f"{name}: its learned temperature is the lowest that is allowed, where ever finer differences count."
+                f" Give it one of your own (similarities.{name}.temperature) and learn none."
             )
         case None:
             pass

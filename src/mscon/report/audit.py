@@ -50,6 +50,7 @@ def write_audit(run: Run, found: AuditedRun) -> Path:
     page = template("audit.html").render(
         name=text.catalog_name(run.recipe.catalog.source),
         sections=sections,
+        left_out=found.left_out,
         thumbnails={row: thumbnail(found.data.pixels.array[row]) for row in rows},
         version=__version__,
     )

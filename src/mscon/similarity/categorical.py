@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from mscon.contrast import LabelTargets
+from mscon.contrast.targets import whole_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +21,15 @@ class Categorical:
 
     class_weights: Float[Tensor, " k"] | None = None
 
-    def targets(self, values: Int[Tensor, " n"]) -> LabelTargets:
+    def targets(self, values: Integer[Tensor, " n"]) -> LabelTargets:
         """Targets from integer codes, a negative code being a missing label."""
         return LabelTargets.of(values)
 
-    def anchor_weights(self, values: Int[Tensor, " n"]) -> Float[Tensor, " n"] | None:
+    def anchor_weights(self, values: Integer[Tensor, " n"]) -> Float[Tensor, " n"] | None:
         """The weight of each row as an anchor; None when all are alike."""
         if self.class_weights is None:
             return None
+        values = whole_numbers(values)
         if len(values) and int(values.max()) >= len(self.class_weights):
             raise ValueError(f"class {int(values.max())}, where there are {len(self.class_weights)} weights")
         return self.class_weights.to(values.device)[values.clamp(min=0)].where(values >= 0, 0.0)

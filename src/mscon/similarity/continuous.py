@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import KernelTargets
-from mscon.contrast.numbers import on_circle
+from mscon.contrast.numbers import floats, on_circle
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Continuous:
     - `reference`: the values among which ranks are taken, usually those of the training items, in any order; NaN does
       not count. Left out, the batch is its own reference.
 
-    **Raises:** `ValueError` for a bandwidth or a period that is not positive, or a reference without a number.
+    **Raises:** `ValueError` for a bandwidth or a period that is not positive, or a reference without a number;
+    for numbers that are not floating point.
     """
 
     bandwidth: float = 0.05
@@ -39,7 +40,7 @@ class Continuous:
         if not self.bandwidth > 0.0 or (self.period is not None and not self.period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {self.bandwidth}, {self.period}")
         if self.reference is not None:
-            object.__setattr__(self, "reference", self.reference[~self.reference.isnan()])
+            object.__setattr__(self, "reference", self.reference[~floats(self.reference).isnan()])
             if len(self.reference) == 0:
                 raise ValueError("the reference of a continuous similarity holds no number")
 
@@ -54,7 +55,7 @@ class Continuous:
 
         Values and reference are compared in the coarser one's type: 0.3 as float32 is 0.3 as float64.
         """
-        reference = values[~values.isnan()] if self.reference is None else self.reference.to(values.device)
+        reference = values[~floats(values).isnan()] if self.reference is None else self.reference.to(values.device)
         coarser = max(values.dtype, reference.dtype, key=lambda each: torch.finfo(each).eps)
         values, among = (on_circle(each.to(coarser), self.period) for each in (values, reference))
         among = among.sort().values

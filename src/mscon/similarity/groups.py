@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets, TypeTargets
 from mscon.contrast.sparse import distinct, sparse
+from mscon.contrast.targets import whole_numbers
 
 
 class Groups:
@@ -25,8 +26,9 @@ class Groups:
         self.table = sparse(places, values, (len(groups) + 1, max(codes, default=0) + 1))
         self.labelled = torch.tensor([len(each) > 0 for each in groups] + [False])
 
-    def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:
+    def targets(self, values: Integer[Tensor, " n"]) -> LinearTargets:
         """Targets from numbers of kinds; a negative number, or a kind without a group, is a missing label."""
+        values = whole_numbers(values)
         if self.table.device != values.device:  # it goes where the batches are, and stays there
             self.table, self.labelled = self.table.to(values.device), self.labelled.to(values.device)
         if len(values) and int(values.max()) >= len(self.labelled) - 1:

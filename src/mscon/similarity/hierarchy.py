@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets
@@ -42,6 +42,6 @@ class Hierarchy:
         ]
         self._groups = Groups(groups, [weights[: len(each)] for each in groups])
 
-    def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:
+    def targets(self, values: Integer[Tensor, " n"]) -> LinearTargets:
         """Targets from numbers of paths, a negative one being a missing label."""
         return self._groups.targets(values)

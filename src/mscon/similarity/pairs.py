@@ -1,11 +1,12 @@
 """Alike means: linked."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets, TypeTargets
 from mscon.contrast.sparse import distinct, sparse
+from mscon.contrast.targets import whole_numbers
 
 
 class Pairs:
@@ -24,10 +25,13 @@ class Pairs:
     - `strength`: > 0 per pair, 1 when left out.
 
     **Raises:** `ValueError` for a strength that is not positive and finite, numbers of strengths and pairs that differ,
-    numbers below 0, or an item linked to itself.
+    edges that are not (E, 2) integers from 0 on, or an item linked to itself.
     """
 
-    def __init__(self, edges: Int[Tensor, "e 2"], strength: Float[Tensor, " _"] | None = None):
+    def __init__(self, edges: Integer[Tensor, "e 2"], strength: Float[Tensor, " _"] | None = None):
+        if edges.ndim != 2 or edges.shape[1] != 2:
+            raise ValueError(f"edges must be (E, 2), two items each, not {tuple(edges.shape)}")
+        edges = whole_numbers(edges.flatten()).reshape(edges.shape)
         strength = torch.ones(len(edges), dtype=torch.float64) if strength is None else strength.double()
         if len(strength) != len(edges):
             raise ValueError(f"{len(strength)} strengths for {len(edges)} pairs")
@@ -36,16 +40,16 @@ class Pairs:
         if len(edges) and (int(edges.min()) < 0 or bool((edges[:, 0] == edges[:, 1]).any())):
             raise ValueError("a pair names two different items by numbers from 0")
         items = int(edges.max()) + 1 if len(edges) else 0
-        both = torch.cat([edges, edges.flip(1)]).long().t()
+        both = torch.cat([edges, edges.flip(1)]).t()
         links = sparse(both, strength.repeat(2), (items, items))
         (first, self.second), self.strength = links.indices(), links.values()
         zeros = torch.zeros(items, dtype=torch.float64, device=first.device)
         self.strongest = zeros.scatter_reduce(0, first, self.strength, "amax")
         self.starts = torch.searchsorted(first, torch.arange(items + 1, device=first.device))
 
-    def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:
+    def targets(self, values: Integer[Tensor, " n"]) -> LinearTargets:
         """Targets from item numbers, equal for views of one item; a negative number is a row that takes no part."""
-        device = values.device
+        values, device = whole_numbers(values), values.device
         self._move_to(device)
         rows = (values >= 0).nonzero().squeeze(1)
         items, types, _ = distinct(values[rows])

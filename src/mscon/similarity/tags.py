@@ -6,7 +6,7 @@ from math import log
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets
@@ -59,7 +59,7 @@ class Tags:
         values = torch.tensor([numbers[frozenset(each)] if each else -1 for each in items], dtype=torch.int64)
         return cls(sets, counts=[kinds[each] for each in sets], **settings), values
 
-    def targets(self, values: Int[Tensor, " n"]) -> LinearTargets:
+    def targets(self, values: Integer[Tensor, " n"]) -> LinearTargets:
         """Targets from numbers of sets, a negative one being a missing label."""
         return self._groups.targets(values)
 

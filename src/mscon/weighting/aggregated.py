@@ -47,8 +47,8 @@ class Aggregated(nn.Module):
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(self, terms: BatchTerms, products: Float64[Tensor, "c c"] | None) -> Weights:
-        """Weights from the inner products of the losses' gradients; without any, as in an evaluation, the last ones."""
-        if products is not None:
+        """Weights from the inner products of the losses' gradients; in an evaluation, or without any, the last ones."""
+        if self.training and products is not None:
             self.weight.copy_(self._asked(products, terms.anchors > 0))
             self.calls.add_(1)
         return Weights(weight=self.weight.to(terms.loss.dtype, copy=True), penalty=terms.loss.new_zeros(()))

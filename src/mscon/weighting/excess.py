@@ -73,7 +73,7 @@ class Excess(nn.Module):
     - `decay`: of the sums over batches, per step.
     - `least`: added to every f, so what pure noise gets where a perfect similarity gets 1 + `least`.
     - `held_out`: False ignores what is held out.
-    - `temperatures`: τ of each similarity, for the calibration; `MSConLoss`'s own default when left out.
+    - `temperatures`: τ of each similarity, for the calibration; 0.1 when left out. An `MSConLoss` sets its own.
     - `histograms`: class counts or shares of each similarity, for the calibration. Where left out, or None for one of
       them: balanced classes, as many as chance − floor speaks of, which fits any kind of similarity; it takes
       unbalanced ones for a little cleaner than they are (a survival of 0.36 is read as 0.40 at 80 : 20, and as 0.49
@@ -184,7 +184,7 @@ def _alike(shared: Sequence[Sequence[float | int]] | None, similarities: int) ->
 
 
 def _sums(terms: BatchTerms) -> Tensor:
-    """Σ excess, Σ (chance − floor) and how many anchors; zeros where there are none, or the loss overflowed."""
-    anchors, floor = terms.anchors.double(), terms.floor.double()
+    """Σ excess, Σ (chance − floor) and Σ 1 over the anchors; zeros where there are none, or the loss overflowed."""
+    floor = terms.floor.double()
     sums = torch.stack([terms.loss.detach().double() - floor, terms.chance.double() - floor, torch.ones_like(floor)])
-    return torch.where((anchors > 0) & sums.isfinite().all(dim=0), anchors * sums, 0.0)
+    return torch.where((terms.anchors > 0) & sums.isfinite().all(dim=0), terms.mass.double() * sums, 0.0)

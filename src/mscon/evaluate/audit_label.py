@@ -1,0 +1,53 @@
+"""One label column of a run's items, audited: what the run's model makes of them, and the audit that suits the kind."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from mscon.embed import BATCH, embed_pixels
+from mscon.errors import UserError
+from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
+from mscon.memory import freed_memory_kept
+from mscon.model import MSConModel
+from mscon.prepare import Prepared
+
+
+def all_projections(
+    model: MSConModel, pixels: UInt8[np.ndarray, "n h w 3"], *, rows: Int64[np.ndarray, " m"] | None = None
+) -> Float[Tensor, "m d"]:
+    """Every similarity's projection of each image, or of those in `rows`, side by side, on the CPU.
+
+    They are far fewer numbers than the shared embedding, which is kept of a batch only.
+    """
+    rows = np.arange(len(pixels)) if rows is None else rows
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    with freed_memory_kept():
+        embedded = (embed_pixels(model, pixels[each]) for each in batches)
+        return torch.cat(
+            [torch.cat([model.project_embedding(h, name) for name in model.similarities], dim=1) for h in embedded]
+        ).cpu()
+
+
+def audit_label(
+    data: Prepared,
+    name: str,
+    projections: Float[Tensor, "m d"],
+    colours: Float[Tensor, "m e"],
+    *,
+    rows: Int64[np.ndarray, " m"] | None = None,
+) -> Audited:
+    """One label column's audit by its kind; a set of tags or a path counts as one class.
+
+    **Arguments:** `projections`, `colours`: of all items, or of those in `rows`, which the audit then counts.
+
+    **Raises:** `UserError` for a column with too few labels.
+    """
+    every = slice(None) if rows is None else rows
+    values, groups = data.values[name][every], None if data.groups is None else data.groups[every]
+    try:
+        if data.labels[name].kind == "continuous":
+            return audit_continuous(projections, values, groups=groups)
+        return audit_categorical(projections, colours, values, groups=groups)
+    except UserError as error:
+        raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
