@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from trainings import accuracies, catalog, go_through, trained
+from trainings import accuracies, catalog, go_through, labels, trained
 
 from mscon.evaluate import knn_continuous, probe_continuous
 
@@ -71,7 +71,7 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         own = model.project_embedding(done.embedding, label)
         near = knn_continuous(own, {label: columns[label]}, done.data.split)[label]
         row |= {f"r2_{label}": round(probes[label].r2, 6), f"spearman_{label}": round(near.value, 6)}
-    return row | {f"probe_{label}": value for label, value in accuracies(done, ("category",)).items()}
+    return row | {f"probe_{label}": value for label, value in accuracies(done, labels(done, ("category",))).items()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ another colour at random:
 - `audited`: the same, with `training.audit_epochs = 3`.
 - `known`: those 20% have no colour instead, as if an audit without a fault had been held before the start.
 
-Measured on test with clean labels: linear probes, and the accuracy of nearest neighbours in each similarity's own head.
+Measured on test: linear probes, and the accuracy of nearest neighbours in each similarity's own head, both with clean
+labels; and for colour once more with the labels that the training was left with (`kept`): those are what its user has.
 Writes benchmarks/doubts.csv line by line.
 """
 
@@ -18,7 +19,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from trainings import accuracies, catalog, go_through, own_heads, trained
+from safetensors import safe_open
+from trainings import Trained, accuracies, catalog, go_through, labels, own_heads, trained
+
+from mscon.checkpoint import latest_checkpoint
 
 OUT = Path(__file__).with_suffix(".csv")
 LABELS = ("category", "gender", "colour", "brand")
@@ -48,9 +52,28 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     settings["training.audit_epochs"] = 3 if case["colours"] == "audited" else 0
     done = trained(source, similarities, folder / source.stem, settings)
     doubted = [each for each in done.run.metrics() if each["kind"] == "val"][-1]["doubted"]
-    row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, LABELS).items()}
-    row |= {f"own_head_{name}": value for name, value in own_heads(done, LABELS[:3]).items()}
+    kept = {"colour": _kept(done)}
+    row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}
+    row |= {f"own_head_{name}": value for name, value in own_heads(done, labels(done, LABELS[:3])).items()}
+    row |= {"kept_probe_colour": accuracies(done, kept)["colour"], "kept_head_colour": own_heads(done, kept)["colour"]}
     return row | {f"doubted_{name}": doubted.get(name, "") for name in similarities}
+
+
+def _kept(done: Trained) -> np.ndarray:
+    """Codes of colour as the training was left with them: given ones that are not doubted; of test items clean ones."""
+    clean, given = done.data.catalog.column("colour"), done.data.catalog.column("given")
+    known = sorted({*clean.drop_nulls(), *given.drop_nulls()})
+    numbers = {name: number for number, name in enumerate(known)}
+    kept = np.array([numbers.get(each, -1) for each in given])
+    test = done.data.split.test
+    kept[test] = [numbers.get(each, -1) for each in clean[test]]
+    if done.run.recipe.training.audit_epochs:
+        last = latest_checkpoint(done.run.checkpoints)
+        assert last is not None
+        with safe_open(last, framework="pt") as file:
+            doubted = file.get_tensor("doubts/doubted").numpy()[list(done.run.recipe.labelled).index("colour")]
+        kept[doubted] = -1
+    return kept
 
 
 def _replaced(labels: np.ndarray, where: np.ndarray, rng: np.random.Generator) -> np.ndarray:

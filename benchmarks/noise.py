@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from trainings import accuracies, catalog, go_through, own_heads, trained
+from trainings import accuracies, catalog, go_through, labels, own_heads, trained
 
 OUT = Path(__file__).with_suffix(".csv")
 LABELS = ("category", "gender", "colour", "brand")
@@ -74,8 +74,8 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     done = trained(source, similarities, run, METHODS[case["method"]] | {"training.seed": case["seed"]})
     last, trust = done.last_epoch, done.trust
     share = {name: each["weight"] / len(similarities) for name, each in last.items()}
-    row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, LABELS).items()}
-    row |= {f"own_head_{name}": value for name, value in own_heads(done, LABELS[:3]).items()}
+    row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}
+    row |= {f"own_head_{name}": value for name, value in own_heads(done, labels(done, LABELS[:3])).items()}
     for name in ("category", "gender", "colour", "again", "once_more"):
         row[f"weight_{name}"] = round(share[name], 4) if name in share else ""
         row[f"r_{name}"] = round(last[name]["relative_excess"], 4) if name in last else ""

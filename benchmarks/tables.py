@@ -103,9 +103,11 @@ def continuous() -> Iterator[str]:
 def doubts() -> Iterator[str]:
     """What wrong labels cost, and what is left of it."""
     table = pl.read_csv(HERE / "doubts.csv").rename({"colours": "method"})
-    columns = ("own_head_colour", "probe_colour", *(f"probe_{name}" for name in ("category", "gender", "brand")))
-    heads = (f"probe: {each.removeprefix('probe_')}" for each in columns[1:])
-    yield from _lines("colours", "own head: colour", *heads, "seeds")
+    others = ("category", "gender", "brand")
+    kept = ("kept_head_colour", "kept_probe_colour")
+    columns = ("own_head_colour", "probe_colour", *kept, *(f"probe_{name}" for name in others))
+    heads = ("own head: colour", "probe: colour", "own head, kept labels", "probe, kept labels")
+    yield from _lines("colours", *heads, *(f"probe: {name}" for name in others), "seeds")
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
     for method in ("replaced", "audited", "known"):

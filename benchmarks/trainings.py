@@ -77,21 +77,24 @@ def trained(
     return Trained(run, data, embed_pixels(run.model(), data.pixels.array))
 
 
-def accuracies(done: Trained, names: Sequence[str]) -> dict[str, float]:
-    """Of linear probes on clean labels, in percent of the test items."""
-    columns = {name: codes(done.data.catalog.column(name)) for name in names}
+def labels(done: Trained, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of the catalog as codes."""
+    return {name: codes(done.data.catalog.column(name)) for name in names}
+
+
+def accuracies(done: Trained, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of linear probes on the embedding, in percent of the test items."""
     probes = probe_categorical(done.embedding, columns, done.data.split, strengths=STRENGTHS)
     return {name: round(100 * probe.accuracy, 3) for name, probe in probes.items()}
 
 
-def own_heads(done: Trained, names: Sequence[str]) -> dict[str, float]:
-    """Accuracy of the nearest training items in the label's own head, by clean labels, in percent of the test items."""
+def own_heads(done: Trained, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of the nearest training items in the head of the column's name, in percent of the test items."""
     model = done.run.model()
     found: dict[str, float] = {}
-    for name in names:
+    for name, column in columns.items():
         projections = model.project_embedding(done.embedding, name)
-        column = {name: codes(done.data.catalog.column(name))}
-        found[name] = round(100 * knn_categorical(projections, column, done.data.split)[name].value, 3)
+        found[name] = round(100 * knn_categorical(projections, {name: column}, done.data.split)[name].value, 3)
     return found
 
 

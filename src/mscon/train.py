@@ -236,7 +236,7 @@ def _validate(
     world = fabric.world_size
     size = min(recipe.training.batch_size, len(data.split.val)) // world * world
     order = np.random.default_rng(0).permutation(data.split.val)
-    terms, held_out = TermMeans(), torch.zeros(())
+    terms, held_out, listens = TermMeans(), torch.zeros(()), isinstance(loss_fn.weighting, Excess)
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         items = torch.from_numpy(np.split(order[start : start + size], world)[fabric.global_rank])
         views, values = _views(recipe, data, items, seed=(0, number), fabric=fabric)
@@ -248,11 +248,12 @@ def _validate(
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
         # Views of one item share its label, noise and all: what tells of noise is one view of each.
-        if isinstance(loss_fn.weighting, Excess):
+        if listens:
             of_one = [{name: some[name][: len(items)] for name in values} for some in (projections, values)]
             held_out = held_out + loss_fn.held_out_sums(*of_one)
     loss_fn.train()
-    loss_fn.observe_held_out(held_out)
+    if listens:
+        loss_fn.observe_held_out(held_out)
     means = terms.take()
     relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
