@@ -46,7 +46,7 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if case["colours"] == "known":
         given = np.where(wrong == colour, colour, None)
     source = folder / f"doubts-{case['seed']}-{case['colours']}.parquet"
-    table.with_columns(given=pl.Series(given, dtype=pl.String)).write_parquet(source)
+    table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
     similarities = {"category": {}, "gender": {}, "colour": {"column": "given"}}
     settings = {"objective.weighting": "equal", "training.epochs": 30, "training.seed": case["seed"]}
     settings["training.audit_epochs"] = 3 if case["colours"] == "audited" else 0

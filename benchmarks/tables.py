@@ -14,11 +14,12 @@ from scipy.stats import t
 
 HERE = Path(__file__).parent
 LABELS = ("category", "gender", "colour", "brand")
+KINDS = ("continuous", "rank_n_contrast", "10 bins", "5 bins")
 
 
 def noise() -> Iterator[str]:
     """Weight shares and accuracies by the share of shuffled labels."""
-    table = pl.read_csv(HERE / "noise.csv").filter(table="noise")
+    table = _whole(pl.read_csv(HERE / "noise.csv")).filter(table="noise")
     table = table.with_columns(probe_trained=pl.mean_horizontal(f"probe_{name}" for name in LABELS[:3]))
     yield from _lines("colour shuffled", "weight share of colour: excess", "uncertainty (equal: 33.3%)", "seeds")
     shares = sorted(table["colour_is"].unique(), key=lambda each: int(each.split()[-1]))
@@ -41,7 +42,7 @@ def noise() -> Iterator[str]:
 
 def merged() -> Iterator[str]:
     """Raw and calibrated weights of a similarity that is made coarser, by its noise."""
-    table = pl.read_csv(HERE / "noise.csv")
+    table = _whole(pl.read_csv(HERE / "noise.csv"))
     names = ("category", "gender", "colour")
     raw = {name: 1 / pl.col(f"held_out_r_{name}") for name in names}
     table = table.with_columns(raw_colour=raw["colour"] / pl.sum_horizontal(raw.values()))
@@ -72,7 +73,7 @@ def merged() -> Iterator[str]:
 
 def copies() -> Iterator[str]:
     """What a similarity costs that is there more than once."""
-    table = pl.read_csv(HERE / "noise.csv")
+    table = _whole(pl.read_csv(HERE / "noise.csv"))
     yield from _lines("weighting", "colour is there", *LABELS, "own head: colour", "seeds")
     columns = (*(f"probe_{name}" for name in LABELS), "own_head_colour")
     for method in ("equal", "excess"):
@@ -86,11 +87,12 @@ def copies() -> Iterator[str]:
 
 def continuous() -> Iterator[str]:
     """Numbers as kernels on ranks, as published, and as bins."""
-    table = pl.read_csv(HERE / "continuous.csv")
+    # The cube of lightness is there for one seed, and the same as lightness.
+    table = _whole(pl.read_csv(HERE / "continuous.csv").filter(pl.col("method").is_in(KINDS)))
     for catalog, label in (("footwear", "lightness"), ("footwear", "year"), ("clothing", "lightness")):
         rows = table.filter(catalog=catalog)
         yield from _lines(f"{catalog}, {label}", "own head: Spearman's ρ", "beside it", "probe: R²", "beside it")
-        for method in ("continuous", "rank_n_contrast", "10 bins", "5 bins"):
+        for method in KINDS:
             cells: list[str] = []
             for column in (f"spearman_{label}", f"r2_{label}"):
                 apart = _change(rows, "continuous", method, column)
@@ -102,7 +104,7 @@ def continuous() -> Iterator[str]:
 
 def doubts() -> Iterator[str]:
     """What wrong labels cost, and what is left of it."""
-    table = pl.read_csv(HERE / "doubts.csv").rename({"colours": "method"})
+    table = _whole(pl.read_csv(HERE / "doubts.csv")).rename({"colours": "method"})
     others = ("category", "gender", "brand")
     kept = ("kept_head_colour", "kept_probe_colour")
     columns = ("own_head_colour", "probe_colour", *kept, *(f"probe_{name}" for name in others))
@@ -122,6 +124,12 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "doubts": doubts,
     "continuous": continuous,
 }
+
+
+def _whole(table: pl.DataFrame) -> pl.DataFrame:
+    """The lines of those seeds that have as many as any has: what goes on is not shown in parts."""
+    count = pl.len().over("seed")
+    return table.filter(count == count.max())
 
 
 def _of(rows: pl.DataFrame, method: str, column: str) -> np.ndarray:

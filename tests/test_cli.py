@@ -139,6 +139,13 @@ def test_set_reaches_a_similarity_named_on_the_command_line(mscon, letters: Path
     assert Run.open(Path("runs") / letters.parent.name).recipe.similarities["character"].temperature == 0.5
 
 
+def test_a_similarity_that_is_named_twice_is_refused(mscon, letters: Path) -> None:
+    code, _, err = mscon("inspect", letters, "--similarity", "ink", "--similarity", "ink:rank_n_contrast")
+    assert code == 2
+    assert "--similarity ink is given twice" in err
+    assert "--set similarities.other.column=ink" in err
+
+
 def test_brackets_in_ids_and_paths_are_printed_as_they_are(mscon, letters: Path) -> None:
     table = pl.read_parquet(letters).head(150).with_columns(id=pl.lit("[/sku] [red]"))
     images = [b"", *table["image"][1:]]

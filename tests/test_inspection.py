@@ -102,3 +102,7 @@ def test_a_label_that_no_training_item_has_is_refused(tiny: dict, tmp_path: Path
     recipe = Recipe.of(tiny, {"catalog.source": str(tmp_path / "letters.parquet")})
     with pytest.raises(UserError, match=r"'character' of .* is empty in all rows that are trained on"):
         prepare(recipe)
+    one = pl.when(pl.col("split") == "train").then(pl.lit("a")).otherwise(pl.col("character"))
+    table.with_columns(character=one).write_parquet(tmp_path / "letters.parquet")
+    with pytest.raises(UserError, match=r"'character' of .* is the same in all rows that are trained on"):
+        prepare(recipe)

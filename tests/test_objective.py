@@ -90,9 +90,14 @@ def test_the_calibration_is_told_the_temperature() -> None:
 
 UNKNOWN = """
 from mscon import Categorical, MSConLoss
-from mscon.similarity import Tags
+from mscon.similarity import Hierarchy, Tags
 
-for make in (lambda: MSConLoss({"a": Categorical()}, weighting="excss"), lambda: Tags([("a",)], weighting="rare")):
+for make in (
+    lambda: MSConLoss({"a": Categorical()}, weighting="excss"),
+    lambda: Tags([("a",)], weighting="rare"),
+    lambda: Tags.of(["sky, sea"]),
+    lambda: Hierarchy(["Shoes/Boots"]),
+):
     try:
         make()
     except ValueError as error:
@@ -100,13 +105,15 @@ for make in (lambda: MSConLoss({"a": Categorical()}, weighting="excss"), lambda:
 """
 
 
-def test_unknown_words_are_refused_and_the_known_ones_named() -> None:
+def test_unknown_words_and_text_for_lists_are_refused() -> None:
     # Without the type checks that are on in this process, as a user would meet it.
     done = subprocess.run([sys.executable, "-c", UNKNOWN], capture_output=True, text=True, check=True)
-    of_objective, of_tags = done.stdout.splitlines()
+    of_objective, of_tags, *of_text = done.stdout.splitlines()
     assert "equal, uncertainty, uncertainty-exact, excess" in of_objective
     assert "'excss'" in of_objective
     assert of_tags.endswith("'rarity' or 'even', not 'rare'")
+    for each, text in zip(of_text, ("'sky, sea'", "'Shoes/Boots'"), strict=True):
+        assert each.endswith(f"not one text: {text}")
 
 
 def test_bad_batches_are_refused() -> None:

@@ -113,6 +113,13 @@ def test_run_views_are_the_weakest_that_any_similarity_allows() -> None:
         Recipe.of(SMALL, {"similarities.closure.views": {"brightnes": 0.0}})
 
 
+def test_a_name_with_a_dot_stands_in_quotes() -> None:
+    recipe = Recipe.of(SMALL, {'similarities."c.d".balance': 1.0})
+    assert recipe.similarities["c.d"].balance == 1.0
+    with pytest.raises(UserError, match=r'similarities."c.d: not a dotted key'):
+        Recipe.of(SMALL, {'similarities."c.d': {}})
+
+
 def test_instance_is_known_by_its_name_or_kind() -> None:
     recipe = Recipe.of(SMALL, {"similarities.instance": {}, "similarities.same": {"kind": "instance"}})
     assert [name for name in recipe.similarities if recipe.is_instance(name)] == ["instance", "same"]

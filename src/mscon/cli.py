@@ -333,6 +333,11 @@ def _recipe(
 
     described: dict[str, dict[str, str]] = {}
     for name, _, kind in (each.partition(":") for each in similarities or []):
+        if name in described:
+            raise UserError(
+                f"--similarity {name} is given twice. To learn from one column in two ways, give the second a name of"
+                f" its own: --similarity other:KIND --set similarities.other.column={name}"
+            )
         described[name] = {"kind": kind.replace("-", "_")} if kind else {}
     overrides: dict[str, Any] = {"similarities": described} if described else {}
     overrides |= _overrides(settings or [])

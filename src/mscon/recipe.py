@@ -187,7 +187,7 @@ def parse_value(text: str) -> Any:
 def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
     tables: dict[str, Any] = deepcopy(dict(data))
     for key, value in overrides.items():
-        *path, last = key.split(".")
+        *path, last = _parts(key, name)
         table = tables
         for part in path:
             table = table.setdefault(part, {})
@@ -195,6 +195,21 @@ def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
                 raise UserError(f"{name}: {key}: {part!r} is a value, not a table")
         table[last] = value
     return tables
+
+
+def _parts(key: str, name: str) -> list[str]:
+    """Of a dotted key; a part that has a dot stands in quotes, as in TOML."""
+    if '"' not in key:
+        return key.split(".")
+    try:
+        at: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name}: {key}: not a dotted key: {error}") from None
+    parts: list[str] = []
+    while at != 0:
+        ((part, at),) = at.items()
+        parts.append(part)
+    return parts
 
 
 def _explain(error: Any, name: str) -> str:

@@ -62,7 +62,10 @@ def test_columns_are_found_by_place_and_by_name(tmp_path: Path) -> None:
     read = read_pairs(path, catalog_of(IDS), first="left", second="right", strength="clicks")
     assert contents(read)[0] == {(0, 2): 9.0}
     path = written(tmp_path, "left,right,day,clicks\nshoe-a,boot-c,1,9\n")
-    assert contents(read_pairs(path, catalog_of(IDS)))[0] == {(0, 2): 1.0}
+    with pytest.raises(
+        UserError, match=r"has 4 columns, left, right, day, clicks: which is the strength .* 'strength'"
+    ):
+        read_pairs(path, catalog_of(IDS))
 
 
 def test_ids_may_be_whole_numbers(tmp_path: Path) -> None:

@@ -134,6 +134,23 @@ def test_bars_of_numbers_are_all_rows(values: list[float]) -> None:
     assert sum(bar.rows for bar in counts.bars) == len(values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).integers(2**62, 2**63 - 1, 200).astype(np.float64),
+        1.0 + np.arange(9) * 2.0**-52,
+        1.0 + np.arange(200) % 3 * 2.0**-52,
+        np.array([-1.7e308, 1.7e308, *(np.linspace(-1.0, 1.0, 50) * 1e308)]),
+        np.array([5e-324, *np.arange(20) * 1e-320]),
+    ],
+    ids=["beyond whole floats", "neighbours", "three neighbours", "from end to end", "next to nothing"],
+)
+def test_bars_of_odd_numbers_are_all_rows(values: np.ndarray) -> None:
+    counts = count_numbers(LabelColumn("price", "continuous"), values)
+    assert sum(bar.rows for bar in counts.bars) == len(values)
+    assert len({bar.name for bar in counts.bars}) == len(counts.bars) or np.ptp(values) < 1e-10
+
+
 def test_whole_numbers_are_counted_in_whole_steps() -> None:
     def names(counts: LabelCounts) -> list[tuple[str, int]]:
         return [(bar.name, bar.rows) for bar in counts.bars]

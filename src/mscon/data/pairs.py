@@ -142,6 +142,11 @@ def _columns(read: Source, first: str | None, second: str | None, strength: str 
         strength = "strength"
     elif strength is None and len(names) == 3:
         strength = next((name for name in names if name not in ends), None)
+    elif strength is None and len(names) > 3:
+        raise UserError(
+            f"{read.name} has {len(names)} columns, {', '.join(names)}: which is the strength of a pair can't be told."
+            " Call it 'strength', or keep the two of items alone."
+        )
     if strength in ends:
         raise UserError(f"{read.name}: column {strength!r} can't be an item and the strength: name first and second.")
     return ends if strength is None else [*ends, strength]

@@ -18,6 +18,9 @@ TOP = 12
 BINS = 8
 """Bars of a continuous column, each an interval of the same width."""
 
+EXACT = 2.0**53
+"""Whole numbers below it are all there as floats."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -106,15 +109,17 @@ def _most_frequent(rows: Int64[np.ndarray, " k"]) -> tuple[Int64[np.ndarray, " t
 
 def _intervals(known: Float64[np.ndarray, " n"]) -> list[Bar]:
     low, high = known.min(), known.max()
-    if (known % 1 == 0).all():
+    if (known % 1 == 0).all() and max(-low, high) < EXACT:
         # Whole numbers are counted in whole steps: a year is in one interval, not on the edge of two.
         step = np.ceil((high - low + 1) / BINS)
         starts = np.arange(low, high + 1, step)
         rows = np.bincount(((known - low) // step).astype(np.int64), minlength=len(starts))
         names = [f"{start:.0f}" if step == 1 else f"{start:.0f} – {start + step - 1:.0f}" for start in starts]
+    elif len(distinct := np.unique(known)) <= BINS:
+        rows, names = np.bincount(np.searchsorted(distinct, known)), [f"{value:.17g}" for value in distinct]
     else:
-        rows, edges = np.histogram(known, bins=BINS)
-        names = [f"{start:.4g} – {end:.4g}" for start, end in pairwise(edges)]
+        rows, edges = np.histogram(known / 2, bins=BINS)  # half of it: from one end of the floats to the other
+        names = [f"{2 * start:.4g} – {2 * end:.4g}" for start, end in pairwise(edges)]
     return [Bar(name, int(count)) for name, count in zip(names, rows, strict=True)]
 
 

@@ -38,3 +38,10 @@ class Groups:
         own = self.table.index_select(0, kinds.long()).coalesce()
         members, groups = own.indices()
         return TypeTargets.of_groups(rows, types, members, groups, own.values(), batch=len(values))
+
+
+def refuse_text(given: Sequence[object]) -> None:
+    """**Raises** `ValueError` for text where several names belong, which would be taken letter by letter."""
+    for each in given:
+        if isinstance(each, str):
+            raise ValueError(f"each item has several names, such as [{each!r}], not one text: {each!r}")

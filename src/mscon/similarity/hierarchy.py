@@ -7,7 +7,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets
-from mscon.similarity.groups import Groups
+from mscon.similarity.groups import Groups, refuse_text
 
 
 class Hierarchy:
@@ -30,6 +30,7 @@ class Hierarchy:
     """
 
     def __init__(self, paths: Sequence[Sequence[str]], *, weights: Sequence[float] | None = None):
+        refuse_text(paths)
         levels = max((len(each) for each in paths), default=0)
         weights = [1.0] * levels if weights is None else list(weights)
         if any(not name for path in paths for name in path):

@@ -10,7 +10,7 @@ from jaxtyping import Int, Integer
 from torch import Tensor
 
 from mscon.contrast import LinearTargets
-from mscon.similarity.groups import Groups
+from mscon.similarity.groups import Groups, refuse_text
 
 
 class Tags:
@@ -40,6 +40,7 @@ class Tags:
     ):
         if weighting not in ("rarity", "even"):
             raise ValueError(f"tags are weighted by 'rarity' or 'even', not {weighting!r}")
+        refuse_text(sets)
         if counts is not None and len(counts) != len(sets):
             raise ValueError(f"{len(counts)} counts for {len(sets)} sets of tags")
         self.tags = tuple(sorted({tag for each in sets for tag in each}))
@@ -53,6 +54,7 @@ class Tags:
     @classmethod
     def of(cls, items: Sequence[Collection[str] | None], **settings: Any) -> tuple["Tags", Int[Tensor, " n"]]:
         """The similarity for these items, and the value of each: None and an empty set are missing."""
+        refuse_text(items)
         kinds = Counter(frozenset(each) for each in items if each)
         sets = sorted(kinds, key=sorted)
         numbers = {each: number for number, each in enumerate(sets)}
