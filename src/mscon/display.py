@@ -75,16 +75,19 @@ class TerminalDisplay:
         self.live.update(Group(self._table(), self.bar))
 
     def _note(self, record: dict[str, Any]) -> str:
-        done = record["step"] - self.at
-        left = (perf_counter() - self.began) / done * (self.steps - record["step"]) if done else 0.0
-        return f"epoch {record['epoch']:.1f}  {record['images_per_second']:,.0f} images/s  {_clock(left)} left"
+        return f"epoch {record['epoch']:.1f}  {self._pace(record['images_per_second'], record['step'])}"
+
+    def _pace(self, images_per_second: float, step: int) -> str:
+        done = step - self.at
+        left = (perf_counter() - self.began) / done * (self.steps - step) if done else 0.0
+        return f"{images_per_second:,.0f} images/s  {_clock(left)} left"
 
     def _line(self, record: dict[str, Any]) -> str:
         parts = [
             f"{name} {_number(term['loss'])} (r {_number(term['relative_excess'])}, weight {_number(term['weight'])})"
             for name, term in record["terms"].items()
         ]
-        note = f"  {self._note(self.train)}" if self.train else ""
+        note = f"  {self._pace(self.train['images_per_second'], record['step'])}" if self.train else ""
         left_out = [f"{count:,} of {name}" for name, count in record["doubted"].items() if count]
         doubted = f"  labels in doubt: {', '.join(left_out)}" if left_out else ""
         return f"epoch {record['epoch']:g}  held out: {'  '.join(parts)}{doubted}{note}"

@@ -128,6 +128,7 @@ def observed(excess: list[float]) -> Excess:
 def test_excess_is_at_its_least_where_all_labels_look_like_chance() -> None:
     assert at_bound(weighed_by(observed([0.01, 0.5, 1.3]))) == [None, None, "least"]
     assert at_bound(weighed_by(Excess(3))) == [None] * 3  # nothing seen yet
+    assert at_bound(weighed_by(observed([1.3]))) == [None], "the only one has all the weight"
 
 
 def test_uncertainty_is_at_a_bound_where_its_variance_is_clamped() -> None:

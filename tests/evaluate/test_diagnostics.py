@@ -146,6 +146,8 @@ def test_where_nothing_is_learned_nothing_else_is_said() -> None:
     assert warnings(unknown) == []
     assert warnings(replace(unknown, effective_rank=3.0)) == [], "what was not measured may have been learned"
     assert "collapsed" in warnings(replace(unknown, effective_rank=0.0))[0]
+    better = replace(unlearned(0.95, rank=9.0), above_untrained=True)
+    assert not any("collapsed" in each or "Hardly" in each for each in warnings(better)), "a probe says otherwise"
     few = replace(unlearned(0.95, rank=9.0), items=12)
     assert warnings(few)[0].startswith("Hardly anything is learned"), "twelve items cannot span more"
 

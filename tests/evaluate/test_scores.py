@@ -1,11 +1,14 @@
 """The probe table: the structure that evaluation.json promises, on simulated features and on real glyphs."""
 
 import json
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy.stats import spearmanr
 
 from mscon.data.cache import load_pixels
@@ -25,6 +28,7 @@ from mscon.evaluate import (
     probe_tags,
     score,
 )
+from mscon.evaluate.evaluation import FEW, FLOORS, show
 
 CATEGORICAL = [
     "role",
@@ -218,3 +222,16 @@ def test_on_real_letters_gradients_beat_plain_pixels_beat_the_majority(letters: 
         read_split(catalog),
     )["typeface"]
     assert found["value"] > found["floors"]["pixels"]["value"] > found["majority"]
+
+
+def test_a_score_on_a_handful_of_items_is_printed_as_one() -> None:
+    floor = {"value": 0.5, "low": 0.4, "high": 0.6, "difference": {"value": 0.0, "low": -0.1, "high": 0.1}}
+    near = {"value": 0.5, "low": 0.4, "high": 0.6}
+    label: dict[str, Any] = {"role": "in-domain", "metric": "accuracy", "majority": 0.5, "knn": 0.5} | near
+    label |= {"own_head": near, "floors": dict.fromkeys(FLOORS, floor)}
+    console = Console(file=StringIO(), width=200)
+    labels = {"few": label | {"n": FEW - 1}, "many": label | {"n": FEW}}
+    show({"labels": labels, "links": {}, "diagnostics": {"warnings": []}}, console)
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "few: only 29 test items: its score says little" in printed
+    assert "many: only" not in printed

@@ -98,6 +98,8 @@ def _temperature_at_bound(temperatures: Temperatures) -> list[Bound | None]:
 
 
 def _weight_at_bound(weighting: AnyWeighting) -> list[Bound | None]:
+    if weighting.similarities == 1:  # which has all the weight there is
+        return [None]
     match weighting:
         case Uncertainty():
             bound = weighting.BOUND

@@ -97,13 +97,18 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """All of it, on `items` held-out items; `effective_rank` and `uniformity` are those of the shared embedding."""
+    """All of it, on `items` held-out items; `effective_rank` and `uniformity` are those of the shared embedding.
+
+    - `above_untrained`: whether a linear probe of a trained label is above that of the untrained encoder; False where
+      nobody looked. With few items a loss may hardly leave chance, and the embedding be the better for it.
+    """
 
     items: int
     effective_rank: float
     uniformity: float | None
     heads: tuple[HeadFacts, ...]
     pairs: tuple[PairFacts, ...]
+    above_untrained: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What evaluation.json holds under `diagnostics`: these fields, and the `warnings`."""
@@ -117,6 +122,7 @@ def warnings(facts: Diagnostics) -> list[str]:
     """
     excess = [head.relative_excess for head in facts.heads if head.relative_excess is not None]
     unlearned = min(excess) > UNLEARNED if excess else facts.effective_rank < 1.0  # all items at one point
+    unlearned = unlearned and not facts.above_untrained
     if unlearned and facts.effective_rank < min(COLLAPSED, facts.items / 2):  # few items span few directions
         return [
             f"The embedding has collapsed: held-out items are spread over {facts.effective_rank:.1f} directions"

@@ -1,7 +1,7 @@
 """Evaluate a run: embed its catalog once, probe every label beside the floors, and look for what went wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ from mscon.prepare import Prepared, prepare
 from mscon.run import Run
 
 FLOORS = ("untrained", "pixels", "classical")
+
+FEW = 30
+"""Test items of a label below which its score is printed with a warning."""
+
 UNITS = {"accuracy": "%", "r2": "R²", "mAP": "mAP"}
 
 
@@ -73,7 +77,9 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     )
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
-    evaluation["diagnostics"] = diagnose(run, data, embeddings).to_json()
+    trained = [each for each in scores.values() if each["role"] == "in-domain"]
+    above = any(each["floors"]["untrained"]["difference"]["low"] > 0.0 for each in trained)
+    evaluation["diagnostics"] = replace(diagnose(run, data, embeddings), above_untrained=above).to_json()
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 
@@ -93,6 +99,9 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     console.print("* never trained on; intervals: 95%; green: above the floor, red: below", style="dim")
     console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
     _show_links(evaluation["links"], console)
+    for name, each in evaluation["labels"].items():
+        if each["n"] < FEW:
+            console.print(Text.assemble((f"{name}: ", "yellow"), f"only {each['n']} test items: its score says little"))
     for warning in evaluation["diagnostics"]["warnings"]:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
