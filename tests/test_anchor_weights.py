@@ -114,7 +114,13 @@ def test_weights_pass_no_gradient() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"b": torch.ones(N)}, r"anchor_weights names \['b'\]"), ({"a": torch.ones(N - 1)}, "one number for each")],
+    [
+        ({"b": torch.ones(N)}, r"anchor_weights names \['b'\]"),
+        ({"a": torch.ones(N - 1)}, "one number for each"),
+        ({"a": torch.linspace(-1.0, 1.0, N)}, r"anchor_weights\['a'\] must be numbers from 0 on, not from -1.0 to 1.0"),
+        ({"a": torch.full((N,), torch.nan)}, "must be numbers from 0 on, not from nan"),
+        ({"a": torch.full((N,), torch.inf)}, "must be numbers from 0 on"),
+    ],
 )
 def test_weights_that_do_not_match_are_refused(given: dict[str, Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -39,7 +39,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "image": [f"{row}.png" for row in range(N)],
             "colour": [list(COLOURS)[(row + shift) % 3] for row, shift in enumerate(shifts)],
             "level": [float(list(COLOURS).index(name)) for name in names],
-            "coin": rng.choice(["heads", "tails"], N).tolist(),
+            "coin": ["edge", *rng.choice(["heads", "tails"], N - 1).tolist()],
             "hardly": ["a" if row in (31, 32) else "b" if row in (33, 34) else None for row in range(N)],
             "split": ["train" if row < 160 else "val" if row < 200 else "test" for row in range(N)],
         }
@@ -106,11 +106,14 @@ def test_a_training_leaves_out_the_labels_that_are_wrong_and_goes_on_to_the_same
     assert set(audited.columns) == {"colour", "level", "coin"}
     (why,) = audited.left_out.values()
     assert "column 'hardly'" in why
-    assert "there are 4 groups" in why
+    assert "there are only 4" in why
+    assert {name: audited.alone(name) for name in audited.columns} == {"colour": 0, "level": 0, "coin": 1}
     page = write_audit(run, audited).read_text()
+    assert page.count("1 more could not be judged: no other item has the same.") == 1
     assert "Not audited: column &#39;hardly&#39;" in page
     console = Console(file=StringIO(), width=300)
     show(audited, [str(row) for row in range(N)], console)
+    assert "\n1 not judged: no other item has the same\n" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert f"not audited: {why}" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     counts = [each["doubted"] for each in run.metrics() if each["kind"] == "val"]
     assert len(counts) == 3

@@ -1,29 +1,21 @@
 """Inspection: what it counts, and what it warns of before anything is trained."""
 
 import math
+import re
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from mscon.errors import UserError
-from mscon.inspection import batch_facts, explained, inspect
+from mscon.inspection import batch_facts, inspect, larger_batches, show
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
 RNG = np.random.default_rng(0)
-
-
-def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() -> None:
-    statistic = RNG.normal(size=(500, 2))
-    assert explained(2.0 * statistic[:, 0] - statistic[:, 1], statistic) == pytest.approx(1.0)
-    assert explained(RNG.normal(size=500), statistic) < 0.05
-    codes = RNG.integers(0, 4, 500)
-    assert explained(codes, codes[:, None].astype(np.float64)) == pytest.approx(1.0)
-    assert explained(codes, statistic) < 0.05
-    assert explained(np.full(500, np.nan), statistic) == 0.0
-    assert explained(RNG.permutation(500) // 2, statistic) < 0.2, "half as many classes as rows, drawn by lot"
 
 
 def test_batches_counts_and_gaps(tiny: dict) -> None:
@@ -46,16 +38,63 @@ def test_batches_counts_and_gaps(tiny: dict) -> None:
     assert batches["character"].positives == pytest.approx(11.8, rel=0.15)
 
 
-def test_a_view_that_changes_what_a_label_is_read_from_is_warned_of(tiny: dict) -> None:
-    recipe = Recipe.of(tiny, {"views": {"flip": 0.0, "brightness": 0.3}})
+def linked(tiny: dict, folder: Path) -> Recipe:
+    """A recipe that learns `like` from a table of pairs alone."""
+    table = (
+        pl.read_parquet(tiny["catalog"]["source"]).with_row_index("item").with_columns(pl.col("item").cast(pl.String))
+    )
+    table.write_parquet(folder / "letters.parquet")
+    train, test = (table.filter(split=part)["item"].to_list() for part in ("train", "test"))
+    pairs = [*zip(train[::2], train[1::2], strict=False), (test[0], test[1]), (test[0], train[0]), (test[2], test[3])]
+    strengths = [1] * (len(pairs) - 1) + [-1]
+    ends = dict(zip(("first", "second"), zip(*pairs, strict=True), strict=True))
+    pl.DataFrame({**ends, "strength": strengths}).write_csv(folder / "pairs.csv")
+    edges = {"kind": "pairs", "edges": str(folder / "pairs.csv")}
+    catalog = {"source": str(folder / "letters.parquet"), "id": "item"}
+    return Recipe.of(tiny | {"catalog": catalog, "similarities": {"like": edges}})
+
+
+def test_a_table_of_pairs_is_counted_by_split(tiny: dict, tmp_path: Path) -> None:
+    recipe = linked(tiny, tmp_path)
     data = prepare(recipe)
-    grey = data.pixels.array.mean(axis=(1, 2, 3), dtype=np.float64)
-    data.values["ink"][:] = grey
-    warned = [line for line in inspect(recipe, data).warnings if line.startswith("ink")]
-    assert len(warned) == 1
-    assert "views.brightness = 0.3 changes" in warned[0]
-    calm = Recipe.of(tiny, {"similarities.weight.views": {"brightness": 0.0, "contrast": 0.0}})
-    assert not [line for line in inspect(calm, data).warnings if line.startswith("ink")]
+    facts = inspect(recipe, data)
+    (found,) = facts.links
+    train = len(data.split.train) // 2
+    assert found.linked == {"train": train, "val": 0, "test": 1}
+    assert (found.across, found.apart, found.items) == (1, 1, 2 * train + 2)
+    console = Console(file=StringIO(), width=200)
+    show(facts, console)
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert re.search(rf"like +{train:,} +0 +1 +1 +1 +{facts.rows - found.items:,} *\n", printed)
+    assert "most frequent" not in printed, "there is no label to tell of"
+
+
+def test_a_class_that_no_training_item_has_is_told(tiny: dict) -> None:
+    recipe = Recipe.of(tiny)
+    data = prepare(recipe)
+    new = data.values["character"][data.split.test[0]]
+    data.values["character"][data.split.train] = np.where(
+        data.values["character"][data.split.train] == new, -1, data.values["character"][data.split.train]
+    )
+    name = data.labels["character"].classes[new]
+    facts = inspect(recipe, data)
+    assert {column.name: column.untrained for column in facts.columns}["character"] == (name,)
+    assert any(f"character: 1 class has no item in train ({name!r})" in line for line in facts.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "sampler"),
+    [
+        ({}, "items per class"),
+        ({"training.sampler": "character", "training.per_class": 8}, None),
+        ({"similarities.character.kind": "tags"}, None),
+    ],
+)
+def test_a_sampler_is_proposed_where_it_would_help(tiny: dict, change: dict, sampler: str | None) -> None:
+    recipe = Recipe.of(tiny, {"training.views_per_item": 1} | change)
+    facts = {each.name: each for each in batch_facts(recipe, prepare(recipe))}["character"]
+    assert facts.sampler == sampler
+    assert ("training.sampler" in larger_batches("character", facts.sampler)) == (sampler is not None)
 
 
 def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
@@ -67,25 +106,6 @@ def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     warnings = inspect(recipe, data).warnings
     assert any("character and weight share 100%" in line for line in warnings)
     assert any("style" in line and "find no other that is alike" in line for line in warnings)
-
-
-@pytest.mark.parametrize("catalog", ["footwear", "clothing"])
-def test_brightness_jitter_is_warned_of_beside_a_measured_lightness(
-    catalog: str, request: pytest.FixtureRequest
-) -> None:
-    source = str(request.getfixturevalue(catalog))
-    recipe = Recipe.of({"catalog": {"source": source, "ood": ["lightness"]}, "similarities": {"category": {}}})
-    warned = [line for line in inspect(recipe, prepare(recipe)).warnings if line.startswith("lightness")]
-    assert len(warned) == 1
-    assert "Set views.brightness to 0" in warned[0]
-
-
-def test_a_number_that_is_noise_is_explained_by_nothing_however_few_rows_there_are() -> None:
-    for rows in (10, 21, 30, 60, 100):
-        found = [explained(RNG.normal(size=rows), RNG.normal(size=(rows, 19))) for _ in range(50)]
-        assert max(found) < 0.5
-        assert rows > 60 or max(found) == 0.0
-    assert explained(np.arange(30.0), np.arange(30.0)[:, None]) == pytest.approx(1.0)
 
 
 def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> None:

@@ -30,7 +30,7 @@ def test_a_validation_between_two_records_is_no_time_of_training(run: Run, monke
     writing = log.Log(run, Position(epoch=0, batch=0, step=0), items=8, display=None)
     for step in range(1, 21):
         now[0] += 2.0
-        writing.step(Position(epoch=0, batch=step, step=step), output([0, 0, 1, 1]), rate=0.1, epochs=0.1)
+        writing.step(Position(epoch=0, batch=step, step=step), output([0, 0, 1, 1]), rate=0.1, epochs=0.1, last=False)
         if step == 17:
             now[0] += 100.0
             at, terms = Position(epoch=1, batch=0, step=step), writing.terms.take()
@@ -38,6 +38,16 @@ def test_a_validation_between_two_records_is_no_time_of_training(run: Run, monke
     writing.close()
     rates = [record["images_per_second"] for record in run.metrics() if record["kind"] == "train"]
     assert rates == pytest.approx([4.0, 4.0])
+
+
+def test_the_last_steps_make_a_record_too(run: Run) -> None:
+    writing = log.Log(run, Position(epoch=0, batch=0, step=0), items=8, display=None)
+    for step in range(1, 14):
+        at = Position(epoch=0, batch=step, step=step)
+        writing.step(at, output([0, 0, 1, 1] * (1 + step // 11)), rate=0.1, epochs=0.1, last=step == 13)
+    writing.close()
+    records = [(record["step"], record["terms"]["a"]["anchors"]) for record in run.metrics()]
+    assert records == [(10, 4), (13, 8)]
 
 
 @pytest.mark.parametrize("rows", [100, 192, 1000])

@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -122,6 +122,19 @@ def test_bad_batches_are_refused() -> None:
         loss_fn({"b": torch.randn(4, 2)}, {"a": torch.zeros(4, dtype=torch.int64)})
     with pytest.raises(ValueError, match="labels"):
         loss_fn({"a": torch.randn(4, 2)}, {"a": torch.zeros(3, dtype=torch.int64)})
+
+
+class Equal:
+    """What a similarity of one's own may look like at the first try."""
+
+    def targets(self, values: torch.Tensor) -> Any:
+        return (values.unsqueeze(1) == values).float()
+
+
+def test_a_similarity_that_returns_a_matrix_is_told_what_to_return() -> None:
+    loss_fn = MSConLoss({"equal": Equal()})
+    with pytest.raises(ValueError, match=r"similarities\['equal'\].targets must return targets, such as TypeTargets"):
+        loss_fn({"equal": torch.randn(4, 2)}, {"equal": torch.zeros(4, dtype=torch.int64)})
 
 
 @pytest.mark.parametrize("classes", [2, 200])

@@ -50,7 +50,12 @@ def test_overrides_change_any_field() -> None:
         ({"objective.weighting": {"category": -1.0, "closure": 2.0}}, "weights must be at least 0"),
         ({"model.stages": [{"stage": -1}]}, r"model.stages.0.grid: missing.$"),
         ({"objective.weighting": {"category": 1.0}}, "objective.weighting names"),
-        ({"objective.weighting": "exces"}, "objective.weighting"),
+        (
+            {"objective.weighting": "upgrad"},
+            r"^recipe: objective.weighting: there is no such weighting. Did you mean 'UPGrad'\? Known: equal, .*IMTLG"
+            r" \(found 'upgrad'\)$",
+        ),
+        ({"similarities.closure.levels": "a"}, r'levels: a list is needed, such as \["a"\]$'),
         ({"similarities": {}}, "similarities: .*at least 1"),
         ({"objective.paper": True}, "weighting = 'uncertainty' only"),
         ({"similarities.instance": {}, "training.views_per_item": 1}, "views_per_item of at least 2"),

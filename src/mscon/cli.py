@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from mscon import __version__
-from mscon.errors import ToldElsewhere, UserError
+from mscon.errors import ToldElsewhere, UserError, nearest
 
 if TYPE_CHECKING:
     from mscon.recipe import Recipe
@@ -318,7 +318,7 @@ def _torchrun(name: str, alone: int) -> int:
 
 def _say(console: Console, text: str) -> None:
     """Print text that may hold a user's words: as it is, whatever brackets it has, and in one piece."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _recipe(
@@ -332,13 +332,13 @@ def _recipe(
     from mscon.recipe import Recipe
 
     described: dict[str, dict[str, str]] = {}
-    for name, _, kind in (each.partition(":") for each in similarities or []):
+    for name, kind in map(_named, similarities or []):
         if name in described:
             raise UserError(
                 f"--similarity {name} is given twice. To learn from one column in two ways, give the second a name of"
                 f" its own: --similarity other:KIND --set similarities.other.column={name}"
             )
-        described[name] = {"kind": kind.replace("-", "_")} if kind else {}
+        described[name] = {"kind": kind} if kind else {}
     overrides: dict[str, Any] = {"similarities": described} if described else {}
     overrides |= _overrides(settings or [])
     if ood is not None:
@@ -350,6 +350,22 @@ def _recipe(
     if not described:
         raise UserError("name at least one label column to learn from: --similarity NAME")
     return _anywhere(Recipe.of({"catalog": {"source": catalog}}, overrides, name="command line"))
+
+
+def _named(similarity: str) -> tuple[str, str]:
+    """NAME or NAME:KIND, apart. **Raises** `UserError` for a kind that there is not."""
+    from mscon.settings import SimilarityKind
+
+    name, colon, kind = similarity.rpartition(":")
+    if not colon:
+        return similarity, ""
+    known, kind = get_args(SimilarityKind), kind.replace("-", "_")
+    if kind not in known:
+        raise UserError(
+            f"--similarity {similarity}: there is no kind {kind!r}.{nearest(kind, known)} Known: {', '.join(known)}."
+            f" For a column whose name has a colon, say its kind, too: --similarity {similarity}:categorical"
+        )
+    return name, kind
 
 
 def _anywhere(recipe: "Recipe") -> "Recipe":

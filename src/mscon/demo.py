@@ -41,5 +41,5 @@ def demo(folder: Path, console: Console) -> Path:
     found = evaluate_run(run)
     page = write_report(run, found.data, found.embeddings, found.evaluation)
     show_evaluation(found.evaluation, console)
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {page}", markup=False, emoji=False, highlight=False, soft_wrap=True)
     return page

@@ -71,7 +71,7 @@ class TerminalDisplay:
         else:
             self.val = record
             if not self.console.is_terminal:
-                self.console.print(self._line(record), highlight=False, markup=False, soft_wrap=True)
+                self.console.print(self._line(record), highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.live.update(Group(self._table(), self.bar))
 
     def _note(self, record: dict[str, Any]) -> str:

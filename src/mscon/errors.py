@@ -15,6 +15,10 @@ class ToldElsewhere(UserError):  # noqa: N818 - nobody is told of it
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
-    """A sentence naming the option most like `name`, such as " Did you mean 'colour'?"; empty if none is near."""
-    match = get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return f" Did you mean {match[0]!r}?" if match else ""
+    """A sentence naming the option most like `name`, such as " Did you mean 'colour'?"; empty if none is near.
+
+    Capitals do not count.
+    """
+    small = {each.lower(): each for each in options}
+    match = get_close_matches(name.lower(), small, n=1, cutoff=0.5)
+    return f" Did you mean {small[match[0]]!r}?" if match else ""

@@ -1,12 +1,13 @@
 """What is in the labels, before anything is trained: counts, gaps, redundancy, and what a batch will hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Int64
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,19 +15,20 @@ from rich.text import Text
 from mscon.build import new_similarity
 from mscon.contrast import AnchorLosses, AnyTargets, contrastive_loss
 from mscon.data.information import as_codes, shared_information
-from mscon.data.views import ViewSettings
+from mscon.data.labels import LabelColumn
+from mscon.harmful_views import harmful_views
 from mscon.prepare import AnyBatches, Prepared, training_batches
 from mscon.recipe import Recipe
 from mscon.similarity import RankNContrast
 
-SAMPLE = 2000
-"""Images looked at, and 1/40 of it batches drawn, for what is estimated."""
-
-TOLD_APART = 0.5
-"""Share of a colour statistic's variance that a label must explain before a view that changes it is warned of."""
+BATCHES = 50
+"""Batches drawn, for what is estimated of them."""
 
 REDUNDANT = 0.5
 """Share of one label's entropy that another must carry before the two are called redundant."""
+
+
+Sampler = Literal["items per class", "linked items"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class ColumnFacts:
     - `role`: `similarity` or `ood`; `kind`: as in `LabelColumn`.
     - `missing`: rows without a value; `classes`: class, tag or node of a path → rows, most frequent first; empty for
       numbers.
+    - `untrained`: those of the classes that no training row has.
     - `low`, `high`: least and greatest value of a continuous column.
     """
 
@@ -44,8 +47,26 @@ class ColumnFacts:
     kind: str
     missing: int
     classes: dict[str, int]
+    untrained: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class LinkFacts:
+    """One table of pairs.
+
+    - `linked`: train, val, test → the pairs within it; `across`: those whose two items are in different ones, which
+      nothing counts.
+    - `apart`: pairs judged different, over all rows.
+    - `items`: rows that are linked to any.
+    """
+
+    name: str
+    linked: dict[str, int]
+    across: int
+    apart: int
+    items: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,7 @@ class BatchFacts:
     - `lonely`: share of labelled items without another item beside them that is at all alike; of pairs, among the
       items that are linked to any.
     - `floor`, `chance`: between these two the loss will move, in nats.
+    - `sampler`: what a sampler of its own would bring together, where there is none yet and it would help.
     """
 
     name: str
@@ -64,6 +86,7 @@ class BatchFacts:
     lonely: float
     floor: float
     chance: float
+    sampler: Sampler | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,7 @@ class Inspection:
     split: dict[str, int]
     skipped: int
     columns: list[ColumnFacts]
+    links: list[LinkFacts]
     batches: list[BatchFacts]
     redundancy: list[Redundancy]
     warnings: list[str]
@@ -91,6 +115,7 @@ class Inspection:
 def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     """Look at a catalog as a training under `recipe` would see it."""
     columns = [_column_facts(name, recipe, data) for name in data.labels]
+    links = [_link_facts(name, data) for name in data.pairs]
     batches = list(batch_facts(recipe, data))
     redundancy = redundancies(data)
     return Inspection(
@@ -98,9 +123,14 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
         split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
         skipped=len(data.pixels.skipped),
         columns=columns,
+        links=links,
         batches=batches,
         redundancy=redundancy,
-        warnings=[*_label_warnings(recipe, columns, batches, redundancy), *_view_warnings(recipe.run_views, data)],
+        warnings=[
+            *_label_warnings(columns),
+            *_batch_warnings(recipe, batches, redundancy),
+            *harmful_views(recipe.run_views, data),
+        ],
     )
 
 
@@ -109,13 +139,10 @@ def show(facts: Inspection, console: Console) -> None:
     parts = ", ".join(f"{count:,} {name}" for name, count in facts.split.items())
     skipped = f"; {facts.skipped} images could not be read" if facts.skipped else ""
     console.print(f"{facts.rows:,} items: {parts}{skipped}", highlight=False)
-    labels = _table("labels", "column", "role", "kind", "classes", "missing", "most frequent (or range)")
-    for column in facts.columns:
-        named = ", ".join(f"{name} {count:,}" for name, count in islice(column.classes.items(), 4))
-        described = named if column.low is None else f"{column.low:g} … {column.high:g}"
-        classes = str(len(column.classes)) if column.classes else "–"
-        labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
-    console.print(labels)
+    if facts.columns:
+        console.print(_label_table(facts.columns))
+    if facts.links:
+        console.print(_link_table(facts.links, facts.rows))
     batches = _table("in a training batch", "similarity", "positives", "alone", "floor", "chance")
     for each in facts.batches:
         positives = "all" if each.positives is None else f"{each.positives:.1f}"
@@ -131,6 +158,26 @@ def show(facts: Inspection, console: Console) -> None:
         console.print(Text.assemble(("warning: ", "yellow"), warning))
 
 
+def _label_table(columns: list[ColumnFacts]) -> Table:
+    labels = _table("labels", "column", "role", "kind", "classes", "missing", "most frequent (or range)")
+    for column in columns:
+        named = ", ".join(f"{name} {count:,}" for name, count in islice(column.classes.items(), 4))
+        described = named if column.low is None else f"{column.low:g} … {column.high:g}"
+        classes = str(len(column.classes)) if column.classes else "–"
+        labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
+    return labels
+
+
+def _link_table(links: list[LinkFacts], rows: int) -> Table:
+    table = _table(
+        "pairs", "similarity", "linked in train", "val", "test", "across these", "judged different", "unlinked items"
+    )
+    for each in links:
+        counts = (*each.linked.values(), each.across, each.apart, rows - each.items)
+        table.add_row(Text(each.name), *(f"{count:,}" for count in counts))
+    return table
+
+
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
@@ -144,17 +191,35 @@ def _column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     if label.kind == "continuous":
         known = values[~np.isnan(values)]
         ends = (float(known.min()), float(known.max())) if len(known) else (None, None)
-        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, *ends)
-    kinds = np.bincount(values[values >= 0], minlength=len(label.members or label.classes))
-    counts = kinds
-    if label.members:
-        counts = np.zeros(len(label.classes), dtype=np.int64)
-        for members, items in zip(label.members, kinds, strict=True):
-            counts[list(members)] += items
-    order = np.argsort(-counts, kind="stable")
+        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, low=ends[0], high=ends[1])
+    rows, trained = _rows_of_classes(label, values), _rows_of_classes(label, values[data.split.train])
+    order = np.argsort(-rows, kind="stable").tolist()
     return ColumnFacts(
-        name, role, label.kind, int((values < 0).sum()), {label.classes[i]: int(counts[i]) for i in order}
+        name,
+        role,
+        label.kind,
+        missing=int((values < 0).sum()),
+        classes={label.classes[i]: int(rows[i]) for i in order},
+        untrained=tuple(label.classes[i] for i in order if rows[i] and not trained[i]),
     )
+
+
+def _rows_of_classes(label: LabelColumn, values: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " k"]:
+    """How many rows have each class, tag or node of a path."""
+    rows = np.bincount(values[values >= 0], minlength=len(label.members or label.classes))
+    if not label.members:
+        return rows
+    of_members = np.zeros(len(label.classes), dtype=np.int64)
+    for members, items in zip(label.members, rows, strict=True):
+        of_members[list(members)] += items
+    return of_members
+
+
+def _link_facts(name: str, data: Prepared) -> LinkFacts:
+    table = data.pairs[name]
+    linked = {part: len(table.within(getattr(data.split, part))) for part in ("train", "val", "test")}
+    across = len(table) - sum(linked.values())
+    return LinkFacts(name, linked, across, apart=len(table.apart), items=len(np.unique(table.edges)))
 
 
 def redundancies(data: Prepared) -> list[Redundancy]:
@@ -166,7 +231,7 @@ def redundancies(data: Prepared) -> list[Redundancy]:
 def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
     """What each similarity finds in a training batch."""
     views = recipe.training.views_per_item
-    batches = list(islice(_endless(training_batches(recipe, data)), SAMPLE // 40))
+    batches = list(islice(_endless(training_batches(recipe, data)), BATCHES))
     for name in recipe.similarities:
         similarity = new_similarity(name, recipe, data)
         values = torch.from_numpy(data.values[name]) if name in data.values else torch.arange(len(data.catalog))
@@ -191,6 +256,7 @@ def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
             lonely=alone / max(1, labelled),
             floor=float(floor.sum() / max(1, len(floor))),
             chance=float(chance.sum() / max(1, len(chance))),
+            sampler=_sampler(recipe, name, data),
         )
 
 
@@ -206,21 +272,31 @@ def _endless(batches: AnyBatches) -> Iterator[torch.Tensor]:
         epoch += 1
 
 
-def _label_warnings(
-    recipe: Recipe, columns: list[ColumnFacts], batches: list[BatchFacts], redundancy: list[Redundancy]
-) -> Iterator[str]:
+def _label_warnings(columns: list[ColumnFacts]) -> Iterator[str]:
     for column in columns:
         if rare := [name for name, count in column.classes.items() if count < 10]:
-            named = ", ".join(repr(name) for name in rare[:5]) + (" …" if len(rare) > 5 else "")
-            classes = "1 class has" if len(rare) == 1 else f"{len(rare)} classes have"
-            yield f"{column.name}: {classes} fewer than 10 items ({named})."
+            yield f"{column.name}: {_classes_have(rare)} fewer than 10 items ({_some(rare)})."
+        if column.untrained:
+            yield (
+                f"{column.name}: {_classes_have(column.untrained)} no item in train ({_some(column.untrained)}): what"
+                " no training item shows can't be learned or probed. Divide the rows otherwise, or merge classes."
+            )
+
+
+def _classes_have(names: Sequence[str]) -> str:
+    return "1 class has" if len(names) == 1 else f"{len(names)} classes have"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _batch_warnings(recipe: Recipe, batches: list[BatchFacts], redundancy: list[Redundancy]) -> Iterator[str]:
     size = recipe.training.batch_size
     for each in batches:
         if each.lonely > 0.1:
-            yield (
-                f"{each.name}: {each.lonely:.0%} of its items find no other that is alike in a batch of {size};"
-                f" enlarge the batch{_better_sampler(recipe, each.name, columns)}."
-            )
+            alone = f"{each.name}: {each.lonely:.0%} of its items find no other that is alike in a batch of {size}."
+            yield f"{alone} {larger_batches(each.name, each.sampler)}"
     for pair in redundancy:
         if pair.shared > REDUNDANT:
             yield (
@@ -229,69 +305,15 @@ def _label_warnings(
             )
 
 
-def _better_sampler(recipe: Recipe, name: str, columns: list[ColumnFacts]) -> str:
-    categorical = {column.name for column in columns if column.kind == "categorical"}
-    if recipe.sampler == name or (name not in categorical and recipe.kind(name) != "pairs"):
-        return ""
-    how = "per class" if name in categorical else "linked items together"
-    return f", or sample {how} (training.sampler = {name!r})"
+def larger_batches(name: str, sampler: Sampler | None) -> str:
+    """What to do where many items of a similarity are alone in their batches."""
+    together = "" if sampler is None else f", or bring {sampler} together: training.sampler = {name!r}"
+    return f"Enlarge training.batch_size{together}."
 
 
-def _view_warnings(views: ViewSettings, data: Prepared) -> Iterator[str]:
-    """A view that changes what a label is read from teaches the encoder to ignore it."""
-    rows = np.random.default_rng(0).choice(len(data.catalog), min(SAMPLE, len(data.catalog)), replace=False)
-    images = data.pixels.array[np.sort(rows)].astype(np.float32) / 255.0
-    grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    # From dark to light, and by thirds: a label may be read from the item on whatever ground, or from the middle.
-    tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
-    thirds = [
-        cell.mean(axis=(1, 2)) for band in np.array_split(grey, 3, axis=1) for cell in np.array_split(band, 3, axis=2)
-    ]
-    light = np.column_stack([tenths, *thirds])
-    tint = images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
-    changed = {
-        "brightness": ("brightness", views.brightness, light),
-        "saturation": ("colour", max(views.saturation, views.grey), tint),
-        "hue": ("colour", views.hue, tint),
-    }
-    for name, label in data.labels.items():
-        values = data.values[name][np.sort(rows)]
-        for setting, (what, strength, statistic) in changed.items():
-            # A class survives a small change; a measurement does not.
-            spared = 0.0 if label.kind == "continuous" else 0.2
-            share = explained(values, statistic) if strength > spared else 0.0
-            if share > TOLD_APART:
-                yield (
-                    f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
-                    f" changes: an encoder trained so learns to ignore it. Set views.{setting} to {spared:g}."
-                )
-
-
-def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
-    """R² between a label and an image statistic: the variance between classes, or that of the label on the statistic;
-    less what as many classes, or numbers, drawn by lot would explain.
-    """
-    if values.dtype.kind == "f":
-        known = ~np.isnan(values)
-        if known.sum() < 3 or np.ptp(values[known]) == 0:
-            return 0.0
-        design = np.column_stack([np.ones(int(known.sum())), statistic[known]])
-        target = values[known] - values[known].mean()
-        fit, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-        share = float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
-        return _beyond_chance(share, (int(rank) - 1) / (len(target) - 1))
-    known = values >= 0
-    codes, points = values[known], statistic[known] - statistic[known].mean(axis=0)
-    total = (points**2).sum()
-    if len(codes) < 2 or total == 0:
-        return 0.0
-    sums = np.zeros((codes.max() + 1, points.shape[1]))
-    np.add.at(sums, codes, points)
-    counts = np.bincount(codes)
-    share = ((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total
-    return _beyond_chance(float(share), float((counts > 0).sum() - 1) / (len(codes) - 1))
-
-
-def _beyond_chance(share: float, by_lot: float) -> float:
-    """A share of variance without what so many free numbers explain of nothing; 0 where that is a quarter or more."""
-    return max(0.0, share - by_lot) / (1.0 - by_lot) if by_lot < 0.25 else 0.0
+def _sampler(recipe: Recipe, name: str, data: Prepared) -> Sampler | None:
+    if recipe.sampler == name:
+        return None
+    if name in data.pairs:
+        return "linked items"
+    return "items per class" if name in data.labels and data.labels[name].kind == "categorical" else None

@@ -50,13 +50,13 @@ class Log:
         """Time spent on this run, resumed parts included."""
         return self.before + perf_counter() - self.began
 
-    def step(self, at: Position, out: MSConOutput, *, rate: float, epochs: float) -> None:
-        """One training step was taken; every `LOG_STEPS` of them make a record."""
+    def step(self, at: Position, out: MSConOutput, *, rate: float, epochs: float, last: bool) -> None:
+        """One training step was taken; every `LOG_STEPS` of them make a record, and so do those before the `last`."""
         self.terms.add(out)
         self.steps += 1
         self.total += float(out.total.detach())
         self.last = perf_counter()
-        if at.step % LOG_STEPS == 0:
+        if last or at.step % LOG_STEPS == 0:
             record = {"kind": "train", "step": at.step, "epoch": epochs, "total": self.total / self.steps, "lr": rate}
             record |= {"images_per_second": self.steps * self.items / (self.last - self.start), "seconds": self.seconds}
             self._write(record | {"terms": self.terms.take()})

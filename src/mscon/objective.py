@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mscon.contrast import (
     AnchorLosses,
+    AnyTargets,
     Engine,
     Head,
     Precision,
@@ -158,7 +159,7 @@ class MSConLoss(nn.Module):
         **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
         `anchors`.
 
-        **Raises:** `ValueError` for names or lengths that do not match.
+        **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
         _same_names("projections", projections, names)
@@ -171,6 +172,7 @@ class MSConLoss(nn.Module):
             _check_rows(name, projections[name], labels[name])
             for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
                 _check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
+            _check_weights(f"anchor_weights[{name!r}]", given.get(name))
         given_rows = [projections[name] for name in names], [labels[name] for name in names]
         losses, ranks = outside_compiler(self._losses)(*given_rows)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
@@ -283,10 +285,10 @@ class MSConLoss(nn.Module):
             shares = ranks.shares(len(units[0]), units[0].device)
             units, values = shares.gather_projections(units), shares.gather(values)
         units = self.temperatures.attached(units, ranks)
-        kinds = zip(self.similarities.values(), temperatures, units, values, precisions, strict=True)
+        kinds = zip(self.similarities.items(), temperatures, units, values, precisions, strict=True)
         heads = [
-            Head(z, similarity.targets(each), temperature, precision)
-            for similarity, temperature, z, each, precision in kinds
+            Head(z, _targets(name, similarity, each), temperature, precision)
+            for (name, similarity), temperature, z, each, precision in kinds
         ]
         return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
 
@@ -333,6 +335,20 @@ def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Ter
 def _check_numbers(what: str, given: Tensor | None, rows: int) -> None:
     if given is not None and given.shape != (rows,):
         raise ValueError(f"{what} must hold one number for each of the {rows} rows, not {tuple(given.shape)}")
+
+
+def _check_weights(what: str, given: Tensor | None) -> None:
+    if given is not None and not bool(((given >= 0) & given.isfinite()).all()):
+        raise ValueError(f"{what} must be numbers from 0 on, not from {given.min()} to {given.max()}")
+
+
+def _targets(name: str, similarity: Similarity, values: Tensor) -> AnyTargets:
+    found = similarity.targets(values)
+    if not hasattr(found, "batch"):
+        raise ValueError(
+            f"similarities[{name!r}].targets must return targets, such as TypeTargets.of_matrix(…), not {type(found)}"
+        )
+    return found
 
 
 def _check_rows(name: str, z: Tensor, values: Tensor) -> None:

@@ -221,6 +221,8 @@ def _explain(error: Any, name: str) -> str:
     if error["type"] == "missing":
         hints = {"catalog": " Name a table of images.", "similarities": " Name at least one similarity."}
         return f"{where}: missing.{hints.get(path[0], '')}"
+    if error["type"] == "tuple_type" and isinstance(error["input"], str):
+        return f'{where}: a list is needed, such as ["{error["input"]}"]'
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
 
 

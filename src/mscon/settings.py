@@ -1,9 +1,10 @@
 """The sections of a recipe, key by key: what each means, its default, and which values it takes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mscon.errors import nearest
 from mscon.weighting import Aggregator, WeightingName
 
 
@@ -165,6 +166,14 @@ class ObjectiveSettings(Section):
     weighting_lr: float = Field(
         default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
     )
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _known_weighting(cls, value: object) -> object:
+        known = (*get_args(WeightingName), *get_args(Aggregator))
+        if isinstance(value, str) and value not in known:
+            raise ValueError(f"there is no such weighting.{nearest(value, known)} Known: {', '.join(known)}")
+        return value
 
 
 class TrainingSettings(Section):

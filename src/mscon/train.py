@@ -135,8 +135,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                 if average:
                     average.update_parameters(model)
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
-                log.step(at, out, rate=optimizer.param_groups[0]["lr"], epochs=epoch + (batch + 1) / len(train_batches))
-                if any_process(fabric, stopped()):
+                stop = any_process(fabric, stopped())
+                rate, epochs = optimizer.param_groups[0]["lr"], epoch + (batch + 1) / len(train_batches)
+                log.step(at, out, rate=rate, epochs=epochs, last=stop or at.step == steps)
+                if stop:
                     save(at)
                     raise InterruptedRun(folder)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)

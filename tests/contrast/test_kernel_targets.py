@@ -1,6 +1,7 @@
 """Kernel targets: the definition, engines that agree with it, far anchors, circles, missing values."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mscon.contrast import Head, contrastive_loss, contrastive_losses, push
+from mscon.contrast import Head, RankTargets, contrastive_loss, contrastive_losses, push
 from mscon.contrast.kernel_targets import KernelTargets
 
 
@@ -121,6 +122,9 @@ def test_bad_settings_are_refused() -> None:
     for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1.0, "period": -1.0}):
         with pytest.raises(ValueError, match="must be positive"):
             KernelTargets.of(torch.zeros(3), **settings_)
+    for of in (RankTargets.of, partial(KernelTargets.of, bandwidth=1.0)):
+        with pytest.raises(ValueError, match=r"an infinite value has no distance to others \(row 2\)"):
+            of(torch.tensor([0.0, torch.nan, torch.inf]))
 
 
 @pytest.mark.parametrize(("count", "period"), [(5, None), (10, None), (24, 24.0)])

@@ -70,6 +70,17 @@ def test_a_matrix_is_scaled_row_by_row_and_never_counts_the_anchor(sparse: bool)
     assert torch.equal(targets.anchors, q.sum(dim=1) > 0)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("bad", [-1.0, torch.nan, torch.inf])
+def test_a_matrix_of_no_likeness_is_refused(bad: float, sparse: bool) -> None:
+    v = torch.eye(3)
+    v[0, 1] = bad
+    with pytest.raises(ValueError, match="how alike 3 types are takes as many rows and columns of numbers from 0 on"):
+        TypeTargets.of_matrix(torch.arange(3), torch.arange(3), v.to_sparse() if sparse else v, batch=3)
+    with pytest.raises(ValueError, match=r"not \(2, 2\)"):
+        TypeTargets.of_matrix(torch.arange(3), torch.arange(3), torch.eye(2), batch=3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_engines_agree(dtype: torch.dtype) -> None:
     targets, _ = by_groups(300)

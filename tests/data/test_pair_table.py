@@ -81,7 +81,10 @@ def test_ids_may_be_whole_numbers(tmp_path: Path) -> None:
             "a,b\nshoe-a,shoe-b\nshoe-a,boot-cc\n",
             r"'b', row 1: no item of shoes.csv has the id 'boot-cc'. .*'boot-c'\?",
         ),
-        ("a,b\nxshoe-a,shoe-b\nyy,shoe-b\n", r"row 0: .*'xshoe-a'. .*'shoe-a'\? 1 more rows"),
+        (
+            "a,b\nxshoe-a,shoe-b\nyy,shoe-b\n",
+            r"row 0: .*'xshoe-a'. .*'shoe-a'\? Rows of this column that name unknown items: 2.",
+        ),
         ("a,b\nshoe-a,shoe-b\nclog-e,clog-e\n", "row 1: 'clog-e' is paired with itself"),
         ("a,b\nshoe-a,shoe-b\n,clog-e\n", "'a', row 1: the cell is empty"),
         ("a,b,s\nshoe-a,shoe-b,1\nshoe-a,clog-e,0\n", "'s', row 1: a strength of 0 says nothing"),

@@ -168,7 +168,9 @@ def test_a_missing_group_or_stratify_column_names_the_nearest() -> None:
 
 
 def test_too_few_groups_are_refused() -> None:
-    with pytest.raises(UserError, match=r"shoes\.csv can't be divided: 10 rows in 2 groups don't make 3 parts"):
+    with pytest.raises(
+        UserError, match=r"shoes\.csv can't be divided: 10 rows don't make 3 parts, their groups being 2"
+    ):
         read_split(catalog_of(group=["a", "b"] * 5))
     assert [len(part) for part in parts_of(read_split(catalog_of(group=["a", "b", "c"])))] == [1, 1, 1]
 
@@ -233,7 +235,7 @@ def test_validation_rows_that_are_lacking_are_cut_from_train_in_groups_and_said_
 def test_one_training_group_cannot_be_cut() -> None:
     with pytest.raises(
         UserError,
-        match="no validation rows in column 'split', and its training rows can't be divided: 2 rows in 1 groups",
+        match="no validation rows in column 'split', and its training rows can't be divided: 2 rows don't make 2 parts",
     ):
         read_split(catalog_of(split=["train", "train", "test"], group=[1, 1, 2]))
 

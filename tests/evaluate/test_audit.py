@@ -40,6 +40,24 @@ def test_replaced_labels_come_first_with_the_true_one_suggested(items) -> None:
     assert ((found.score >= 0) & (found.score <= 1)).all()
 
 
+def test_a_class_that_others_imply_is_right_of_their_items(items) -> None:
+    features, truth, _ = items
+    given = truth.copy()
+    given[np.flatnonzero(truth == 3)[:15]] = 2  # which 3 implies, as a path implies its beginning
+    stopped_short = np.flatnonzero(given != truth)
+    implied = np.eye(4, dtype=bool)
+    implied[2, 3] = True
+    plain, kin = (audit_categorical(features, None, given, implied=each) for each in (None, implied))
+    differ = [np.isin(stopped_short, each.rows[each.ranked()]).mean() for each in (plain, kin)]
+    assert differ[0] > 0.9 > 0.05 > differ[1]
+    assert (kin.score[stopped_short] < plain.score[stopped_short]).all()
+    assert np.median(kin.score[stopped_short]) < 0.1 * np.median(plain.score[stopped_short])
+    others = kin.given != 2
+    np.testing.assert_allclose(kin.suggested[others], plain.suggested[others])
+    same = audit_categorical(features, None, given, implied=np.eye(4, dtype=bool))
+    np.testing.assert_allclose(same.score, plain.score)
+
+
 def test_an_item_has_no_say_in_its_own_probabilities(items) -> None:
     features, _, given = items
     rows, fold = np.arange(500), folds(np.arange(500), None, 0)
@@ -125,7 +143,7 @@ def test_a_number_far_from_its_prediction_comes_first_whatever_the_unit() -> Non
 
 def test_too_little_to_go_by_is_told(items) -> None:
     features, _, given = items
-    with pytest.raises(UserError, match="5 parts, and there are 3 groups"):
+    with pytest.raises(UserError, match="5 parts, and there are only 3"):
         audit_categorical(features, None, given, groups=np.arange(500) % 3)
     with pytest.raises(UserError, match="at least two classes"):
         audit_categorical(features, None, np.zeros(500, dtype=np.int64))

@@ -160,11 +160,12 @@ def test_metrics_of_one_result_by_hand():
         truth=np.array([0, 0, 0, 1, 5]),
         predicted=np.array([0, 0, 1, 1, 0]),
         common=0,
-        classes=2,
+        known=np.array([0, 1]),
         strength=1.0,
         validation=0.5,
     )
     assert result.accuracy == pytest.approx(3 / 5)
     assert result.balanced == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert result.majority == pytest.approx(3 / 5)
+    assert (result.classes, result.unseen) == (2, 1)
     assert replace(result, common=9).majority == 0

@@ -40,6 +40,7 @@ CATEGORICAL = [
     "balanced",
     "majority",
     "classes",
+    "unseen",
     "n",
     "strength",
     "floors",
@@ -76,8 +77,9 @@ def table(simulated, labels) -> dict:
 def test_every_label_has_what_the_file_promises_in_the_order_given(table):
     assert list(table) == ["few", "sparse", "gaps", "tags", "paths"]
     assert list(table["gaps"]) == CATEGORICAL
-    assert set(table["paths"]) - {"levels"} == set(table["tags"]) - {"tags"} == set(CATEGORICAL)
-    assert set(table["sparse"]) - {"mae", "spearman"} == set(CATEGORICAL)
+    assert set(table["paths"]) - {"levels"} == set(CATEGORICAL)
+    assert set(table["tags"]) - {"tags"} == set(CATEGORICAL) - {"unseen"}
+    assert set(table["sparse"]) - {"mae", "spearman"} == set(CATEGORICAL) - {"unseen"}
     assert [table["gaps"][key] for key in CATEGORICAL[:3]] == ["ood", "categorical", "accuracy"]
     kinds = {name: (each["kind"], each["metric"]) for name, each in table.items()}
     assert kinds["sparse"] == ("continuous", "r2")
@@ -230,8 +232,9 @@ def test_a_score_on_a_handful_of_items_is_printed_as_one() -> None:
     label: dict[str, Any] = {"role": "in-domain", "metric": "accuracy", "majority": 0.5, "knn": 0.5} | near
     label |= {"own_head": near, "floors": dict.fromkeys(FLOORS, floor)}
     console = Console(file=StringIO(), width=200)
-    labels = {"few": label | {"n": FEW - 1}, "many": label | {"n": FEW}}
+    labels = {"few": label | {"n": FEW - 1}, "many": label | {"n": FEW}, "new": label | {"n": FEW, "unseen": 4}}
     show({"labels": labels, "links": {}, "diagnostics": {"warnings": []}}, console)
     printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "few: only 29 test items: its score says little" in printed
-    assert "many: only" not in printed
+    assert "many:" not in printed
+    assert "new: 4 of its 30 test items are of classes that no training item has" in printed

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mscon.contrast.numbers import distances, floats, on_circle, resolution
+from mscon.contrast.numbers import distances, known_numbers, on_circle, resolution
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -44,19 +44,19 @@ class KernelTargets:
     def of(cls, values: Float[Tensor, " n"], *, bandwidth: float, period: float | None = None) -> "KernelTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
 
-        **Raises:** `ValueError` for a bandwidth or a period that is not positive.
+        **Raises:** `ValueError` for a bandwidth or a period that is not positive, and an infinite value.
         """
         if not bandwidth > 0.0 or (period is not None and not period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {bandwidth=}, {period=}")
-        rows = (~floats(values).isnan()).nonzero().squeeze(1)
-        known = on_circle(values[rows], period)
+        rows, given = known_numbers(values)
+        known = on_circle(given, period)
         values_, types, counts = distinct(known)
         before, after = _gaps(values_, period)
         least = torch.minimum(before, after)
         far = (counts == 1) & (least > FAR * bandwidth) & least.isfinite()
         nearest = None
         if bool(far.any()):
-            within = least + resolution(values[rows], period)
+            within = least + resolution(given, period)
             nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, within), batch=len(values))
         return cls(len(values), rows, known, bandwidth, period, far[types], nearest)
 

@@ -1,7 +1,7 @@
 """Numbers as labels: what of them is rounding, on a line and on a circle."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 GRID = 2.0**40
@@ -13,6 +13,15 @@ def floats(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     if not values.dtype.is_floating_point:
         raise ValueError(f"numbers must be floating point, NaN where one is missing, not {values.dtype}")
     return values
+
+
+def known_numbers(values: Float[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Float[Tensor, " m"]]:
+    """The rows that have a number, and these. **Raises:** `ValueError` for infinity, and as `floats` does."""
+    rows = (~floats(values).isnan()).nonzero().squeeze(1)
+    known = values[rows]
+    if known.isinf().any():
+        raise ValueError(f"an infinite value has no distance to others (row {int(rows[known.isinf()][0])}): mend it")
+    return rows, known
 
 
 def on_circle(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, " n"]:

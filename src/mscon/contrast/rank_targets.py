@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import distances, floats, on_circle, resolution
+from mscon.contrast.numbers import distances, known_numbers, on_circle, resolution
 
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
@@ -31,9 +31,11 @@ class RankTargets:
 
     @classmethod
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
-        """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder."""
-        rows = (~floats(values).isnan()).nonzero().squeeze(1)
-        known = values[rows]
+        """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
+
+        **Raises:** `ValueError` for what is no floating point number, or infinite.
+        """
+        rows, known = known_numbers(values)
         return cls(len(values), rows, on_circle(known, period), period, resolution(known, period))
 
     @property

@@ -79,8 +79,16 @@ class TypeTargets:
         q_ij = V[t_i, t_j] / Σ_{k≠i} V[t_i, t_k]
 
         What a type that occurs once has in common with itself plays no part.
+
+        **Raises:** `ValueError` for a V that is not U×U, or has a number below 0, NaN or infinity.
         """
         counts = torch.bincount(types)
+        numbers = v.coalesce().values() if v.is_sparse else v
+        if v.shape != (len(counts), len(counts)) or not bool(((numbers >= 0) & numbers.isfinite()).all()):
+            raise ValueError(
+                f"how alike {len(counts)} types are takes as many rows and columns of numbers from 0 on, "
+                f"not {tuple(v.shape)} from {numbers.min()} to {numbers.max()}"
+            )
         v = _without_diagonal(v.double(), counts == 1)  # or rounding would leave a part of it
         diagonal = _diagonal(v)
         total = (v @ counts.double().unsqueeze(1)).squeeze(1) - diagonal

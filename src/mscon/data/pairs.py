@@ -170,7 +170,7 @@ def _items(read: Source, name: str, rows: pl.DataFrame, catalog: str) -> Int64[n
     found = text.alias("id").to_frame().join(known, on="id", how="left", maintain_order="left")
     if unknown := found["row"].null_count():
         row = found["row"].is_null().arg_max() or 0
-        others = f" {unknown - 1} more rows of this column name unknown items." if unknown > 1 else ""
+        others = f" Rows of this column that name unknown items: {unknown}." if unknown > 1 else ""
         raise UserError(
             f"{where} {row}: no item of {catalog} has the id {text[row]!r}.{_nearest(text[row], rows['id'].to_list())}"
             f"{others} Take such rows out, or name the catalog's column of ids."

@@ -16,7 +16,7 @@ from mscon.errors import UserError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 KINDS = (
-    "a catalog is a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
+    "a table is a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
     "a Hugging Face dataset, or the word 'glyphs'"
 )
 

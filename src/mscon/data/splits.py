@@ -169,7 +169,7 @@ def _deal(
     count = groups.max(initial=-1) + 1
     if count < len(shares):
         raise UserError(
-            f"{where} can't be divided: {len(groups)} rows in {count} groups don't make {len(shares)} parts."
+            f"{where} can't be divided: {len(groups)} rows don't make {len(shares)} parts, their groups being {count}."
         )
     least = shares.min()
     owner, stratum, rows = _entries(groups, [*(_pool_rare(codes, least) for codes in strata), np.zeros_like(groups)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
 from mscon.data.information import labelled
@@ -63,6 +63,7 @@ def audit_categorical(
     label_free: Float[Tensor, "n e"] | None,
     codes: Int[np.ndarray, " n"],
     *,
+    implied: Bool[np.ndarray, "c c"] | None = None,
     groups: Int[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Audited:
@@ -79,6 +80,9 @@ def audit_categorical(
     - `projections`: one row per item; the run has seen the labels, so they may hold a memory of wrong ones.
     - `label_free`: features that no label has touched, or None to do without.
     - `codes`: −1 where the label is missing; such an item has no influence.
+    - `implied`: `[a, b]`, whether class a is right where b is, as a path is of which another one is the continuation:
+      p[a] is then the chance of all those b, and no b among them is suggested in place of a. Left out, classes exclude
+      one another.
     - `groups`: near-duplicates share a code and never straddle folds; None makes every item a group of its own.
     - `seed`: of the folds.
 
@@ -100,11 +104,15 @@ def audit_categorical(
     p = out_of_fold(projections, rows, dense, fold)
     if label_free is not None:
         p = pool(p, out_of_fold(label_free, rows, dense, fold), np.bincount(dense) / len(dense))
-    noise = noise_rate(p, dense)
+    right = np.eye(len(classes), dtype=bool) if implied is None else implied[np.ix_(classes, classes)]
+    suggested = p.argmax(1)
+    suggested = np.where(right[dense, suggested], dense, suggested)
+    p = p if implied is None else p @ right.T
+    noise = noise_rate(p, dense, right)
     return Audited(
         rows=rows,
         given=classes[dense].astype(np.int64),
-        suggested=classes[p.argmax(1)].astype(np.int64),
+        suggested=classes[suggested].astype(np.int64),
         score=wrong(p, dense, noise),
         noise=noise,
     )
@@ -186,18 +194,22 @@ def pool(
     return np.where(total > 0, pooled / np.where(total > 0, total, 1), p)
 
 
-def noise_rate(p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"]) -> float:
+def noise_rate(
+    p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"], right: Bool[np.ndarray, "k k"] | None = None
+) -> float:
     """The estimated share of labels that have nothing to do with their item.
 
-        t_i = share of the items not labelled y_i whose p[y_i] exceeds p_i[y_i]          ε = 2 · share(t_i > ½)
+        t_i = share of the items of which y_i is not right whose p[y_i] exceeds p_i[y_i]          ε = 2 · share(t_i > ½)
 
     Of a label given at random t is uniform, of a right one it is near 0; so what lies above ½ is half of the noise.
+    `right`: `[a, b]`, whether a is right of an item labelled b; left out, where they are the same.
 
     Source: Storey, *A Direct Approach to False Discovery Rates*, 2002 (π₀ with λ = ½).
     """
+    right = np.eye(p.shape[1], dtype=bool) if right is None else right
     tail = np.zeros(len(codes))
     for code in np.unique(codes):
-        own, others = codes == code, np.sort(p[codes != code, code])
+        own, others = codes == code, np.sort(p[~right[code, codes], code])
         if len(others):
             tail[own] = 1 - np.searchsorted(others, p[own, code], side="right") / len(others)
     # Half an item more: a rate of exactly 0 would make every score 0 and lose the order.
@@ -206,7 +218,7 @@ def noise_rate(p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"]) ->
 
 def wrong(p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"], noise: float) -> Float64[np.ndarray, " m"]:
     """The chance that each label is wrong, by Bayes' rule; see `audit_categorical` for the formula."""
-    given = p[np.arange(len(codes)), codes]
+    given = p[np.arange(len(codes)), codes].clip(max=1)
     random = noise / max(1, p.shape[1] - 1) * (1 - given)
     return random / (random + (1 - noise) * given)
 
@@ -216,7 +228,7 @@ def folds(rows: Int64[np.ndarray, " m"], groups: Int[np.ndarray, " n"] | None, s
     owners, owner = np.unique(rows if groups is None else groups[rows], return_inverse=True)
     if len(owners) < FOLDS:
         raise UserError(
-            f"An audit divides the labelled items into {FOLDS} parts, and there are {len(owners)} groups of them: "
+            f"An audit deals the groups of labelled items out to {FOLDS} parts, and there are only {len(owners)}: "
             "label more items, or leave this label out."
         )
     return (np.random.default_rng(seed).permutation(len(owners)) % FOLDS)[owner].astype(np.int64)

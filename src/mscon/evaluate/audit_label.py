@@ -2,12 +2,14 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from mscon.data.labels import LabelColumn
 from mscon.embed import BATCH, embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
+from mscon.evaluate.columns import membership
 from mscon.memory import freed_memory_kept
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
@@ -37,7 +39,8 @@ def audit_label(
     *,
     rows: Int64[np.ndarray, " m"] | None = None,
 ) -> Audited:
-    """One label column's audit by its kind; a set of tags or a path counts as one class.
+    """One label column's audit by its kind; a set of tags or a path counts as one class, and the beginning of a right
+    path as right.
 
     **Arguments:** `projections`, `colours`: of all items, or of those in `rows`, which the audit then counts.
 
@@ -48,6 +51,13 @@ def audit_label(
     try:
         if data.labels[name].kind == "continuous":
             return audit_continuous(projections, values, groups=groups)
-        return audit_categorical(projections, colours, values, groups=groups)
+        implied = beginnings(data.labels[name]) if data.labels[name].kind == "hierarchy" else None
+        return audit_categorical(projections, colours, values, implied=implied, groups=groups)
     except UserError as error:
         raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None
+
+
+def beginnings(column: LabelColumn) -> Bool[np.ndarray, "p p"]:
+    """`[a, b]`: whether path a is the beginning of path b, or b itself, for the paths of a hierarchy."""
+    last = [nodes[-1] for nodes in column.members]  # a node's code tells its whole way from the top
+    return membership(column.members, len(column.classes))[:, last].T

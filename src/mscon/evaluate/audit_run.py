@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mscon.data.information import labelled
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited
 from mscon.evaluate.audit_label import all_projections, audit_label
@@ -32,6 +33,10 @@ class AuditedRun:
     data: Prepared
     columns: dict[str, Audited]
     left_out: dict[str, str]
+
+    def alone(self, name: str) -> int:
+        """How many items of a similarity are not judged for want of others (of another group) with their label."""
+        return int(labelled(self.data.values[name]).sum()) - len(self.columns[name].rows)
 
 
 def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> AuditedRun:
@@ -84,6 +89,8 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
         noise = " by three spreads or more" if numbers else f", about {audited.noise:.0%} of the labels given at random"
         heading = f"{name}: {len(ranked):,} of {len(audited.rows):,} labels differ from what the others say{noise}"
         console.print(Text(heading, style="bold"))
+        if alone := found.alone(name):
+            console.print(Text(f"{alone:,} not judged: no other item has the same", style="dim"))
         table = Table(box=None, padding=(0, 2, 0, 0))
         for title in ("item", "label", "suggested", "score"):
             table.add_column(title, justify="right" if title == "score" else "left")

@@ -48,7 +48,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
     products, terms = _under_views(run, data, rows, model, loss_fn)
     cosine = cosines(products)
-    alone = {each.name: each.lonely for each in batch_facts(run.recipe, data)}
+    batches = {each.name: each for each in batch_facts(run.recipe, data)}
     shared = {frozenset((each.first, each.second)): each.shared for each in redundancies(data)}
     bounds = [None] * len(projections) if objective is None else at_bound(objective)
     heads = [
@@ -59,7 +59,8 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
             relative_excess=terms.get(name, {}).get("relative_excess"),
             weight=None if objective is None else terms.get(name, {}).get("weight"),
             bound=bound,
-            alone=alone[name],
+            alone=batches[name].lonely,
+            sampler=batches[name].sampler,
         )
         for (name, z), bound in zip(projections.items(), bounds, strict=True)
     ]

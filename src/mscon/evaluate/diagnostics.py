@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mscon.inspection import Sampler, larger_batches
+
 Bound = Literal["least", "most", "hottest", "coldest"]
 
 # The numbers below are those of benchmarks/diagnostics.csv: one seed, footwear at 32 px, 4 epochs (2 for the runs that
@@ -67,7 +69,8 @@ class HeadFacts:
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
     - `bound`: whether that is the `least` or the `most` that the weighting allows, or its learned temperature the
       highest (`hottest`) or the lowest (`coldest`) allowed.
-    - `alone`: share of its labelled items without another of their class in a training batch.
+    - `alone`: share of its labelled items without another that is alike in a training batch; `sampler`: what a sampler
+      would bring together, see `mscon.inspection.BatchFacts`.
     """
 
     name: str
@@ -77,6 +80,7 @@ class HeadFacts:
     weight: float | None
     bound: Bound | None
     alone: float
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True)
@@ -179,8 +183,8 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
             pass
     if head.alone > ALONE:
         yield (
-            f"{name}: {head.alone:.0%} of its items find no other of their class in a batch, and only their own views"
-            f" to be near to. Enlarge training.batch_size, or sample per class (training.sampler = {name!r})."
+            f"{name}: {head.alone:.0%} of its items find no other that is alike in a batch, and only their own views to"
+            f" be near to. {larger_batches(name, head.sampler)}"
         )
 
 

@@ -47,6 +47,7 @@ def category_entry(probes: Mapping[str, ProbeResult], draws: Resampling) -> dict
         "balanced": model.balanced,
         "majority": model.majority,
         "classes": model.classes,
+        "unseen": model.unseen,
         "n": len(model.rows),
         "strength": model.strength,
         "floors": _floors({each: probe.accuracy for each, probe in probes.items()}, samples),

@@ -1,6 +1,6 @@
 """Evaluate a run: embed its catalog once, probe every label beside the floors, and look for what went wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,10 +100,17 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
     _show_links(evaluation["links"], console)
     for name, each in evaluation["labels"].items():
-        if each["n"] < FEW:
-            console.print(Text.assemble((f"{name}: ", "yellow"), f"only {each['n']} test items: its score says little"))
+        for note in _notes(each):
+            console.print(Text.assemble((f"{name}: ", "yellow"), note), soft_wrap=True)
     for warning in evaluation["diagnostics"]["warnings"]:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+
+
+def _notes(each: dict[str, Any]) -> Iterator[str]:
+    if each["n"] < FEW:
+        yield f"only {each['n']} test items: its score says little"
+    if each.get("unseen"):
+        yield f"{each['unseen']} of its {each['n']} test items are of classes that no training item has: all wrong"
 
 
 def _cells(each: dict[str, Any]) -> list[str | Text]:

@@ -27,7 +27,7 @@ class ProbeResult:
 
     - `rows`: the labelled test rows, with their `truth` and the codes `predicted` for them.
     - `common`: the most frequent class of the labelled training rows, the lowest code among equals.
-    - `classes`: how many classes the labelled training rows have; no other is ever predicted.
+    - `known`: the classes that the labelled training rows have; no other is ever predicted.
     - `strength`: the L2 penalty that was chosen; `validation`: its accuracy on the labelled validation rows, NaN
       when there are none.
     """
@@ -36,9 +36,19 @@ class ProbeResult:
     truth: Int64[np.ndarray, " t"]
     predicted: Int64[np.ndarray, " t"]
     common: int
-    classes: int
+    known: Int64[np.ndarray, " k"]
     strength: float
     validation: float
+
+    @property
+    def classes(self) -> int:
+        """How many classes the probe tells apart."""
+        return len(self.known)
+
+    @property
+    def unseen(self) -> int:
+        """Labelled test rows of a class that no training row has: they are never predicted right."""
+        return int((~np.isin(self.truth, self.known)).sum())
 
     @property
     def correct(self) -> Bool[np.ndarray, " t"]:
@@ -118,7 +128,7 @@ def probe_categorical(
                 truth=values[split.test][scored],
                 predicted=_predict(fit, chosen, test, classes)[scored],
                 common=int(classes[np.bincount(codes).argmax()]),
-                classes=len(classes),
+                known=classes.astype(np.int64),
                 strength=strengths[chosen],
                 validation=accuracies[chosen],
             )

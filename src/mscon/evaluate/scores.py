@@ -90,6 +90,7 @@ def score(
     - `difference`: model − floor, paired: both on the same items and the same resamples.
     - `knn`, `own_head`: what the nearest neighbours say, in the model's embedding and in the label's own projections:
       accuracy, Spearman's ρ of numbers, mAP of tags.
+    - Categories and paths also have `unseen`: test rows of a class or path that no training row has, all counted wrong.
     - Numbers also have `mae`, in their own unit, and `spearman`, Spearman's ρ with its interval.
     - Paths also have `levels`, coarse to fine: `{"value", "low", "high", "n"}`, the accuracy down to that level among
       items that go as far.

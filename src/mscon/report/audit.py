@@ -30,10 +30,13 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Section:
-    """One similarity: how many labels were judged, how many differ, the most doubtful of these, and the noise."""
+    """One similarity: how many labels were judged and how many could not be, how many differ, the most doubtful of
+    these, and the noise.
+    """
 
     name: str
     judged: int
+    alone: int
     differing: int
     noise: float | None
     doubts: list[Doubt]
@@ -73,4 +76,4 @@ def _section(found: AuditedRun, name: str, ids: list[str]) -> Section:
         for place in ranked[:LISTED].tolist()
     ]
     noise = None if np.isnan(audited.noise) else audited.noise
-    return Section(name, len(audited.rows), len(ranked), noise, doubts)
+    return Section(name, len(audited.rows), found.alone(name), len(ranked), noise, doubts)

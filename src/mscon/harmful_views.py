@@ -1,0 +1,75 @@
+"""Views that change what a label is read from: an encoder trained under them learns to ignore it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from mscon.data.views import ViewSettings
+from mscon.prepare import Prepared
+
+SAMPLE = 2000
+"""Images looked at."""
+
+TOLD_APART = 0.5
+"""Share of a colour statistic's variance that a label must explain before a view that changes it is warned of."""
+
+
+def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
+    """A warning for each setting that changes an image statistic which goes with a label, and what to set it to."""
+    rows = np.random.default_rng(0).choice(len(data.catalog), min(SAMPLE, len(data.catalog)), replace=False)
+    images = data.pixels.array[np.sort(rows)].astype(np.float32) / 255.0
+    grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    # From dark to light, and by thirds: a label may be read from the item on whatever ground, or from the middle.
+    tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
+    thirds = [
+        cell.mean(axis=(1, 2)) for band in np.array_split(grey, 3, axis=1) for cell in np.array_split(band, 3, axis=2)
+    ]
+    light = np.column_stack([tenths, *thirds])
+    tint = images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
+    changed = {
+        "brightness": ("brightness", views.brightness, light),
+        "saturation": ("colour", max(views.saturation, views.grey), tint),
+        "hue": ("colour", views.hue, tint),
+    }
+    for name, label in data.labels.items():
+        values = data.values[name][np.sort(rows)]
+        for setting, (what, strength, statistic) in changed.items():
+            # A class survives a small change; a measurement does not.
+            spared = 0.0 if label.kind == "continuous" else 0.2
+            share = explained(values, statistic) if strength > spared else 0.0
+            if share > TOLD_APART:
+                yield (
+                    f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
+                    f" changes: an encoder trained so learns to ignore it. Set views.{setting} to {spared:g}."
+                )
+
+
+def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
+    """R² between a label and an image statistic: the variance between classes, or that of the label on the statistic;
+    less what as many classes, or numbers, drawn by lot would explain.
+    """
+    if values.dtype.kind == "f":
+        known = ~np.isnan(values)
+        if known.sum() < 3 or np.ptp(values[known]) == 0:
+            return 0.0
+        design = np.column_stack([np.ones(int(known.sum())), statistic[known]])
+        target = values[known] - values[known].mean()
+        fit, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
+        share = float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
+        return _beyond_chance(share, (int(rank) - 1) / (len(target) - 1))
+    known = values >= 0
+    codes, points = values[known], statistic[known] - statistic[known].mean(axis=0)
+    total = (points**2).sum()
+    if len(codes) < 2 or total == 0:
+        return 0.0
+    sums = np.zeros((codes.max() + 1, points.shape[1]))
+    np.add.at(sums, codes, points)
+    counts = np.bincount(codes)
+    share = ((sums**2).sum(axis=1)[counts > 0] / counts[counts > 0]).sum() / total
+    return _beyond_chance(float(share), float((counts > 0).sum() - 1) / (len(codes) - 1))
+
+
+def _beyond_chance(share: float, by_lot: float) -> float:
+    """A share of variance without what so many free numbers explain of nothing; 0 where that is a quarter or more."""
+    return max(0.0, share - by_lot) / (1.0 - by_lot) if by_lot < 0.25 else 0.0
