@@ -5,6 +5,7 @@
 - `noise`: a share of colour's training and validation labels is shuffled among its items.
 - `merged`: colours are merged by likeness into fewer classes, then a share of them is shuffled.
 - `copies`: colour is there three times, or once more as a noisy copy.
+- `long`: 30 epochs instead of 5, all of colour's labels being shuffled: time to learn them by heart.
 
 Each case is one short training, linear probes on the clean labels, and the accuracy of nearest neighbours in each
 similarity's own head, theirs being clean too. Writes benchmarks/noise.csv line by line.
@@ -37,7 +38,7 @@ FAMILIES = {
 
 
 def cases() -> Iterator[dict[str, Any]]:
-    """Seed by seed, so that every table is whole before any gets its next seed.
+    """Seed by seed, so that every table is whole before any gets its next seed; the long ones come last.
 
     `merged 23` at 0 and 20% would be `shuffled 0` and `shuffled 20` again.
     """
@@ -51,6 +52,9 @@ def cases() -> Iterator[dict[str, Any]]:
         for column in ("23 50", *(f"{classes} {share}" for classes in FAMILIES for share in (0, 20, 50))):
             for method in ("excess", "uncertainty"):
                 yield {"seed": seed, "table": "merged", "colour_is": f"merged {column}", "method": method}
+    for seed in range(10):
+        for method in ("equal", "excess"):
+            yield {"seed": seed, "table": "long", "colour_is": "shuffled 100", "method": method}
 
 
 def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -71,7 +75,10 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if case["colour_is"].endswith(" x2"):
         similarities |= {"colour": {"column": "colour"}, "again": {"column": "noisy"}}
     run = folder / f"{source.stem}-{case['method']}"
-    done = trained(source, similarities, run, METHODS[case["method"]] | {"training.seed": case["seed"]})
+    settings = METHODS[case["method"]] | {"training.seed": case["seed"]}
+    if case["table"] == "long":
+        settings["training.epochs"] = 30
+    done = trained(source, similarities, run, settings)
     last, trust = done.last_epoch, done.trust
     share = {name: each["weight"] / len(similarities) for name, each in last.items()}
     row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}

@@ -19,7 +19,7 @@ KINDS = ("continuous", "rank_n_contrast", "10 bins", "5 bins")
 
 def noise() -> Iterator[str]:
     """Weight shares and accuracies by the share of shuffled labels."""
-    table = _whole(pl.read_csv(HERE / "noise.csv")).filter(table="noise")
+    table = _noisy("noise")
     table = table.with_columns(probe_trained=pl.mean_horizontal(f"probe_{name}" for name in LABELS[:3]))
     yield from _lines("colour shuffled", "weight share of colour: excess", "uncertainty (equal: 33.3%)", "seeds")
     shares = sorted(table["colour_is"].unique(), key=lambda each: int(each.split()[-1]))
@@ -42,7 +42,7 @@ def noise() -> Iterator[str]:
 
 def merged() -> Iterator[str]:
     """Raw and calibrated weights of a similarity that is made coarser, by its noise."""
-    table = _whole(pl.read_csv(HERE / "noise.csv"))
+    table = _noisy("noise", "merged")
     names = ("category", "gender", "colour")
     raw = {name: 1 / pl.col(f"held_out_r_{name}") for name in names}
     table = table.with_columns(raw_colour=raw["colour"] / pl.sum_horizontal(raw.values()))
@@ -52,7 +52,7 @@ def merged() -> Iterator[str]:
         whole: dict[int, float] = {}
         for classes in (23, 10, 5, 2):
             both = (f"merged {classes} {share}", *((f"shuffled {share}",) if classes == 23 else ()))
-            rows = table.filter(pl.col("colour_is").is_in(both) & (pl.col("table") != "copies"))
+            rows = table.filter(pl.col("colour_is").is_in(both))
             r, plain, weight = (_of(rows, "excess", f"{each}_colour") for each in ("held_out_r", "raw", "weight"))
             of_seed = dict(rows.filter(method="excess").select("seed", "weight_colour").sort("seed").iter_rows())
             whole = whole or of_seed
@@ -71,9 +71,20 @@ def merged() -> Iterator[str]:
     yield ""
 
 
+def long() -> Iterator[str]:
+    """Labels that are chance, with the time to learn them by heart."""
+    table = _noisy("long")
+    columns = (*(f"probe_{name}" for name in LABELS), *(f"own_head_{name}" for name in LABELS[:2]))
+    yield from _lines("weighting", "weight share of colour", *LABELS, "own head: category", "gender", "seeds")
+    equal, excess = (table.filter(method=each).sort("seed") for each in ("equal", "excess"))
+    yield _line("equal", "33.3%", *(_mean(equal[each].to_numpy()) for each in columns), str(len(equal)))
+    yield _line("excess", _mean(100 * excess["weight_colour"].to_numpy(), "%"), *_changes(equal, excess, columns))
+    yield ""
+
+
 def copies() -> Iterator[str]:
     """What a similarity costs that is there more than once."""
-    table = _whole(pl.read_csv(HERE / "noise.csv"))
+    table = _noisy("noise", "copies")
     yield from _lines("weighting", "colour is there", *LABELS, "own head: colour", "seeds")
     columns = (*(f"probe_{name}" for name in LABELS), "own_head_colour")
     for method in ("equal", "excess"):
@@ -124,6 +135,11 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "doubts": doubts,
     "continuous": continuous,
 }
+
+
+def _noisy(*tables: str) -> pl.DataFrame:
+    """Some of the tables of noise.csv."""
+    return _whole(pl.read_csv(HERE / "noise.csv").filter(pl.col("table").is_in(tables)))
 
 
 def _whole(table: pl.DataFrame) -> pl.DataFrame:

@@ -130,3 +130,9 @@ def test_weights_that_do_not_match_are_refused(given: dict[str, Tensor], message
 def test_a_code_without_a_class_weight_is_refused() -> None:
     with pytest.raises(ValueError, match="class 2, where there are 2 weights"):
         Categorical(class_weights=torch.ones(2)).anchor_weights(torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 2.0], [torch.nan, 1.0], [torch.inf, 1.0]])
+def test_class_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="class_weights must be numbers from 0 on"):
+        Categorical(torch.tensor(weights))

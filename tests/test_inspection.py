@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -82,10 +83,35 @@ def test_a_class_that_no_training_item_has_is_told(tiny: dict) -> None:
     assert any(f"character: 1 class has no item in train ({name!r})" in line for line in facts.warnings)
 
 
+def test_pairs_across_splits_are_told_and_leave_nobody_alone(tiny: dict, tmp_path: Path) -> None:
+    recipe = linked(tiny, tmp_path)
+    data = prepare(recipe)
+    train, test = data.split.train, data.split.test
+    edges = np.array([[train[0], train[1]], *([train[2 + i], test[i]] for i in range(30))])
+    data.pairs["like"] = replace(data.pairs["like"], edges=edges, strength=np.ones(31))
+    facts = inspect(recipe, data)
+    assert (facts.links[0].linked["train"], facts.links[0].across) == (1, 30)
+    assert facts.batches[0].lonely == 0.0, "who is linked across splits alone is asked by no batch"
+    assert any("like: 97% of its pairs have their items in different splits" in line for line in facts.warnings)
+
+
+def test_a_path_that_training_never_sees_is_told_though_its_nodes_are_known(tiny: dict, tmp_path: Path) -> None:
+    table = pl.read_parquet(tiny["catalog"]["source"])
+    stops = pl.when(pl.col("split") == "test").then(pl.lit("a")).otherwise(pl.lit("a/") + pl.col("character"))
+    table.with_columns(path=stops).write_parquet(tmp_path / "letters.parquet")
+    recipe = Recipe.of(
+        tiny
+        | {"catalog": {"source": str(tmp_path / "letters.parquet")}, "similarities": {"path": {"kind": "hierarchy"}}}
+    )
+    (column,) = inspect(recipe, prepare(recipe)).columns
+    assert column.untrained == ("a",)
+    assert column.classes["a"] == len(table)
+
+
 @pytest.mark.parametrize(
     ("change", "sampler"),
     [
-        ({}, "items per class"),
+        ({}, "items of a class"),
         ({"training.sampler": "character", "training.per_class": 8}, None),
         ({"similarities.character.kind": "tags"}, None),
     ],

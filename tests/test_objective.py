@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss, supcon_loss
 from mscon.contrast import LabelTargets
-from mscon.objective import TEMPERS
+from mscon.held_out import TEMPERS
 from mscon.weighting import Excess, Uncertainty
 
 
@@ -225,6 +225,23 @@ def test_held_out_sums_are_those_of_the_loss_at_each_temperature_and_add_up_over
         torch.testing.assert_close(loss / anchors, losses.mean)
         torch.testing.assert_close(floor / anchors, losses.mean_floor)
         torch.testing.assert_close(chance / anchors, losses.mean_chance)
+
+
+def test_of_several_views_the_first_counts_but_for_instances() -> None:
+    z, labels = overconfident()
+    items = torch.arange(30).repeat(2)
+    both = MSConLoss({"a": Categorical(), "it": Instance()}, weighting="excess").double()
+    sums = both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items}, views=2)
+    of_first = both.held_out_sums({"a": z[:30], "it": z[:30]}, {"a": labels[:30], "it": items[:30]})
+    of_all = both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items})
+    torch.testing.assert_close(sums[..., 0], of_first[..., 0])
+    torch.testing.assert_close(sums[..., 1], of_all[..., 1])
+    assert not of_first[..., 1].any()
+    both.observe_held_out(sums)
+    assert isinstance(both.weighting, Excess)
+    assert both.weighting.trust.held_out.all(), "an instance that training has learned by heart is read anew as well"
+    with pytest.raises(ValueError, match="60 rows of 'a' are not 7 views of the same items"):
+        both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items}, views=7)
 
 
 def test_a_head_that_is_too_sure_of_itself_is_heard_at_the_temperature_that_suits_it() -> None:

@@ -2,7 +2,6 @@
 
 import math
 import os
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mscon.data.information import as_codes, shared_information
+from mscon.data.information import in_common
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -106,7 +105,10 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
         weighting = Uncertainty(len(similarities), paper=True)
     elif weighting == "excess":
         histograms = [_histogram(data, name) for name in similarities]
-        taus, shared = list(temperatures.values()), _shared(data, list(similarities))
+        shared = in_common(
+            [data.values[name][data.split.train] if name in data.labels else None for name in similarities]
+        )
+        taus = list(temperatures.values())
         weighting = Excess(len(similarities), temperatures=taus, histograms=histograms, shared=shared)
     try:
         return MSConLoss(
@@ -127,21 +129,6 @@ def _histogram(data: Prepared, name: str) -> list[int] | None:
         return None
     codes = data.values[name][data.split.train]
     return np.bincount(codes[codes >= 0]).tolist()
-
-
-def _shared(data: Prepared, names: list[str]) -> list[list[float]]:
-    """What the labels of every two similarities have in common on the training items; of no label, nothing.
-
-    A label that few items have takes little from one that all have: what they share counts by the share of items with
-    either that have both.
-    """
-    codes = {name: as_codes(data.values[name][data.split.train]) for name in names if name in data.labels}
-    pairs: dict[frozenset[str], float] = {}
-    for a, b in combinations(codes, 2):
-        known = np.stack([codes[a] >= 0, codes[b] >= 0])
-        together = known.all(axis=0).sum() / max(1, known.any(axis=0).sum())
-        pairs[frozenset((a, b))] = together * shared_information(codes[a], codes[b], of=max)
-    return [[1.0 if a == b else float(pairs.get(frozenset((a, b)), 0.0)) for b in names] for a in names]
 
 
 def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:

@@ -23,14 +23,12 @@ from mscon.contrast import (
     unit_rows,
 )
 from mscon.contrast.compiler import outside_compiler
+from mscon.held_out import TEMPERS, best_tempered
 from mscon.item_uncertainty import heteroscedastic
-from mscon.similarity import Categorical, Similarity
+from mscon.similarity import Categorical, Instance, Similarity
 from mscon.temperature import Temperatures
 from mscon.terms import BatchTerms, mean_terms, relative_excess
 from mscon.weighting import Aggregated, Excess, Uncertainty, WeightingChoice, gradient_products, new_weighting
-
-TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Of the temperature, by which held-out items may be told from one another less surely than in training."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,8 @@ class MSConLoss(nn.Module):
         _same_names("temperature", given, names)
         values = [float(given[name]) for name in names]
         self.temperatures = Temperatures(values, learned=learn_temperature, bounds=temperature_bounds)
+        if learn_temperature and isinstance(weighting, Uncertainty) and weighting.paper:
+            raise ValueError("the paper's joint form goes into the encoder's own group: leave out learn_temperature")
         if weighting == "uncertainty-exact":
             if learn_temperature:
                 raise ValueError("weighting 'uncertainty-exact' learns the temperatures: leave out learn_temperature")
@@ -190,18 +190,43 @@ class MSConLoss(nn.Module):
         return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
 
     @torch.no_grad()
-    def held_out_sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
+    def held_out_sums(
+        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], *, views: int = 1
+    ) -> Float[Tensor, "t 4 c"]:
         """What a batch of held-out items has to say to the weighting; add up those of all batches for
         `observe_held_out`.
 
-        **Arguments:** as of `forward`; best one view of each item, for views share their item's label, noise and all.
+        Of each item the first view counts, for views share their item's label, noise and all, and would agree where
+        labels are chance. Of `Instance`, which has no positives without them, all views do. Anchors count alike,
+        whatever weights they have in training: trust is in labels, not in classes.
+
+        **Arguments:**
+
+        - `projections`, `labels`: as of `forward`.
+        - `views`: how many views of each item the rows are, view by view.
 
         **Returns:** Σ 1, Σ loss, Σ floor and Σ chance over the anchors of each similarity, float64, at each of the
         temperatures τ · `TEMPERS`.
+
+        **Raises:** `ValueError` for names that do not match, and rows that are not so many views of the same items.
         """
         names = list(self.similarities)
         _same_names("projections", projections, names)
         _same_names("labels", labels, names)
+        if odd := [name for name in names if len(labels[name]) % views]:
+            raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
+        of_first = self._sums(
+            {name: z[: len(z) // views] for name, z in projections.items()},
+            {name: values[: len(values) // views] for name, values in labels.items()},
+        )
+        of_views = [isinstance(each, Instance) for each in self.similarities.values()]
+        if views == 1 or not any(of_views):
+            return of_first
+        return torch.where(torch.tensor(of_views, device=of_first.device), self._sums(projections, labels), of_first)
+
+    def _sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
+        """Those of all rows."""
+        names = list(self.similarities)
         sums: list[Tensor] = []
         for factor in TEMPERS:
             losses, ranks = self._losses(
@@ -215,18 +240,10 @@ class MSConLoss(nn.Module):
     def observe_held_out(self, sums: Float[Tensor, "t 4 c"]) -> None:
         """Tell the weighting what held-out items say, where it listens (`Excess.observe_held_out`).
 
-        A head that is too sure of itself has a larger loss than what it knows would cost, above chance even; so of each
-        similarity the tempered softmax counts that is best on these very items. One number is chosen, by all of them.
-
         **Arguments:** `sums`: of `held_out_sums`, added up over all held-out batches.
         """
-        if not isinstance(self.weighting, Excess):
-            return
-        anchors, loss, floor, chance = sums.unbind(dim=1)
-        best = loss.argmin(dim=0, keepdim=True)
-        count, *means = (each.gather(0, best).squeeze(0) for each in (anchors, loss, floor, chance))
-        each = [mean / count.where(count > 0, 1.0) for mean in means]
-        self.weighting.observe_held_out(BatchTerms(*each, anchors=count.round().long(), mass=count))
+        if isinstance(self.weighting, Excess):
+            self.weighting.observe_held_out(best_tempered(sums))
 
     @property
     def trust(self) -> dict[str, dict[str, float]]:

@@ -17,6 +17,7 @@ from mscon.data.pairs import PairTable, read_pairs, training_pairs
 from mscon.data.splits import Split, group_codes, read_split
 from mscon.errors import UserError
 from mscon.recipe import Recipe
+from mscon.settings import SimilaritySettings
 
 AnyBatches = Batches | PairBatches
 
@@ -64,8 +65,8 @@ def prepare(
     catalog = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
     columns = dict(labels) if labels is not None else _read_labels(catalog, recipe)
     values = {name: column.read(catalog) for name, column in columns.items()}
-    tables = {name: each.edges for name, each in recipe.similarities.items() if recipe.kind(name) == "pairs"}
-    pairs = {name: read_pairs(edges, catalog, id=recipe.catalog.id) for name, edges in tables.items()}
+    tables = {name: each for name, each in recipe.similarities.items() if recipe.kind(name) == "pairs"}
+    pairs = {name: _read_pairs(each, catalog, recipe) for name, each in tables.items()}
     split = read_split(
         catalog,
         column=recipe.catalog.split,
@@ -165,6 +166,17 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
     if weights is not None and len(weights) != depth:
         raise UserError(f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels")
     return label
+
+
+def _read_pairs(similarity: SimilaritySettings, catalog: Catalog, recipe: Recipe) -> PairTable:
+    return read_pairs(
+        similarity.edges,
+        catalog,
+        id=recipe.catalog.id,
+        first=similarity.first,
+        second=similarity.second,
+        strength=similarity.strength,
+    )
 
 
 def _strata(columns: Mapping[str, LabelColumn]) -> Sequence[str]:

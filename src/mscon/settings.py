@@ -56,6 +56,9 @@ OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
     "levels": ("hierarchy",),
     "level_weights": ("hierarchy",),
     "edges": ("pairs",),
+    "first": ("pairs",),
+    "second": ("pairs",),
+    "strength": ("pairs",),
 }
 """Which kinds of similarity know which option."""
 
@@ -89,6 +92,9 @@ class SimilaritySettings(Section):
     edges: str | None = Field(
         default=None, description="pairs: the table of pairs: two columns of item ids, and a strength if there is one."
     )
+    first: str | None = Field(default=None, description="pairs: the table's column of the one item.")
+    second: str | None = Field(default=None, description="pairs: of the other item.")
+    strength: str | None = Field(default=None, description="pairs: of the strength; found when left out, as these.")
     temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
     head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
     views: ViewLimits | None = Field(

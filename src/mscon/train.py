@@ -249,10 +249,9 @@ def _validate(
         out = _objective(loss_fn, values, projections)
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
-        # Views of one item share its label, noise and all: what tells of noise is one view of each.
         if listens:
-            of_one = [{name: some[name][: len(items)] for name in values} for some in (projections, values)]
-            held_out = held_out + loss_fn.held_out_sums(*of_one)
+            of_all = {name: projections[name] for name in values}
+            held_out = held_out + loss_fn.held_out_sums(of_all, values, views=recipe.training.views_per_item)
     loss_fn.train()
     if listens:
         loss_fn.observe_held_out(held_out)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mscon.data.information import as_codes, shared_information
+from mscon.data.information import as_codes, in_common, shared_information
 
 RNG = np.random.default_rng(0)
 
@@ -54,3 +54,16 @@ def test_ties_are_one_bin_wherever_they_lie() -> None:
         (bin_,) = np.unique(codes[values == tied])
         assert (codes[values != tied] != bin_).all()
     assert shared_information(as_codes(tail), (tail > 0).astype(np.int64)) == pytest.approx(1.0)
+
+
+def test_in_common_is_symmetric_and_scaled_by_how_many_have_both() -> None:
+    fine = np.arange(6400) % 64
+    few = np.where(np.arange(6400) < 640, fine, -1)
+    numbers = fine + 0.5
+    table = in_common([fine, None, fine // 8, few, numbers])
+    np.testing.assert_allclose(table, np.transpose(table))
+    np.testing.assert_allclose(np.diagonal(table), 1.0)
+    assert table[1] == [0.0, 1.0, 0.0, 0.0, 0.0], "no label, nothing in common"
+    assert table[0][2] == shared_information(fine, fine // 8, of=max)
+    assert table[0][3] == pytest.approx(0.1), "a tenth of the rows have both"
+    assert table[0][4] == shared_information(fine, as_codes(numbers), of=max) > 0.4

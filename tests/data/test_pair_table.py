@@ -62,9 +62,7 @@ def test_columns_are_found_by_place_and_by_name(tmp_path: Path) -> None:
     read = read_pairs(path, catalog_of(IDS), first="left", second="right", strength="clicks")
     assert contents(read)[0] == {(0, 2): 9.0}
     path = written(tmp_path, "left,right,day,clicks\nshoe-a,boot-c,1,9\n")
-    with pytest.raises(
-        UserError, match=r"has 4 columns, left, right, day, clicks: which is the strength .* 'strength'"
-    ):
+    with pytest.raises(UserError, match=r"has 4 columns, left, right, day, clicks: which is the strength .* Name it"):
         read_pairs(path, catalog_of(IDS))
 
 
@@ -106,8 +104,16 @@ def test_columns_that_are_not_there_are_refused_with_the_nearest(tmp_path: Path)
     path = written(tmp_path, "left,right\nshoe-a,boot-c\n")
     with pytest.raises(UserError, match=r"no column 'rihgt'. Did you mean 'right'\?"):
         read_pairs(path, catalog_of(IDS), second="rihgt")
-    with pytest.raises(UserError, match="both items of a pair are read from column 'right'"):
-        read_pairs(path, catalog_of(IDS), first="right")
+    with pytest.raises(UserError, match=r"two columns of items are needed, .* left, right. Name those of the items"):
+        read_pairs(path, catalog_of(IDS), first="right", second="right")
+    with pytest.raises(UserError, match=r"two columns of items are needed, apart from the strength"):
+        read_pairs(path, catalog_of(IDS), strength="left")
+    assert contents(read_pairs(path, catalog_of(IDS), first="right"))[0] == {(0, 2): 1.0}
+
+
+def test_the_strength_may_stand_first(tmp_path: Path) -> None:
+    path = written(tmp_path, "strength,left,right\n3,shoe-a,boot-c\n")
+    assert contents(read_pairs(path, catalog_of(IDS)))[0] == {(0, 2): 3.0}
 
 
 def test_an_id_of_several_items_is_refused_only_where_a_pair_names_it(tmp_path: Path) -> None:

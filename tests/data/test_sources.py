@@ -212,9 +212,9 @@ def test_a_folder_without_a_catalog_is_refused(tmp_path: Path) -> None:
         read_source(tmp_path)
 
 
-def test_another_suffix_is_refused_with_what_a_catalog_is(tmp_path: Path) -> None:
+def test_another_suffix_is_refused_with_what_a_table_is(tmp_path: Path) -> None:
     (tmp_path / "shoes.xlsx").touch()
-    with pytest.raises(UserError, match=r"shoes\.xlsx is a \.xlsx: a catalog is a \.csv, \.tsv or \.parquet file"):
+    with pytest.raises(UserError, match=r"shoes\.xlsx is a \.xlsx: a table is a \.csv, \.tsv or \.parquet file"):
         read_source(tmp_path / "shoes.xlsx")
 
 

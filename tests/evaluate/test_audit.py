@@ -141,6 +141,11 @@ def test_a_number_far_from_its_prediction_comes_first_whatever_the_unit() -> Non
     np.testing.assert_allclose(found.score, u / (1 + u))
 
 
+def test_one_class_that_is_left_is_not_compared_with_itself() -> None:
+    with pytest.raises(UserError, match="one alone has items"):
+        audit_categorical(torch.randn(21, 3), None, np.array([0] * 20 + [1]))
+
+
 def test_too_little_to_go_by_is_told(items) -> None:
     features, _, given = items
     with pytest.raises(UserError, match="5 parts, and there are only 3"):

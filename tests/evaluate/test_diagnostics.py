@@ -9,6 +9,7 @@ import pytest
 
 from mscon.evaluate import diagnostics
 from mscon.evaluate.diagnostics import Diagnostics, HeadFacts, PairFacts, warnings
+from mscon.inspection import ALONE
 
 # What an honest run on footwear showed.
 CATEGORY = HeadFacts("category", 4.5, -0.92, 0.61, 1.08, None, 0.002)
@@ -46,7 +47,7 @@ def test_figures_that_are_not_known_are_no_reason_to_warn() -> None:
         (with_head(bound="most", weight=1.9), HONEST, "category: its weight (1.90) is the most"),
         (with_head(bound="hottest"), HONEST, "category: its learned temperature is the highest"),
         (with_head(bound="coldest"), HONEST, "category: its learned temperature is the lowest"),
-        (with_head(alone=0.11), with_head(alone=diagnostics.ALONE), "training.sampler = 'category'"),
+        (with_head(alone=0.11, sampler="items of a class"), with_head(alone=ALONE), "training.sampler = 'category'"),
     ],
 )
 def test_a_figure_beyond_its_threshold_is_named_and_one_at_it_is_not(

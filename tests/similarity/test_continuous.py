@@ -45,6 +45,8 @@ def test_ranks_are_shares_of_the_reference_and_ties_are_equal() -> None:
     asked = torch.tensor([0.0, 1.0, 1.5, 2.0, 4.0, 9.0, math.inf, -math.inf, math.nan])
     expected = [0.0, 0.125, 0.25, 0.5, 0.875, 1.0, 1.0, 0.0, math.nan]
     torch.testing.assert_close(among.ranks(asked), torch.tensor(expected, dtype=torch.float64), equal_nan=True)
+    with pytest.raises(ValueError, match=r"an infinite value has no distance to others \(row 6\)"):
+        Continuous(period=24.0).targets(asked)
 
 
 def test_a_long_tail_is_no_longer_than_another() -> None:

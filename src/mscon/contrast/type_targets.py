@@ -24,7 +24,7 @@ class TypeTargets:
     - `types`: t_i of each labelled row, 0 … U − 1.
     - `factors`: matrices whose product is V, float64.
     - `diagonal`: of V.
-    - `entropy`: H(q) of a row of each type.
+    - `entropy`: H(q) of a row of each type; `has_positive`: whether it is pulled toward any other.
     """
 
     batch: int

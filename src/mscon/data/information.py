@@ -1,6 +1,7 @@
 """What labels say, whatever kind they are of: where there is one, and what two have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -39,6 +40,26 @@ def shared_information(
     by_chance = sum(alone) - _entropy(kinds * count + np.random.default_rng(0).permutation(others))
     span = of(*alone) - by_chance
     return float(np.clip((shared - by_chance) / span, 0.0, 1.0)) if span > 1e-9 else 0.0
+
+
+def in_common(labels: Sequence[np.ndarray | None]) -> list[list[float]]:
+    """What every two labels have in common, as `mscon.weighting.Excess` takes it (`shared`): 1 for copies, 0 for labels
+    that have nothing to do with one another.
+
+    `shared_information` of the larger entropy, times the share of rows with either label that have both: a label that
+    few items have takes little from one that all have.
+
+    **Arguments:** `labels`: codes, −1 where missing, or numbers, NaN where missing; None for what has no label, and so
+    nothing in common with others.
+    """
+    codes = [None if values is None else as_codes(values) for values in labels]
+    table = np.eye(len(codes))
+    for (i, a), (j, b) in combinations(enumerate(codes), 2):
+        if a is not None and b is not None:
+            known = np.stack([a >= 0, b >= 0])
+            together = known.all(axis=0).sum() / max(1, known.any(axis=0).sum())
+            table[i, j] = table[j, i] = together * shared_information(a, b, of=max)
+    return table.tolist()
 
 
 def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:

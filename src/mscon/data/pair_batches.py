@@ -22,8 +22,9 @@ class PairBatches:
     cluster in two.
 
     Where all of a linked item's partners are in full clusters, one of them is seen once more, with up to
-    per_cluster − 1 such items (`accompanied`). So a hub with a thousand leaves is seen often, and is at times in a
-    batch twice; a larger `per_cluster` makes that rarer.
+    per_cluster − 1 such items (`accompanied`). So a hub is seen once per per_cluster − 1 of its leaves, and where most
+    items are leaves of one, it is in every batch up to batch_size / per_cluster times, and the leaves are seen less
+    than once; a larger `per_cluster` makes that rarer.
 
     Pairs that were judged different are hard negatives: the two clusters are put into one batch, as far as each can
     have one other beside it.

@@ -83,9 +83,9 @@ def read_pairs(
     - `source`: what `Catalog.read` takes; a CSV file needs a first line that names its columns.
     - `catalog`: whose items are named, all its rows, readable or not.
     - `id`: the catalog's column of ids, see `Catalog.ids`.
-    - `first`, `second`: the columns of ids, the first two when left out.
     - `strength`: the column of strengths. Left out, it is the one called `strength`, else the third one of three;
       without any, every row counts 1.
+    - `first`, `second`: the columns of ids; when left out the first two of the others.
 
     **Raises:**
 
@@ -135,21 +135,22 @@ def _columns(read: Source, first: str | None, second: str | None, strength: str 
             raise UserError(
                 f"{read.name} has no column {name!r}.{nearest(name, names)} Its columns: {', '.join(names)}."
             )
-    ends = [names[0] if first is None else first, names[1] if second is None else second]
-    if ends[0] == ends[1]:
-        raise UserError(f"{read.name}: both items of a pair are read from column {ends[0]!r}: name first and second.")
-    if strength is None and "strength" in names:
+    if strength is None and "strength" in names and "strength" not in (first, second):
         strength = "strength"
-    elif strength is None and len(names) == 3:
-        strength = next((name for name in names if name not in ends), None)
-    elif strength is None and len(names) > 3:
+    others = [name for name in names if name not in (first, second, strength)]
+    ends = [others.pop(0) if end is None and others else end for end in (first, second)]
+    if None in ends or len({*ends, strength}) < 3:
+        raise UserError(
+            f"{read.name}: two columns of items are needed, apart from the strength. Its columns: {', '.join(names)}."
+            " Name those of the items (first, second)."
+        )
+    if strength is None and len(others) > 1:
         raise UserError(
             f"{read.name} has {len(names)} columns, {', '.join(names)}: which is the strength of a pair can't be told."
-            " Call it 'strength', or keep the two of items alone."
+            " Name it (strength), or keep the two of items alone."
         )
-    if strength in ends:
-        raise UserError(f"{read.name}: column {strength!r} can't be an item and the strength: name first and second.")
-    return ends if strength is None else [*ends, strength]
+    columns = [*ends, strength or (others[0] if others else None)]
+    return [name for name in columns if name is not None]
 
 
 def _check_header(read: Source, ends: list[str], ids: pl.Series) -> None:
@@ -198,7 +199,7 @@ def _strengths(read: Source, name: str) -> Float64[np.ndarray, " e"]:
     values = read.table[name]
     where = f"{read.name}, column {name!r}"
     if not (values.dtype.is_numeric() or values.dtype in (pl.String, pl.Null)):
-        raise UserError(f"{where} holds {values.dtype}: the strength of a pair is a number. Name its column.")
+        raise UserError(f"{where} holds {values.dtype}: the strength of a pair is a number. Name it (strength).")
     plain = values.str.strip_chars() if values.dtype == pl.String else values
     numbers = plain.cast(pl.Float64, strict=False)
     good = (numbers.is_finite() & (numbers != 0)).fill_null(False)

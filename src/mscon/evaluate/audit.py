@@ -67,7 +67,7 @@ def audit_categorical(
     groups: Int[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Audited:
-    """Scores every label of a categorical column by the chance that it was given at random.
+    """Scores every label of a categorical column by the chance that it is wrong.
 
         p_i ∝ p(projections) · (p(label-free) / prior)^½          both out of fold
         score_i = ν (1 − p_i[y]) / (ν (1 − p_i[y]) + (1 − ε) p_i[y]),     ν = ε / (k − 1)
@@ -101,6 +101,10 @@ def audit_categorical(
         raise UserError("An audit asks the other items, and no class here has two items (of different groups).")
     rows, fold = rows[known], fold[known]
     classes, dense = np.unique(codes[rows], return_inverse=True)
+    if len(classes) < 2:
+        raise UserError(
+            "An audit compares classes, and here one alone has items (of different groups) in two of the parts."
+        )
     p = out_of_fold(projections, rows, dense, fold)
     if label_free is not None:
         p = pool(p, out_of_fold(label_free, rows, dense, fold), np.bincount(dense) / len(dense))
@@ -197,11 +201,12 @@ def pool(
 def noise_rate(
     p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"], right: Bool[np.ndarray, "k k"] | None = None
 ) -> float:
-    """The estimated share of labels that have nothing to do with their item.
+    """The estimated share of wrong labels.
 
         t_i = share of the items of which y_i is not right whose p[y_i] exceeds p_i[y_i]          ε = 2 · share(t_i > ½)
 
-    Of a label given at random t is uniform, of a right one it is near 0; so what lies above ½ is half of the noise.
+    Of a wrong label t is uniform, if any other class may stand there; of a right one it is near 0, where the model
+    knows anything: so what lies above ½ is half of the wrong ones. (A label given at random may be right by luck.)
     `right`: `[a, b]`, whether a is right of an item labelled b; left out, where they are the same.
 
     Source: Storey, *A Direct Approach to False Discovery Rates*, 2002 (π₀ with λ = ½).

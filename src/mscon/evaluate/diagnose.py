@@ -15,6 +15,7 @@ from mscon.checkpoint import latest_checkpoint
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
 from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
+from mscon.held_out import best_tempered
 from mscon.inspection import batch_facts, redundancies
 from mscon.log import TermMeans
 from mscon.model import MSConModel
@@ -22,6 +23,7 @@ from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.run import Run
 from mscon.temperature import Temperatures
+from mscon.terms import relative_excess
 from mscon.weighting import Aggregated, AnyWeighting, Excess, Fixed, Uncertainty, gradient_products
 
 SAMPLE = 2000
@@ -46,7 +48,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     model, objective = run.model(), _objective(run, data)
     loss_fn = new_objective(run.recipe, data).eval() if objective is None else objective
     projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
-    products, terms = _under_views(run, data, rows, model, loss_fn)
+    products, terms, excess = _under_views(run, data, rows, model, loss_fn)
     cosine = cosines(products)
     batches = {each.name: each for each in batch_facts(run.recipe, data)}
     shared = {frozenset((each.first, each.second)): each.shared for each in redundancies(data)}
@@ -56,7 +58,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
             name=name,
             effective_rank=effective_rank(z),
             uniformity=_known(uniformity(z)),
-            relative_excess=terms.get(name, {}).get("relative_excess"),
+            relative_excess=excess.get(name),
             weight=None if objective is None else terms.get(name, {}).get("weight"),
             bound=bound,
             alone=batches[name].lonely,
@@ -129,13 +131,15 @@ def _objective(run: Run, data: Prepared) -> MSConLoss | None:
 
 def _under_views(
     run: Run, data: Prepared, rows: np.ndarray, model: MSConModel, loss_fn: MSConLoss
-) -> tuple[Float64[Tensor, "c c"], Mapping[str, Mapping[str, float | None]]]:
-    """Inner products of the losses' gradients at the embedding, and the losses' terms, over whole batches of views."""
+) -> tuple[Float64[Tensor, "c c"], Mapping[str, Mapping[str, float | None]], Mapping[str, float | None]]:
+    """Inner products of the losses' gradients at the embedding, the losses' terms, and the relative excess as `Excess`
+    would read it (`MSConLoss.held_out_sums`), over whole batches of views.
+    """
     recipe = run.recipe
     views, size = recipe.training.views_per_item, min(recipe.training.batch_size, len(rows))
     generator = torch.Generator().manual_seed(0)
     count = len(model.similarities)
-    products, terms = torch.zeros(count, count, dtype=torch.float64), TermMeans()
+    products, terms, held_out = torch.zeros(count, count, dtype=torch.float64), TermMeans(), torch.zeros(())
     for start in range(0, len(rows) - size + 1, size):
         item = torch.from_numpy(rows[start : start + size]).repeat(views)
         images = torch.from_numpy(data.pixels.array[item.numpy()]).permute(0, 3, 1, 2)
@@ -146,10 +150,14 @@ def _under_views(
         }
 
         h = model.embed(apply_views(images, drawn)).clone().requires_grad_()
-        out = loss_fn(model.project_all(h), values, embedding=h)
+        projections = model.project_all(h)
+        out = loss_fn(projections, values, embedding=h)
         terms.add(out)
+        held_out = held_out + loss_fn.held_out_sums(projections, values, views=views)
         products += gradient_products([out.terms[name].loss for name in model.similarities], h)
-    return products, terms.take()
+    best = best_tempered(held_out)
+    excess = relative_excess(best.loss, best.floor, best.chance).tolist()
+    return products, terms.take(), dict(zip(model.similarities, map(_known, excess), strict=True))
 
 
 def _known(value: float) -> float | None:

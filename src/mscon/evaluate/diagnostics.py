@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mscon.inspection import Sampler, larger_batches
+from mscon.inspection import ALONE, Sampler, larger_batches
 
 Bound = Literal["least", "most", "hottest", "coldest"]
 
@@ -53,19 +53,14 @@ Heads on honest labels had −0.19 and less; on pure noise, which a head fits be
 passed it: 0 is the same direction for all.
 """
 
-ALONE = 0.1
-"""Share of items without another of their class in a batch; the same as before training, see `mscon inspect`.
-
-Footwear's 23 colours had 0.04 in batches of 128. What a higher share costs was not measured.
-"""
-
 
 @dataclass(frozen=True)
 class HeadFacts:
     """One similarity on the held-out items.
 
-    - `effective_rank`, `uniformity`: of its projections, see `mscon.evaluate.geometry`; None with a single item.
-    - `relative_excess`: 0 at the floor … 1 at chance, under views as in training; None without anchors.
+    - `effective_rank`, `uniformity`: of its projections, see `mscon.evaluate.geometry`; 0 and None with a single item.
+    - `relative_excess`: 0 at the floor … 1 at chance, under views as in training and as `MSConLoss.held_out_sums` reads
+      it: a head that is too sure of itself is not at chance for that. None without anchors.
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
     - `bound`: whether that is the `least` or the `most` that the weighting allows, or its learned temperature the
       highest (`hottest`) or the lowest (`coldest`) allowed.

@@ -78,7 +78,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
     trained = [each for each in scores.values() if each["role"] == "in-domain"]
-    above = any(each["floors"]["untrained"]["difference"]["low"] > 0.0 for each in trained)
+    lows = [each["floors"]["untrained"]["difference"]["low"] for each in trained]
+    above = any(low is not None and low > 0.0 for low in lows)
     evaluation["diagnostics"] = replace(diagnose(run, data, embeddings), above_untrained=above).to_json()
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
@@ -108,7 +109,7 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
 
 def _notes(each: dict[str, Any]) -> Iterator[str]:
     if each["n"] < FEW:
-        yield f"only {each['n']} test items: its score says little"
+        yield f"only {each['n']} test item{'s' * (each['n'] != 1)}: its score says little"
     if each.get("unseen"):
         yield f"{each['unseen']} of its {each['n']} test items are of classes that no training item has: all wrong"
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import KernelTargets
-from mscon.contrast.numbers import floats, on_circle
+from mscon.contrast.numbers import floats, known_numbers, on_circle
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Continuous:
       not count. Left out, the batch is its own reference.
 
     **Raises:** `ValueError` for a bandwidth or a period that is not positive, or a reference without a number;
-    for numbers that are not floating point.
+    for numbers that are not floating point, and on a circle for infinite ones. (On a line those are beyond all others.)
     """
 
     bandwidth: float = 0.05
@@ -40,7 +40,7 @@ class Continuous:
         if not self.bandwidth > 0.0 or (self.period is not None and not self.period > 0.0):
             raise ValueError(f"bandwidth and period must be positive: {self.bandwidth}, {self.period}")
         if self.reference is not None:
-            object.__setattr__(self, "reference", self.reference[~floats(self.reference).isnan()])
+            object.__setattr__(self, "reference", self._known(self.reference))
             if len(self.reference) == 0:
                 raise ValueError("the reference of a continuous similarity holds no number")
 
@@ -55,9 +55,14 @@ class Continuous:
 
         Values and reference are compared in the coarser one's type: 0.3 as float32 is 0.3 as float64.
         """
-        reference = values[~floats(values).isnan()] if self.reference is None else self.reference.to(values.device)
+        known = self._known(values)
+        reference = known if self.reference is None else self.reference.to(values.device)
         coarser = max(values.dtype, reference.dtype, key=lambda each: torch.finfo(each).eps)
         values, among = (on_circle(each.to(coarser), self.period) for each in (values, reference))
         among = among.sort().values
         below, not_above = (torch.searchsorted(among, values, right=right) for right in (False, True))
         return ((below + not_above).double() / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
+
+    def _known(self, values: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
+        """The values that are there."""
+        return values[~floats(values).isnan()] if self.period is None else known_numbers(values)[1]

@@ -104,7 +104,7 @@ def relative_excess_of(
     - `classes`: of the same leading shape, or of one that broadcasts with it.
     - `temperature`: τ > 0.
 
-    **Returns:** float64.
+    **Returns:** float64; NaN for classes without mass.
     """
     kept = (1.0 - noise.double()).square().unsqueeze(-1)
     count = classes.count.unsqueeze(-1)
@@ -124,7 +124,7 @@ def noise_share(
 
     **Arguments:** as there.
 
-    **Returns:** float64, in [0, 1].
+    **Returns:** float64, in [0, 1]; it says nothing for classes without mass, which `Classes.filled` gives some.
     """
     r = r.double()
     each = Classes(share=classes.share.unsqueeze(-2), mass=classes.mass.unsqueeze(-2))

@@ -78,8 +78,8 @@ class Excess(nn.Module):
       them: balanced classes, as many as chance − floor speaks of, which fits any kind of similarity; it takes
       unbalanced ones for a little cleaner than they are (a survival of 0.36 is read as 0.40 at 80 : 20, and as 0.49
       at 95 : 5).
-    - `shared`: (C, C), symmetric with a diagonal of 1, such as `data.information.shared_information` of the larger
-      entropy; when left out, no two have anything in common.
+    - `shared`: (C, C), symmetric with a diagonal of 1, as `mscon.data.information.in_common` makes it; when left out,
+      no two have anything in common.
 
     **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
     """

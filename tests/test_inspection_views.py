@@ -1,10 +1,12 @@
 """Views that change what a label is read from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mscon.harmful_views import explained
 from mscon.inspection import inspect
+from mscon.inspection.views import explained
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -51,3 +53,28 @@ def test_a_number_that_is_noise_is_explained_by_nothing_however_few_rows_there_a
         assert max(found) < 0.5
         assert rows > 60 or max(found) == 0.0
     assert explained(np.arange(30.0), np.arange(30.0)[:, None]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "harmless", "harmful"),
+    [
+        ("grey", 0.2, 0.6),
+        ("hue", 0.02, 0.1),
+    ],
+)
+def test_each_change_of_colour_is_named_by_its_own_setting(
+    tiny: dict, setting: str, harmless: float, harmful: float
+) -> None:
+    def warned(strength: float) -> list[str]:
+        recipe = Recipe.of(tiny, {"views": {setting: strength}})
+        data = prepare(recipe)
+        code = np.arange(len(data.catalog)) % 3
+        images = np.zeros(data.pixels.array.shape, dtype=np.uint8)
+        images[np.arange(len(code)), :, :, code] = 200
+        data.values["character"][:] = code
+        data = replace(data, pixels=replace(data.pixels, array=images))
+        return [line for line in inspect(recipe, data).warnings if line.startswith("character: it goes with")]
+
+    assert not warned(harmless)
+    (line,) = warned(harmful)
+    assert f"which views.{setting} = {harmful:g} changes" in line

@@ -14,6 +14,12 @@ SAMPLE = 2000
 TOLD_APART = 0.5
 """Share of a colour statistic's variance that a label must explain before a view that changes it is warned of."""
 
+SPARED = {"brightness": 0.2, "saturation": 0.2, "grey": 0.2, "hue": 0.03}
+"""How strong each may be before a class is warned of; a number survives no change at all. A fifth brighter, or paler,
+is the same class; so it is if one view in five is grey. A hue is a share of the colour circle: red turns orange at a
+twelfth.
+"""
+
 
 def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
     """A warning for each setting that changes an image statistic which goes with a label, and what to set it to."""
@@ -27,16 +33,16 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
     ]
     light = np.column_stack([tenths, *thirds])
     tint = images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
-    changed = {
+    changes = {
         "brightness": ("brightness", views.brightness, light),
-        "saturation": ("colour", max(views.saturation, views.grey), tint),
+        "saturation": ("colour", views.saturation, tint),
+        "grey": ("colour", views.grey, tint),
         "hue": ("colour", views.hue, tint),
     }
     for name, label in data.labels.items():
         values = data.values[name][np.sort(rows)]
-        for setting, (what, strength, statistic) in changed.items():
-            # A class survives a small change; a measurement does not.
-            spared = 0.0 if label.kind == "continuous" else 0.2
+        for setting, (what, strength, statistic) in changes.items():
+            spared = 0.0 if label.kind == "continuous" else SPARED[setting]
             share = explained(values, statistic) if strength > spared else 0.0
             if share > TOLD_APART:
                 yield (

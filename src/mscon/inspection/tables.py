@@ -1,0 +1,61 @@
+"""An inspection, printed."""
+
+from itertools import islice
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mscon.inspection.facts import ColumnFacts, LinkFacts
+from mscon.inspection.inspect import Inspection
+
+
+def show(facts: Inspection, console: Console) -> None:
+    """Print an inspection as tables and warnings."""
+    parts = ", ".join(f"{count:,} {name}" for name, count in facts.split.items())
+    skipped = f"; {facts.skipped} images could not be read" if facts.skipped else ""
+    console.print(f"{facts.rows:,} items: {parts}{skipped}", highlight=False)
+    if facts.columns:
+        console.print(_label_table(facts.columns))
+    if facts.links:
+        console.print(_link_table(facts.links, facts.rows))
+    batches = _table("in a training batch", "similarity", "positives", "alone", "floor", "chance")
+    for each in facts.batches:
+        positives = "all" if each.positives is None else f"{each.positives:.1f}"
+        numbers = (positives, f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
+        batches.add_row(Text(each.name), *numbers)
+    console.print(batches)
+    if facts.redundancy:
+        shared = _table("redundancy", "labels", "shared information")
+        for pair in sorted(facts.redundancy, key=lambda pair: -pair.shared):
+            shared.add_row(Text(f"{pair.first} · {pair.second}"), f"{pair.shared:.0%}")
+        console.print(shared)
+    for warning in facts.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning))
+
+
+def _label_table(columns: list[ColumnFacts]) -> Table:
+    labels = _table("labels", "column", "role", "kind", "classes", "missing", "most frequent (or range)")
+    for column in columns:
+        named = ", ".join(f"{name} {count:,}" for name, count in islice(column.classes.items(), 4))
+        described = named if column.low is None else f"{column.low:g} … {column.high:g}"
+        classes = str(len(column.classes)) if column.classes else "–"
+        labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
+    return labels
+
+
+def _link_table(links: list[LinkFacts], rows: int) -> Table:
+    table = _table(
+        "pairs", "similarity", "linked in train", "val", "test", "across these", "judged different", "unlinked items"
+    )
+    for each in links:
+        counts = (*each.linked.values(), each.across, each.apart, rows - each.items)
+        table.add_row(Text(each.name), *(f"{count:,}" for count in counts))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or title == "labels" else "right", style=None)
+    return table
