@@ -125,7 +125,7 @@ def trained(case: Case, seed: int, source: Path, folder: Path) -> Any:
             "catalog": {"source": str(source)},
             "similarities": {name: {} for name in (*HONEST, *case.more)},
             "image": {"size": 32},
-            "training": {"epochs": 4, "seed": seed, "checkpoint_epochs": 4},
+            "training": {"epochs": 4, "seed": seed},
         },
         case.changed,
     )
