@@ -88,7 +88,6 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         row[f"r_{name}"] = round(last[name]["relative_excess"], 4) if name in last else ""
         row[f"held_out_r_{name}"] = round(trust[name]["relative_excess"], 4) if name in trust else ""
         row[f"noise_{name}"] = round(trust[name]["noise_share"], 4) if name in trust else ""
-    source.unlink()
     return row
 
 

@@ -9,10 +9,10 @@ import argparse
 import csv
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,6 @@ def trained(
         "similarities": {name: dict(each) for name, each in similarities.items()},
     }
     recipe = Recipe.of(tables, SHORT | dict(settings))
-    shutil.rmtree(folder, ignore_errors=True)  # of a case that was stopped
     run = train(recipe, folder)
     data = prepare(recipe, labels=run.labels)
     return Trained(run, data, embed_pixels(run.model(), data.pixels.array))
@@ -111,9 +110,13 @@ def catalog(name: str) -> pl.DataFrame:
 def go_through(
     cases: Iterable[Mapping[str, Any]], work: Callable[[Mapping[str, Any], Path], Mapping[str, Any]], out: Path
 ) -> None:
-    """Work through cases and write a line for each, as the command line says."""
+    """Work through cases, each in a folder of its own that goes with it, and write a line for each, as the command line
+    says.
+    """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, default=Path("runs/experiments"), help="for catalogs and runs")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/experiments"), help="for a case's catalog and run, while it lasts"
+    )
     parser.add_argument("--part", default="0/1", help="which part of the cases, such as 1/2")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on")
     given = parser.parse_args()
@@ -124,7 +127,9 @@ def go_through(
         if _key(case) in _written(out, case):
             continue
         torch.manual_seed(0)
-        row = {**case, **work(case, given.folder)}
+        # A run keeps a tenth of a gigabyte, and there are a hundred of them.
+        with TemporaryDirectory(dir=given.folder) as own:
+            row = {**case, **work(case, Path(own))}
         new = not out.exists()
         with out.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
