@@ -8,10 +8,11 @@ import torch
 from mscon import log
 from mscon.checkpoint import Position
 from mscon.data.labels import LabelColumn
-from mscon.objective import MSConLoss, MSConOutput
+from mscon.objective import MSConLoss
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.similarity import Categorical
+from mscon.terms import MSConOutput
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mscon import Categorical, MSConLoss, micro_batched
 from mscon.micro_batch import joined, split_rows
-from mscon.objective import MSConOutput
+from mscon.terms import MSConOutput
 from mscon.weighting import WeightingChoice
 from processes import in_processes
 

@@ -84,4 +84,6 @@ def wrong_rows(found: Audited) -> np.ndarray:
     `MOST_NOISE` look like chance.
     """
     _, number, counts = np.unique(found.given, return_inverse=True, return_counts=True)
-    return found.rows[(found.score > 0.5) & (counts[number] >= FEWEST) & (found.noise <= MOST_NOISE)]
+    if found.noise is None or found.noise > MOST_NOISE:
+        return found.rows[:0]
+    return found.rows[(found.score > 0.5) & (counts[number] >= FEWEST)]

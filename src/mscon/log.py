@@ -8,10 +8,9 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from mscon.checkpoint import Position
-from mscon.objective import MSConOutput
 from mscon.prepare import Prepared
 from mscon.run import Run
-from mscon.terms import relative_excess
+from mscon.terms import MSConOutput, relative_excess
 
 LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mscon.objective import MSConOutput
+from mscon.terms import MSConOutput
 
 Entry = TypeVar("Entry")
 Loss = TypeVar("Loss", Tensor, MSConOutput)

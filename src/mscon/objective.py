@@ -1,14 +1,14 @@
 """MSConLoss: one projection per similarity and its labels in, one number and its parts out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import exp
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from mscon.arguments import check_equal_rows, check_names, check_numbers, check_rows, check_weights
 from mscon.contrast import (
     AnchorLosses,
     AnyTargets,
@@ -27,41 +27,8 @@ from mscon.held_out import TEMPERS, best_tempered
 from mscon.item_uncertainty import heteroscedastic
 from mscon.similarity import Categorical, Instance, Similarity
 from mscon.temperature import Temperatures
-from mscon.terms import BatchTerms, mean_terms, relative_excess
+from mscon.terms import BatchTerms, MSConOutput, mean_terms, terms_of
 from mscon.weighting import Aggregated, Excess, Uncertainty, WeightingChoice, gradient_products, new_weighting
-
-
-@dataclass(frozen=True)
-class Term:
-    """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last four.
-
-    - `loss`: mean over the anchors; 0 when the batch has none.
-    - `floor`: the least value that loss can take: the mean entropy of the targets.
-    - `chance`: the loss of an anchor that ranks all others alike.
-    - `excess`: loss − floor, the mean KL(q ‖ p) ≥ 0.
-    - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN without anchors, and where
-      chance is no higher than the floor, all of the batch being alike.
-    - `weight`: what the loss was multiplied by.
-    - `anchors`: how many rows had a label, a positive, and an anchor weight above 0.
-    - `mass`: the sum of their anchor weights, `anchors` where each weighs 1.
-    """
-
-    loss: Float[Tensor, ""]
-    floor: Float[Tensor, ""]
-    chance: Float[Tensor, ""]
-    excess: Float[Tensor, ""]
-    relative_excess: Float[Tensor, ""]
-    weight: Float[Tensor, ""]
-    anchors: Int[Tensor, ""]
-    mass: Float[Tensor, ""]
-
-
-@dataclass(frozen=True)
-class MSConOutput:
-    """`total` is the number to call `backward` on; `terms` holds one part per similarity."""
-
-    total: Float[Tensor, ""]
-    terms: dict[str, Term]
 
 
 class MSConLoss(nn.Module):
@@ -114,7 +81,7 @@ class MSConLoss(nn.Module):
             if isinstance(each, type) or not isinstance(cast(object, each), Similarity):
                 raise ValueError(f"similarities[{name!r}] must be a similarity, such as Categorical(), not {each!r}")
         given = temperature if isinstance(temperature, Mapping) else dict.fromkeys(names, temperature)
-        _same_names("temperature", given, names)
+        check_names("temperature", given, names)
         values = [float(given[name]) for name in names]
         self.temperatures = Temperatures(values, learned=learn_temperature, bounds=temperature_bounds)
         if learn_temperature and isinstance(weighting, Uncertainty) and weighting.paper:
@@ -162,17 +129,17 @@ class MSConLoss(nn.Module):
         **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
-        _same_names("projections", projections, names)
-        _same_names("labels", labels, names)
+        check_names("projections", projections, names)
+        check_names("labels", labels, names)
         given, log_variances = dict(anchor_weights or {}), dict(log_variance or {})
         for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
             if unknown := set(some) - set(names):
                 raise ValueError(f"{what} names {sorted(unknown)}, the similarities are {sorted(names)}")
         for name in names:
-            _check_rows(name, projections[name], labels[name])
+            check_rows(name, projections[name], labels[name])
             for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
-                _check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
-            _check_weights(f"anchor_weights[{name!r}]", given.get(name))
+                check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
+            check_weights(f"anchor_weights[{name!r}]", given.get(name))
         given_rows = [projections[name] for name in names], [labels[name] for name in names]
         losses, ranks = outside_compiler(self._losses)(*given_rows)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
@@ -187,7 +154,7 @@ class MSConLoss(nn.Module):
         if log_variances:
             own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
             total = total + (own - own.detach())
-        return MSConOutput(total=total, terms=_terms(names, batch, weights.weight.detach()))
+        return MSConOutput(total=total, terms=terms_of(names, batch, weights.weight.detach()))
 
     @torch.no_grad()
     def held_out_sums(
@@ -211,8 +178,8 @@ class MSConLoss(nn.Module):
         **Raises:** `ValueError` for names that do not match, and rows that are not so many views of the same items.
         """
         names = list(self.similarities)
-        _same_names("projections", projections, names)
-        _same_names("labels", labels, names)
+        check_names("projections", projections, names)
+        check_names("labels", labels, names)
         if odd := [name for name in names if len(labels[name]) % views]:
             raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
         of_first = self._sums(
@@ -298,7 +265,7 @@ class MSConLoss(nn.Module):
         ranks = Ranks.here() if self.gather_distributed else None
         shares: Shares | None = None
         if ranks:
-            _check_equal_rows(projections)
+            check_equal_rows(projections)
             shares = ranks.shares(len(units[0]), units[0].device)
             units, values = shares.gather_projections(units), shares.gather(values)
         units = self.temperatures.attached(units, ranks)
@@ -331,34 +298,6 @@ def _tempered(values: Sequence[float]) -> Temperatures:
     return Temperatures(values, learned=True, bounds=[(value / widest, value * widest) for value in values])
 
 
-def _terms(names: list[str], batch: BatchTerms, weight: Tensor) -> dict[str, Term]:
-    excess = batch.loss.detach() - batch.floor
-    relative = relative_excess(batch.loss.detach(), batch.floor, batch.chance)
-    return {
-        name: Term(
-            loss=batch.loss[c],
-            floor=batch.floor[c],
-            chance=batch.chance[c],
-            excess=excess[c],
-            relative_excess=relative[c],
-            weight=weight[c],
-            anchors=batch.anchors[c],
-            mass=batch.mass[c],
-        )
-        for c, name in enumerate(names)
-    }
-
-
-def _check_numbers(what: str, given: Tensor | None, rows: int) -> None:
-    if given is not None and given.shape != (rows,):
-        raise ValueError(f"{what} must hold one number for each of the {rows} rows, not {tuple(given.shape)}")
-
-
-def _check_weights(what: str, given: Tensor | None) -> None:
-    if given is not None and not bool(((given >= 0) & given.isfinite()).all()):
-        raise ValueError(f"{what} must be numbers from 0 on, not from {given.min()} to {given.max()}")
-
-
 def _targets(name: str, similarity: Similarity, values: Tensor) -> AnyTargets:
     found = similarity.targets(values)
     if not hasattr(found, "batch"):
@@ -366,23 +305,3 @@ def _targets(name: str, similarity: Similarity, values: Tensor) -> AnyTargets:
             f"similarities[{name!r}].targets must return targets, such as TypeTargets.of_matrix(…), not {type(found)}"
         )
     return found
-
-
-def _check_rows(name: str, z: Tensor, values: Tensor) -> None:
-    if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
-        raise ValueError(
-            f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
-            f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
-        )
-    if z.device != values.device:
-        raise ValueError(f"projections[{name!r}] are on {z.device}, labels[{name!r}] on {values.device}")
-
-
-def _check_equal_rows(projections: list[Tensor]) -> None:
-    if len(counts := {len(z) for z in projections}) > 1:
-        raise ValueError(f"with gather_distributed all similarities come with the same rows, not with {sorted(counts)}")
-
-
-def _same_names(what: str, given: Mapping[str, object], names: list[str]) -> None:
-    if set(given) != set(names):
-        raise ValueError(f"{what} names {sorted(given)}, the similarities are {sorted(names)}")

@@ -1,4 +1,4 @@
-"""Terms: what a batch says of each similarity, as means over its anchors."""
+"""Terms: what a batch says of each similarity, as means over its anchors; and what the objective makes of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +28,39 @@ class BatchTerms:
     chance: Float[Tensor, " c"]
     anchors: Int[Tensor, " c"]
     mass: Float[Tensor, " c"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One similarity's part of the objective. All but `loss` are detached; all are in nats but the last four.
+
+    - `loss`: mean over the anchors; 0 when the batch has none.
+    - `floor`: the least value that loss can take: the mean entropy of the targets.
+    - `chance`: the loss of an anchor that ranks all others alike.
+    - `excess`: loss − floor, the mean KL(q ‖ p) ≥ 0.
+    - `relative_excess`: excess / (chance − floor), from 0 (clean) to about 1 (noise); NaN without anchors, and where
+      chance is no higher than the floor, all of the batch being alike.
+    - `weight`: what the loss was multiplied by.
+    - `anchors`: how many rows had a label, a positive, and an anchor weight above 0.
+    - `mass`: the sum of their anchor weights, `anchors` where each weighs 1.
+    """
+
+    loss: Float[Tensor, ""]
+    floor: Float[Tensor, ""]
+    chance: Float[Tensor, ""]
+    excess: Float[Tensor, ""]
+    relative_excess: Float[Tensor, ""]
+    weight: Float[Tensor, ""]
+    anchors: Int[Tensor, ""]
+    mass: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class MSConOutput:
+    """`total` is the number to call `backward` on; `terms` holds one part per similarity."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Term]
 
 
 def mean_terms(
@@ -60,6 +93,25 @@ def relative_excess(loss: Tensor, floor: Tensor, chance: Tensor) -> Tensor:
     """(loss − floor) / (chance − floor); NaN where there is nothing between the two."""
     span = chance - floor
     return (loss - floor) / span.where(span > NARROWEST * chance, float("nan"))
+
+
+def terms_of(names: Sequence[str], batch: BatchTerms, weight: Tensor) -> dict[str, Term]:
+    """A batch's terms by the names of their similarities, with the weights that they got."""
+    excess = batch.loss.detach() - batch.floor
+    relative = relative_excess(batch.loss.detach(), batch.floor, batch.chance)
+    return {
+        name: Term(
+            loss=batch.loss[c],
+            floor=batch.floor[c],
+            chance=batch.chance[c],
+            excess=excess[c],
+            relative_excess=relative[c],
+            weight=weight[c],
+            anchors=batch.anchors[c],
+            mass=batch.mass[c],
+        )
+        for c, name in enumerate(names)
+    }
 
 
 def _sums(losses: AnchorLosses, weights: Tensor | None) -> tuple[Float[Tensor, ""], Float[Tensor, "4"]]:

@@ -29,11 +29,12 @@ from mscon.log import Display, Log, TermMeans
 from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
-from mscon.objective import MSConLoss, MSConOutput
+from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
 from mscon.processes import any_process, each_process, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.terms import MSConOutput
 from mscon.weighting import Aggregated, Excess
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mscon.contrast.push import takes_dense
-from mscon.objective import MSConLoss, MSConOutput
+from mscon.objective import MSConLoss
 from mscon.similarity import Categorical
+from mscon.terms import MSConOutput
 
 with_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed here")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mscon.objective import MSConLoss, MSConOutput
+from mscon.objective import MSConLoss
 from mscon.similarity import Categorical
+from mscon.terms import MSConOutput
 from processes import in_processes
 
 NAMES = {"many": 9, "few": 2, "rare": 3}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mscon.objective import MSConLoss, MSConOutput
+from mscon.objective import MSConLoss
 from mscon.similarity import (
     Categorical,
     Continuous,
@@ -20,6 +20,7 @@ from mscon.similarity import (
     Tags,
     balanced_weights,
 )
+from mscon.terms import MSConOutput
 from processes import in_processes
 
 COUNTS = [40, 23]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mscon.contrast.numbers import distances, known_numbers, on_circle, resolution
+from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, resolution
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -15,7 +15,7 @@ FAR = 11.0
 
 
 @dataclass(frozen=True)
-class KernelTargets:
+class KernelTargets(NumberTargets):
     """q_ij = k_ij / Σ_{l≠i} k_il with k_ij = exp(−Δ(v_i, v_j)² / 2h²): a softmax over the other rows.
 
     Δ is |v_i − v_j| or, on a circle of circumference P, the shorter way round. An anchor that is more than 11 h from
@@ -24,19 +24,14 @@ class KernelTargets:
     The mean target takes N² steps, so it rides in the pass of push (`mscon.contrast.push_pull`); `matrix` is the
     definition.
 
-    - `batch`, `rows`: as in `Targets`.
-    - `values`: v of each labelled row, float64; on a circle in [0, P).
+    Beside what `NumberTargets` has:
+
     - `bandwidth`: h > 0, in the unit of v.
-    - `period`: P, or None on a line.
     - `far`: anchors that have none near.
     - `nearest`: what those are pulled toward; None where there are none of them.
     """
 
-    batch: int
-    rows: Int[Tensor, " m"]
-    values: Float[Tensor, " m"]
     bandwidth: float
-    period: float | None
     far: Bool[Tensor, " m"]
     nearest: TypeTargets | None
 
@@ -58,12 +53,7 @@ class KernelTargets:
         if bool(far.any()):
             within = least + resolution(given, period)
             nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, within), batch=len(values))
-        return cls(len(values), rows, known, bandwidth, period, far[types], nearest)
-
-    @property
-    def anchors(self) -> Bool[Tensor, " m"]:
-        """Every labelled row, once there is another."""
-        return torch.full_like(self.rows, len(self.rows) > 1, dtype=torch.bool)
+        return cls(len(values), rows, known, period, bandwidth, far[types], nearest)
 
     @property
     def floor(self) -> Float[Tensor, " m"]:
@@ -84,10 +74,6 @@ class KernelTargets:
     def centred(self, dtype: torch.dtype) -> Float[Tensor, " m"]:
         """The values, on a line about their mean, in a type that need not tell apart large ones."""
         return (self.values - self.values.mean() if self.period is None else self.values).to(dtype)
-
-    def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
-        """Δ of the labelled rows `own` to all."""
-        return distances(self.values[own], self.values, self.period)
 
 
 def _gaps(values: Float[Tensor, " u"], period: float | None) -> tuple[Tensor, Tensor]:

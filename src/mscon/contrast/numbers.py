@@ -1,7 +1,9 @@
-"""Numbers as labels: what of them is rounding, on a line and on a circle."""
+"""Numbers as labels: how far apart they are and what of that is rounding, on a line and on a circle."""
+
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 GRID = 2.0**40
@@ -48,3 +50,27 @@ def distances(of: Float[Tensor, " m"], to: Float[Tensor, " n"], period: float | 
     """Δ: |v_i − v_j|, on a circle, whose values are in [0, period), the shorter way round."""
     gap = (of.unsqueeze(1) - to).abs()
     return gap if period is None else torch.minimum(gap, period - gap)
+
+
+@dataclass(frozen=True)
+class NumberTargets:
+    """What targets that are made from numbers have in common.
+
+    - `batch`, `rows`: as in `Targets`.
+    - `values`: v of each labelled row, float64; on a circle in [0, P).
+    - `period`: P, or None on a line.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    values: Float[Tensor, " m"]
+    period: float | None
+
+    @property
+    def anchors(self) -> Bool[Tensor, " m"]:
+        """Every labelled row, once there is another."""
+        return torch.full_like(self.rows, len(self.rows) > 1, dtype=torch.bool)
+
+    def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
+        """Δ of the labelled rows `own` to all: |v_i − v_j|, on a circle the shorter way round."""
+        return distances(self.values[own], self.values, self.period)

@@ -3,30 +3,23 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import distances, known_numbers, on_circle, resolution
+from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, resolution
 
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
 
 
 @dataclass(frozen=True)
-class RankTargets:
+class RankTargets(NumberTargets):
     """Every other row j is a positive of anchor i, in its turn: against those at least as far from i as j is.
 
-    - `batch`, `rows`: as in `Targets`.
-    - `values`: v of each labelled row, float64; on a circle in [0, P).
-    - `period`: P, or None on a line.
-    - `resolution`: distances that differ by no more than this are equal.
+    - `resolution`: distances that differ by no more than this are equal; the rest as in `NumberTargets`.
     """
 
-    batch: int
-    rows: Int[Tensor, " m"]
-    values: Float[Tensor, " m"]
-    period: float | None
     resolution: Float[Tensor, ""]
 
     @classmethod
@@ -37,15 +30,6 @@ class RankTargets:
         """
         rows, known = known_numbers(values)
         return cls(len(values), rows, on_circle(known, period), period, resolution(known, period))
-
-    @property
-    def anchors(self) -> Bool[Tensor, " m"]:
-        """Every labelled row, once there is another."""
-        return torch.full_like(self.rows, len(self.rows) > 1, dtype=torch.bool)
-
-    def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
-        """Δ of the labelled rows `own` to all: |v_i − v_j|, on a circle the shorter way round."""
-        return distances(self.values[own], self.values, self.period)
 
 
 def rank_losses(

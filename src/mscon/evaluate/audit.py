@@ -39,14 +39,14 @@ class Audited:
     - `rows`: the judged items: those with a label that at least one training fold of theirs knows.
     - `given`, `suggested`: their label and what the others say; codes, or numbers for a continuous column.
     - `score`: in [0, 1], 1 for a label that is surely wrong.
-    - `noise`: for categories the estimated share of wrong labels, for numbers NaN.
+    - `noise`: for categories the estimated share of wrong labels, for numbers None.
     """
 
     rows: Int64[np.ndarray, " m"]
     given: Int64[np.ndarray, " m"] | Float64[np.ndarray, " m"]
     suggested: Int64[np.ndarray, " m"] | Float64[np.ndarray, " m"]
     score: Float64[np.ndarray, " m"]
-    noise: float
+    noise: float | None
 
     def ranked(self) -> Int64[np.ndarray, " r"]:
         """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals.
@@ -54,7 +54,7 @@ class Audited:
         A number never is what was predicted: it differs if it is three spreads or more away.
         """
         order = np.lexsort((self.rows, -self.score))
-        differs = self.given != self.suggested if np.isfinite(self.noise) else self.score >= FAR
+        differs = self.score >= FAR if self.noise is None else self.given != self.suggested
         return order[differs[order]]
 
 
@@ -153,7 +153,7 @@ def audit_continuous(
     spread = NORMAL_SPREAD * np.median(away)
     # u / (1 + u) with u = away / spread, defined for a spread of 0 too.
     score = np.divide(away, spread + away, out=np.zeros_like(away), where=away > 0)
-    return Audited(rows, values[rows], predicted, score, float("nan"))
+    return Audited(rows, values[rows], predicted, score, noise=None)
 
 
 def out_of_fold(

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mscon import __version__
 from mscon.evaluate.audit_run import AuditedRun
 from mscon.files import write_text
@@ -75,5 +73,4 @@ def _section(found: AuditedRun, name: str, ids: list[str]) -> Section:
         )
         for place in ranked[:LISTED].tolist()
     ]
-    noise = None if np.isnan(audited.noise) else audited.noise
-    return Section(name, len(audited.rows), found.alone(name), len(ranked), noise, doubts)
+    return Section(name, len(audited.rows), found.alone(name), len(ranked), audited.noise, doubts)

@@ -1,0 +1,40 @@
+"""What a call of the objective is given: checked, so that a mistake is told in the words of the call."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def check_numbers(what: str, given: Tensor | None, rows: int) -> None:
+    """One number for each row, where any are given."""
+    if given is not None and given.shape != (rows,):
+        raise ValueError(f"{what} must hold one number for each of the {rows} rows, not {tuple(given.shape)}")
+
+
+def check_weights(what: str, given: Tensor | None) -> None:
+    """Finite and at least 0, where any are given."""
+    if given is not None and not bool(((given >= 0) & given.isfinite()).all()):
+        raise ValueError(f"{what} must be numbers from 0 on, not from {given.min()} to {given.max()}")
+
+
+def check_rows(name: str, z: Tensor, values: Tensor) -> None:
+    """A similarity's projections and the values of its labels: as many rows, on one device."""
+    if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
+        raise ValueError(
+            f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
+            f" {tuple(z.shape)} {z.dtype} against {tuple(values.shape)}"
+        )
+    if z.device != values.device:
+        raise ValueError(f"projections[{name!r}] are on {z.device}, labels[{name!r}] on {values.device}")
+
+
+def check_equal_rows(projections: list[Tensor]) -> None:
+    """As many rows of every similarity, as processes that share a batch need."""
+    if len(counts := {len(z) for z in projections}) > 1:
+        raise ValueError(f"with gather_distributed all similarities come with the same rows, not with {sorted(counts)}")
+
+
+def check_names(what: str, given: Mapping[str, object], names: list[str]) -> None:
+    """The similarities, no other names and none left out."""
+    if set(given) != set(names):
+        raise ValueError(f"{what} names {sorted(given)}, the similarities are {sorted(names)}")
