@@ -2,7 +2,7 @@
 
 `footwear` under category, lightness and year, `clothing` under category and lightness, with equal weights; numbers as
 
-- `continuous`: `Continuous`, a kernel on ranks;
+- `continuous`: `Continuous`, a kernel on ranks; on `clothing` also with other bandwidths (`continuous h=…`);
 - `5 bins`, `10 bins`: categories of as many items each, cut on the training items;
 - `rank_n_contrast`: as published (Zha et al. 2023);
 - `continuous of x³`: as the first, of the cube of lightness, a rising function: only units differ.
@@ -24,6 +24,7 @@ from mscon.evaluate import knn_continuous, probe_continuous
 OUT = Path(__file__).with_suffix(".csv")
 NUMBERS = {"footwear": ("lightness", "year"), "clothing": ("lightness",)}
 METHODS = ("continuous", "rank_n_contrast", "5 bins", "10 bins")
+BANDWIDTHS = ("0.1", "0.025")
 
 
 def cases() -> Iterator[dict[str, Any]]:
@@ -34,6 +35,9 @@ def cases() -> Iterator[dict[str, Any]]:
                 yield {"seed": seed, "catalog": name, "method": method}
         if seed == 0:
             yield {"seed": seed, "catalog": "clothing", "method": "continuous of x³"}
+    for seed in range(10):
+        for bandwidth in BANDWIDTHS:
+            yield {"seed": seed, "catalog": "clothing", "method": f"continuous h={bandwidth}"}
 
 
 def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -51,7 +55,8 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             table = table.with_columns(pl.Series(f"{label}_bins", bins.astype(str)))
             similarities[label] = {"kind": "categorical", "column": f"{label}_bins"}
         else:
-            similarities[label] = {"kind": method.split()[0]}
+            kind, _, bandwidth = method.partition(" h=")
+            similarities[label] = {"kind": kind.split()[0]} | ({"bandwidth": float(bandwidth)} if bandwidth else {})
     if method.endswith("x³"):
         table = table.with_columns(pl.col("lightness").cast(pl.Float64) ** 3)
     source = folder / f"continuous-{case['seed']}-{name}-{method.replace(' ', '-')}.parquet"

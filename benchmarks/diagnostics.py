@@ -5,7 +5,7 @@
 Every run is the default recipe at 32 px for 4 epochs on category, gender and colour, and one thing more: a label given
 twice, given again with a share of its values drawn anew (from the label's own distribution), pure noise, another honest
 label, views of the same item, or a setting that collapses it. Needs the footwear catalog in the folder that MSCON_DATA
-names. The CSV that is committed holds the first nine cases with seed 0. Its columns:
+names. The CSV that is committed holds the first nine cases with both seeds. Its columns:
 
 case, seed
 figure   shared_information (labels), cka (heads), gradient_cosine, effective_rank, uniformity, relative_excess, weight,

@@ -14,7 +14,7 @@ from scipy.stats import t
 
 HERE = Path(__file__).parent
 LABELS = ("category", "gender", "colour", "brand")
-KINDS = ("continuous", "rank_n_contrast", "10 bins", "5 bins")
+KINDS = ("continuous", "continuous h=0.1", "continuous h=0.025", "rank_n_contrast", "10 bins", "5 bins")
 
 
 def noise() -> Iterator[str]:
@@ -104,6 +104,8 @@ def continuous() -> Iterator[str]:
         rows = table.filter(catalog=catalog)
         yield from _lines(f"{catalog}, {label}", "own head: Spearman's ρ", "beside it", "probe: R²", "beside it")
         for method in KINDS:
+            if method not in rows["method"]:
+                continue
             cells: list[str] = []
             for column in (f"spearman_{label}", f"r2_{label}"):
                 apart = _change(rows, "continuous", method, column)
