@@ -109,11 +109,11 @@ def test_a_training_leaves_out_the_labels_that_are_wrong_and_goes_on_to_the_same
     assert "there are only 4" in why
     assert {name: audited.alone(name) for name in audited.columns} == {"colour": 0, "level": 0, "coin": 1}
     page = write_audit(run, audited).read_text()
-    assert page.count("1 more could not be judged: no other item has the same.") == 1
+    assert page.count("1 more could not be judged: too few others have the same.") == 1
     assert "Not audited: column &#39;hardly&#39;" in page
     console = Console(file=StringIO(), width=300)
     show(audited, [str(row) for row in range(N)], console)
-    assert "\n1 not judged: no other item has the same\n" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "\n1 not judged: too few others have the same\n" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert f"not audited: {why}" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     counts = [each["doubted"] for each in run.metrics() if each["kind"] == "val"]
     assert len(counts) == 3

@@ -35,7 +35,7 @@ class AuditedRun:
     left_out: dict[str, str]
 
     def alone(self, name: str) -> int:
-        """How many items of a similarity are not judged for want of others (of another group) with their label."""
+        """How many labels of a similarity are not judged, for want of others like them in other folds."""
         return int(labelled(self.data.values[name]).sum()) - len(self.columns[name].rows)
 
 
@@ -91,7 +91,7 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
         heading = f"{name}: {len(ranked):,} of {len(audited.rows):,} labels differ from what the others say{noise}"
         console.print(Text(heading, style="bold"))
         if alone := found.alone(name):
-            console.print(Text(f"{alone:,} not judged: no other item has the same", style="dim"))
+            console.print(Text(f"{alone:,} not judged: too few others have the same", style="dim"))
         table = Table(box=None, padding=(0, 2, 0, 0))
         for title in ("item", "label", "suggested", "score"):
             table.add_column(title, justify="right" if title == "score" else "left")
