@@ -117,7 +117,7 @@ def continuous() -> Iterator[str]:
 
 def doubts() -> Iterator[str]:
     """What wrong labels cost, and what is left of it."""
-    table = pl.read_csv(HERE / "doubts.csv").rename({"colours": "method"})
+    table = _whole(pl.read_csv(HERE / "doubts.csv")).rename({"colours": "method"})
     others = ("category", "gender", "brand")
     kept = ("kept_head_colour", "kept_probe_colour")
     columns = ("own_head_colour", "probe_colour", *kept, *(f"probe_{name}" for name in others))
@@ -125,8 +125,8 @@ def doubts() -> Iterator[str]:
     yield from _lines("colours", *heads, *(f"probe: {name}" for name in others), "seeds")
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
-    for method in (f"{how} {share}" for share in (20, 40) for how in ("replaced", "audited", "known")):
-        yield _line(f"{method}%", *_changes(clean, table.filter(method=method), columns))
+    for method in ("replaced", "audited", "known"):
+        yield _line(method, *_changes(clean, table.filter(method=method), columns))
     yield ""
 
 
