@@ -133,6 +133,7 @@ def doubts() -> Iterator[str]:
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "noise": noise,
     "merged": merged,
+    "long": long,
     "copies": copies,
     "doubts": doubts,
     "continuous": continuous,
