@@ -8,16 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from mscon import __version__
-from mscon.errors import ToldElsewhere, UserError, nearest
-
-if TYPE_CHECKING:
-    from mscon.recipe import Recipe
+from mscon.errors import ToldElsewhere, UserError
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -75,11 +72,12 @@ def inspect(
     catalog
         A table of images and labels, or a recipe.toml.
     """
+    from mscon.described import described
     from mscon.inspection import inspect as look
     from mscon.inspection import show
     from mscon.prepare import prepare
 
-    recipe = _recipe(catalog, similarity, ood, image, set_)
+    recipe = described(catalog, similarity, ood, image, set_)
     console = Console()
     with _progress("decoding images") as progress:
         data = prepare(recipe, progress=progress)
@@ -123,6 +121,7 @@ def train(
     resume
         Go on from the last checkpoint of the run.
     """
+    from mscon.described import described
     from mscon.display import TerminalDisplay
     from mscon.run import Run
     from mscon.train import train as run_training
@@ -131,9 +130,9 @@ def train(
         folder = out if out is not None else Path(catalog)
         if out is None and (similarity or ood or image or set_):
             raise UserError("a resumed run keeps its recipe: leave out --similarity, --ood, --image and --set")
-        recipe = _recipe(catalog, similarity, ood, image, set_) if out is not None else Run.open(folder).recipe
+        recipe = described(catalog, similarity, ood, image, set_) if out is not None else Run.open(folder).recipe
     else:
-        recipe = _recipe(catalog, similarity, ood, image, set_)
+        recipe = described(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
     console = Console(quiet=_torchrun("RANK", 0) > 0)
     with TerminalDisplay(console) as display:
@@ -319,77 +318,6 @@ def _torchrun(name: str, alone: int) -> int:
 def _say(console: Console, text: str) -> None:
     """Print text that may hold a user's words: as it is, whatever brackets it has, and in one piece."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-
-def _recipe(
-    catalog: str,
-    similarities: list[str] | None,
-    ood: list[str] | None,
-    image: str | None,
-    settings: list[str] | None,
-) -> "Recipe":
-    """The recipe that the command line describes: a recipe file, or a catalog, with what the options change."""
-    from mscon.recipe import Recipe
-
-    described: dict[str, dict[str, str]] = {}
-    for name, kind in map(_named, similarities or []):
-        if name in described:
-            raise UserError(
-                f"--similarity {name} is given twice. To learn from one column in two ways, give the second a name of"
-                f" its own: --similarity other:KIND --set similarities.other.column={name}"
-            )
-        described[name] = {"kind": kind} if kind else {}
-    overrides: dict[str, Any] = {"similarities": described} if described else {}
-    overrides |= _overrides(settings or [])
-    if ood is not None:
-        overrides["catalog.ood"] = ood
-    if image is not None:
-        overrides["catalog.image"] = image
-    if catalog.endswith(".toml"):
-        return _anywhere(Recipe.read(Path(catalog), overrides))
-    if not described:
-        raise UserError("name at least one label column to learn from: --similarity NAME")
-    return _anywhere(Recipe.of({"catalog": {"source": catalog}}, overrides, name="command line"))
-
-
-def _named(similarity: str) -> tuple[str, str]:
-    """NAME or NAME:KIND, apart. **Raises** `UserError` for a kind that there is not."""
-    from mscon.settings import SimilarityKind
-
-    name, colon, kind = similarity.rpartition(":")
-    if not colon:
-        return similarity, ""
-    known, kind = get_args(SimilarityKind), kind.replace("-", "_")
-    if kind not in known:
-        raise UserError(
-            f"--similarity {similarity}: there is no kind {kind!r}.{nearest(kind, known)} Known: {', '.join(known)}."
-            f" For a column whose name has a colon, say its kind, too: --similarity {similarity}:categorical"
-        )
-    return name, kind
-
-
-def _anywhere(recipe: "Recipe") -> "Recipe":
-    """The recipe with its files' paths made absolute, so that the run can be evaluated from any folder."""
-    catalog = recipe.catalog.model_copy(update={"source": _absolute(recipe.catalog.source)})
-    similarities = {
-        name: each.model_copy(update={"edges": _absolute(each.edges)}) if each.edges else each
-        for name, each in recipe.similarities.items()
-    }
-    return recipe.model_copy(update={"catalog": catalog, "similarities": similarities})
-
-
-def _absolute(source: str) -> str:
-    return source if source == "glyphs" or "://" in source else str(Path(source).absolute())
-
-
-def _overrides(settings: list[str]) -> dict[str, Any]:
-    from mscon.recipe import parse_value
-
-    pairs = [each.partition("=") for each in settings]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise UserError(f"--set {key}: give it a value, as in --set training.epochs=5")
-    return {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
 
 
 def _free_folder(source: str) -> Path:
