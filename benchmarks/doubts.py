@@ -8,12 +8,19 @@ another colour at random:
 - `audited`: the same, with `training.audit_epochs = 3`.
 - `known`: those 20% have no colour instead, as if an audit without a fault had been held before the start.
 
+And two ways to begin anew: 5 epochs on all labels, an audit of all that are not of the test split, then 30 epochs
+
+- `left out`: without the labels that are wrong rather than right (score above ½);
+- `suggested`: with what the audit suggests in their place.
+
 Measured on test: linear probes, and the accuracy of nearest neighbours in each similarity's own head, both with clean
 labels; and for colour once more with the labels that the training was left with (`kept`): those are what its user has.
-Writes benchmarks/doubts.csv line by line.
+Of these two also on validation (`val`, with clean labels), to choose between them there. Writes
+benchmarks/doubts.csv line by line.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +30,21 @@ from safetensors import safe_open
 from trainings import Trained, accuracies, catalog, go_through, labels, own_heads, trained
 
 from mscon.checkpoint import latest_checkpoint
+from mscon.data.splits import Split
+from mscon.evaluate.audit_label import all_projections, audit_label
+from mscon.evaluate.colours import colour_features
 
 OUT = Path(__file__).with_suffix(".csv")
 LABELS = ("category", "gender", "colour", "brand")
 COLOURS = ("audited", "clean", "replaced", "known")
+ANEW = ("left out", "suggested")
 REPLACED = 0.2
 
 
 def cases() -> Iterator[dict[str, Any]]:
     """Seed by seed."""
     for seed in range(10):
-        for colours in COLOURS:
+        for colours in (*COLOURS, *ANEW):
             yield {"seed": seed, "colours": colours}
 
 
@@ -42,21 +53,52 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     table = catalog("footwear").filter(pl.col("brand") != "other")
     colour = table["colour"].to_numpy()
     wrong = _replaced(colour, table["split"].is_in(["train", "val"]).to_numpy(), np.random.default_rng(case["seed"]))
-    given = colour if case["colours"] == "clean" else wrong
-    if case["colours"] == "known":
-        given = np.where(wrong == colour, colour, None)
-    source = folder / f"doubts-{case['seed']}-{case['colours']}.parquet"
-    table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
-    similarities = {"category": {}, "gender": {}, "colour": {"column": "given"}}
-    settings = {"objective.weighting": "equal", "training.epochs": 30, "training.seed": case["seed"]}
-    settings["training.audit_epochs"] = 3 if case["colours"] == "audited" else 0
-    done = trained(source, similarities, folder / source.stem, settings)
+    settings = {"objective.weighting": "equal", "training.seed": case["seed"]}
+    given = {"clean": colour, "known": np.where(wrong == colour, colour, None)}.get(case["colours"], wrong)
+    if case["colours"] in ANEW:
+        first = _trained(table, wrong, folder / "first", settings | {"training.epochs": 5})
+        given = _audited(first, wrong, case["colours"])
+    settings |= {"training.epochs": 30, "training.audit_epochs": 3 if case["colours"] == "audited" else 0}
+    done = _trained(table, given, folder / "run", settings)
     doubted = [each for each in done.run.metrics() if each["kind"] == "val"][-1]["doubted"]
     kept = {"colour": _kept(done)}
     row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}
     row |= {f"own_head_{name}": value for name, value in own_heads(done, labels(done, LABELS[:3])).items()}
     row |= {"kept_probe_colour": accuracies(done, kept)["colour"], "kept_head_colour": own_heads(done, kept)["colour"]}
-    return row | {f"doubted_{name}": doubted.get(name, "") for name in similarities}
+    row |= {f"doubted_{name}": doubted.get(name, "") for name in LABELS[:3]}
+    return row | _val(done, case)
+
+
+def _trained(table: pl.DataFrame, given: np.ndarray, folder: Path, settings: Mapping[str, Any]) -> Trained:
+    source = folder.with_suffix(".parquet")
+    table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
+    return trained(source, {"category": {}, "gender": {}, "colour": {"column": "given"}}, folder, settings)
+
+
+def _audited(first: Trained, given: np.ndarray, way: str) -> np.ndarray:
+    """Colours as an audit of the first training leaves them."""
+    data, model = first.data, first.run.model()
+    rows = np.union1d(data.split.train, data.split.val)
+    colours = colour_features(data.pixels.array, rows=rows)
+    found = audit_label(data, "colour", all_projections(model, data.pixels.array, rows=rows), colours, rows=rows)
+    wrong = found.score > 0.5
+    left = given.astype(object)
+    suggested = np.array(data.labels["colour"].classes)[found.suggested[wrong]]
+    left[rows[found.rows[wrong]]] = suggested if way == "suggested" else None
+    return left
+
+
+def _val(done: Trained, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Colour's probe and head on validation, its labels clean; of the ways to choose between."""
+    if case["colours"] not in ANEW:
+        return {"val_probe_colour": "", "val_head_colour": ""}
+    split = done.data.split
+    instead = replace(done, data=replace(done.data, split=Split(split.train, split.val, split.val)))
+    colour = labels(done, ["colour"])
+    return {
+        "val_probe_colour": accuracies(instead, colour)["colour"],
+        "val_head_colour": own_heads(instead, colour)["colour"],
+    }
 
 
 def _kept(done: Trained) -> np.ndarray:

@@ -6,6 +6,7 @@
 - `merged`: colours are merged by likeness into fewer classes, then a share of them is shuffled.
 - `copies`: colour is there three times, or once more as a noisy copy.
 - `long`: 30 epochs instead of 5, all of colour's labels being shuffled: time to learn them by heart.
+- `most`: all of colour's and of gender's labels are shuffled, so that two of the three similarities are noise.
 
 Each case is one short training, linear probes on the clean labels, and the accuracy of nearest neighbours in each
 similarity's own head, theirs being clean too. Writes benchmarks/noise.csv line by line.
@@ -55,6 +56,9 @@ def cases() -> Iterator[dict[str, Any]]:
     for seed in range(10):
         for method in ("equal", "excess"):
             yield {"seed": seed, "table": "long", "colour_is": "shuffled 100", "method": method}
+    for seed in range(10):
+        for method in ("equal", "excess"):
+            yield {"seed": seed, "table": "most", "colour_is": "shuffled 100", "method": method}
 
 
 def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -67,9 +71,13 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if kind == "merged":
         colour = _merged(colour, int(amounts[0]))
     noisy = _shuffled(colour, known, int(amounts[-1]) / 100, rng)
+    gender = _shuffled(table["gender"].to_numpy(), known, 1.0, rng)
     source = folder / f"noise-{case['seed']}-{case['colour_is'].replace(' ', '-')}.parquet"
-    table.with_columns(noisy=pl.Series(noisy), merged=pl.Series(colour)).write_parquet(source)
+    added = {"noisy": noisy, "merged": colour, "noisy_gender": gender}
+    table.with_columns(pl.Series(name, each) for name, each in added.items()).write_parquet(source)
     similarities: dict[str, dict[str, Any]] = {"category": {}, "gender": {}, "colour": {"column": "noisy"}}
+    if case["table"] == "most":
+        similarities["gender"] = {"column": "noisy_gender"}
     if case["colour_is"].endswith(" x3"):
         similarities |= {"again": {"column": "colour"}, "once_more": {"column": "colour"}}
     if case["colour_is"].endswith(" x2"):

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import t
 
+from mscon.weighting.excess import LEAST_EXCESS
+
 HERE = Path(__file__).parent
 LABELS = ("category", "gender", "colour", "brand")
 KINDS = ("continuous", "continuous h=0.1", "continuous h=0.025", "rank_n_contrast", "10 bins", "5 bins")
@@ -73,9 +75,19 @@ def merged() -> Iterator[str]:
 
 def long() -> Iterator[str]:
     """Labels that are chance, with the time to learn them by heart."""
-    table = _noisy("long")
-    columns = (*(f"probe_{name}" for name in LABELS), *(f"own_head_{name}" for name in LABELS[:2]))
-    yield from _lines("weighting", "weight share of colour", *LABELS, "own head: category", "gender", "seeds")
+    yield from _beside("long", (*(f"probe_{name}" for name in LABELS), *(f"own_head_{name}" for name in LABELS[:2])))
+
+
+def most() -> Iterator[str]:
+    """Two of three similarities being noise."""
+    yield from _beside("most", (*(f"probe_{name}" for name in LABELS), *(f"own_head_{name}" for name in LABELS[:1])))
+
+
+def _beside(name: str, columns: Sequence[str]) -> Iterator[str]:
+    """Equal weights, and what `excess` adds to them."""
+    table = _noisy(name)
+    named = (each.removeprefix("probe_").replace("own_head_", "own head: ") for each in columns)
+    yield from _lines("weighting", "weight share of colour", *named, "seeds")
     equal, excess = (table.filter(method=each).sort("seed") for each in ("equal", "excess"))
     yield _line("equal", "33.3%", *(_mean(equal[each].to_numpy()) for each in columns), str(len(equal)))
     yield _line("excess", _mean(100 * excess["weight_colour"].to_numpy(), "%"), *_changes(equal, excess, columns))
@@ -93,6 +105,50 @@ def copies() -> Iterator[str]:
         for name, text in (("shuffled 0 x3", "three times"), ("shuffled 20 x2", "and with 20% noise")):
             more = table.filter(method=method, colour_is=name)
             yield _line(method, text, *_changes(once, more, columns))
+    further = _whole(pl.read_csv(HERE / "copies.csv"))
+    once, more = (further.filter(colour_is=each) for each in ("shuffled 0", "shuffled 0 x3"))
+    yield _line("excess", "three times, seeds 3 to 7", *_changes(once, more, columns))
+    yield ""
+
+
+def trust() -> Iterator[str]:
+    """What share of labels r stands for, by where r was read; and what functions of r make of it."""
+    table = _whole(pl.read_csv(HERE / "trust.csv"))
+    classes, shares = (sorted(table[each].unique()) for each in ("classes", "drawn_anew"))
+    both = [(where, count) for where in ("running", "held_out") for count in classes]
+    yield from _lines("drawn anew", *(f"{where.replace('_', ' ')}, {count} classes" for where, count in both))
+    for share in shares:
+        rows = table.filter(drawn_anew=share)
+        columns = (rows.filter(classes=count)[f"noise_{where}"].to_numpy() for where, count in both)
+        yield _line(f"{share}%", *(_mean(100 * each, "%") for each in columns))
+    yield ""
+    yield from _lines("f", "r read from", *(f"{share}%" for share in shares))
+    functions: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
+        "1 / r": lambda r, _: 1 / r,
+        "(1 − r) / r": lambda r, _: (1 - r) / r,
+        "1 − r": lambda r, _: 1 - r,
+        "(1 − η̂)²": lambda _, noise: (1 - noise) ** 2,
+    }
+    for name, f in functions.items():
+        for where in ("batch", "running", "held_out"):
+            value = f(pl.col(f"r_{where}").clip(LEAST_EXCESS, 1), pl.col(f"noise_{where}"))
+            means = table.group_by("classes", "drawn_anew").agg(value.mean().alias("f"))
+            clean = means.filter(drawn_anew=0)["f"].to_numpy().mean()
+            spans = (means.filter(drawn_anew=share)["f"] / clean for share in shares)
+            yield _line(name, where.replace("_", " "), *(f"{each.min():.2f}–{each.max():.2f}" for each in spans))
+    yield ""
+
+
+def hard() -> Iterator[str]:
+    """A label that is clean and hard to see."""
+    table = _whole(pl.read_csv(HERE / "hard.csv"))
+    trained = ("category", "gender", "brand")
+    columns = (*(f"probe_{name}" for name in (*trained, "colour")), *(f"own_head_{name}" for name in trained))
+    heads = ("category", "gender", "brand", "colour", "own head: category", "gender", "brand")
+    yield from _lines("weighting", "weight share of brand", *heads, "seeds")
+    equal, excess = (table.filter(method=each).sort("seed") for each in ("equal", "excess"))
+    yield _line("equal", "33.3%", *(_mean(equal[each].to_numpy()) for each in columns), str(len(equal)))
+    yield _line("excess", _mean(100 * excess["weight_brand"].to_numpy(), "%"), *_changes(equal, excess, columns))
     yield ""
 
 
@@ -125,7 +181,7 @@ def doubts() -> Iterator[str]:
     yield from _lines("colours", *heads, *(f"probe: {name}" for name in others), "seeds")
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
-    for method in ("replaced", "audited", "known"):
+    for method in ("replaced", "audited", "left out", "suggested", "known"):
         yield _line(method, *_changes(clean, table.filter(method=method), columns))
     yield ""
 
@@ -134,7 +190,10 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "noise": noise,
     "merged": merged,
     "long": long,
+    "most": most,
     "copies": copies,
+    "trust": trust,
+    "hard": hard,
     "doubts": doubts,
     "continuous": continuous,
 }
