@@ -105,9 +105,6 @@ def copies() -> Iterator[str]:
         for name, text in (("shuffled 0 x3", "three times"), ("shuffled 20 x2", "and with 20% noise")):
             more = table.filter(method=method, colour_is=name)
             yield _line(method, text, *_changes(once, more, columns))
-    further = _whole(pl.read_csv(HERE / "copies.csv"))
-    once, more = (further.filter(colour_is=each) for each in ("shuffled 0", "shuffled 0 x3"))
-    yield _line("excess", "three times, seeds 3 to 7", *_changes(once, more, columns))
     yield ""
 
 

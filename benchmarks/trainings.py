@@ -108,11 +108,7 @@ def catalog(name: str) -> pl.DataFrame:
 
 
 def go_through(
-    cases: Iterable[Mapping[str, Any]],
-    work: Callable[[Mapping[str, Any], Path], Mapping[str, Any]],
-    out: Path,
-    *,
-    seeds: int = 3,
+    cases: Iterable[Mapping[str, Any]], work: Callable[[Mapping[str, Any], Path], Mapping[str, Any]], out: Path
 ) -> None:
     """Work through cases, each in a folder of its own that goes with it, and write a line for each, as the command line
     says.
@@ -122,7 +118,7 @@ def go_through(
         "--folder", type=Path, default=Path("runs/experiments"), help="for a case's catalog and run, while it lasts"
     )
     parser.add_argument("--part", default="0/1", help="which part of the cases, such as 1/2")
-    parser.add_argument("--seeds", type=int, default=seeds, help="how many seeds, from 0 on")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on")
     given = parser.parse_args()
     part, parts = map(int, given.part.split("/"))
     given.folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mscon.build import new_model, new_objective, new_optimizer, rate_factor, set_rates
+from mscon.errors import UserError
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
-from mscon.weighting import Excess
+from mscon.weighting import Classes, Excess
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (7, 0.05), (100, 0.0), (100, 0.3), (1000, 0.05)])
@@ -52,7 +53,8 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay(tiny: dict, opt
 
 
 def test_labels_that_say_the_same_share_their_weight(tiny: dict) -> None:
-    again = {"similarities.again": {"column": "character"}, "similarities.instance": {}}
+    # The temperature of its own makes it another similarity of the same label: both lead the encoder.
+    again = {"similarities.again": {"column": "character", "temperature": 0.2}, "similarities.instance": {}}
     recipe = Recipe.of(tiny, again)
     weighting = new_objective(recipe, prepare(recipe)).weighting
     assert isinstance(weighting, Excess)
@@ -70,3 +72,22 @@ def test_a_label_that_few_items_have_takes_little_from_one_that_all_have(tiny: d
     assert isinstance(weighting, Excess)
     count = dict(zip(recipe.similarities, weighting.alike.tolist(), strict=True))
     assert [count["character"], count["again"]] == pytest.approx([1.25, 1.25], abs=0.06)
+
+
+def test_the_weighting_knows_the_classes_of_the_training_items(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"similarities.instance": {}})
+    data = prepare(recipe)
+    weighting = new_objective(recipe, data).weighting
+    assert isinstance(weighting, Excess)
+    known = Classes(weighting.class_share, weighting.class_mass)
+    for place, name in enumerate(("character", "weight")):
+        counts = torch.bincount(torch.from_numpy(data.values[name][data.split.train])).double()
+        entropy = -torch.xlogy(counts / counts.sum(), counts / counts.sum()).sum()
+        torch.testing.assert_close(known.entropy[place], entropy)
+        assert float(known.count[place]) == pytest.approx(len(counts))
+    assert not known.mass[2].any()
+
+
+def test_an_audit_that_would_come_too_late_is_refused(tiny: dict) -> None:
+    with pytest.raises(UserError, match="the first audit after 3 of 3 epochs would come when the training is over"):
+        Recipe.of(tiny, {"training.audit_epochs": 3})

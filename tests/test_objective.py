@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss, supcon_loss
 from mscon.contrast import LabelTargets
 from mscon.held_out import TEMPERS
+from mscon.similarity import balanced_weights
 from mscon.weighting import Excess, Uncertainty
 
 
@@ -260,3 +261,30 @@ def overconfident() -> tuple[Tensor, Tensor]:
     labels = torch.arange(60) % 3
     z = torch.eye(3, dtype=torch.float64)[labels] + 0.1 * torch.randn(60, 3, generator=generator, dtype=torch.float64)
     return z, torch.where(torch.arange(60) < 20, (labels + 1) % 3, labels)
+
+
+def test_held_out_anchors_count_alike_and_in_a_batch_too_whatever_they_weigh_in_the_loss() -> None:
+    z, labels = overconfident()
+    rare = torch.where(torch.arange(60) % 7 == 0, labels, 0)
+    plain, balanced = (
+        MSConLoss({"a": Categorical(weights)}, weighting="excess").double()
+        for weights in (None, balanced_weights(torch.bincount(rare), 1.0))
+    )
+    torch.testing.assert_close(
+        balanced.held_out_sums({"a": z}, {"a": rare}), plain.held_out_sums({"a": z}, {"a": rare})
+    )
+    terms = [loss_fn({"a": z}, {"a": rare}).terms["a"] for loss_fn in (plain, balanced)]
+    assert float(terms[0].loss) != pytest.approx(float(terms[1].loss))
+    assert balanced.trust == plain.trust
+
+
+def test_pure_noise_is_never_above_chance_on_held_out_items() -> None:
+    """Sure of two classes, at a low temperature, where 40% of the labels are chance: a cliff without a flat softmax."""
+    generator = torch.Generator().manual_seed(0)
+    true = torch.arange(2000) % 2
+    labels = torch.where(torch.rand(2000, generator=generator) < 0.4, true[torch.randperm(2000)], true)
+    z = torch.stack([1.0 - 2.0 * true, torch.zeros(2000)], dim=1)
+    loss_fn = MSConLoss({"a": Categorical()}, temperature=0.05, weighting="excess")
+    loss_fn.observe_held_out(loss_fn.held_out_sums({"a": z}, {"a": labels}))
+    assert loss_fn.trust["a"]["relative_excess"] < 1.0
+    assert loss_fn.trust["a"]["noise_share"] == pytest.approx(0.4, abs=0.06)

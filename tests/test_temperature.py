@@ -11,6 +11,7 @@ from mscon import MSConLoss
 from mscon.contrast import contrastive_loss
 from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Similarity, Tags
 from mscon.temperature import Temperatures
+from mscon.weighting import Excess
 
 N = 12
 CODES = torch.arange(N) % 3
@@ -169,3 +170,22 @@ def test_bad_settings_are_refused(arguments: dict, message: str) -> None:
 def test_exact_uncertainty_is_not_learned_twice() -> None:
     with pytest.raises(ValueError, match="leave out learn_temperature"):
         MSConLoss({"a": Categorical()}, weighting="uncertainty-exact", learn_temperature=True)
+
+
+def test_the_calibration_follows_a_temperature_that_is_learned_or_loaded() -> None:
+    def new_trusting() -> MSConLoss:
+        return MSConLoss({"a": Categorical()}, learn_temperature=True, weighting="excess")
+
+    learned, z = new_trusting(), torch.eye(3)[CODES]
+    optimiser = torch.optim.Adam(learned.parameter_groups(lr=0.5))
+    for _ in range(5):
+        optimiser.zero_grad()
+        learned({"a": z}, {"a": torch.arange(N) // 4}).total.backward()
+        optimiser.step()
+    learned({"a": z}, {"a": CODES})
+    assert isinstance(learned.weighting, Excess)
+    assert learned.temperature["a"] > 0.2
+    assert learned.weighting.temperatures.tolist() == pytest.approx([learned.temperature["a"]])
+    loaded = new_trusting()
+    loaded.load_state_dict(learned.state_dict())
+    assert loaded.trust == learned.trust

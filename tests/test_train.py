@@ -21,6 +21,7 @@ from mscon.checkpoint import latest_checkpoint
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun
 from mscon.model import MSConModel
+from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
@@ -53,6 +54,17 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
     images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     assert model.embed(images).shape == (2, model.architecture.embedding_dim)
     torch.testing.assert_close(model.project(images, "weight").norm(dim=1), torch.ones(2))
+
+
+def test_trust_is_in_the_first_view_of_the_held_out_items(recipe: Recipe, tmp_path: Path) -> None:
+    run = train(recipe, tmp_path / "run")
+    last = latest_checkpoint(run.checkpoints)
+    assert last is not None
+    excess, span, anchors = load_file(last)["objective/weighting.held_out_items"]
+    held_out = len(prepare(recipe, labels=run.labels).split.val) // 32 * 32
+    assert anchors.tolist() == [held_out, held_out]
+    record = [each for each in run.metrics() if each["kind"] == "val"][-1]
+    assert [each["relative_excess"] for each in record["trust"].values()] == pytest.approx((excess / span).tolist())
 
 
 def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
@@ -108,8 +109,9 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
         shared = in_common(
             [data.values[name][data.split.train] if name in data.labels else None for name in similarities]
         )
-        taus = list(temperatures.values())
-        weighting = Excess(len(similarities), temperatures=taus, histograms=histograms, shared=shared)
+        taus, copies = list(temperatures.values()), silent_copies(recipe, data)
+        silent = [name in copies for name in similarities]
+        weighting = Excess(len(taus), temperatures=taus, histograms=histograms, shared=shared, silent=silent)
     try:
         return MSConLoss(
             similarities,
@@ -161,11 +163,14 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
 
 
 def clipped_apart(model: MSConModel) -> list[list[nn.Parameter]]:
-    """The parameters whose gradient is clipped together: the uncertainty head has no say in the encoder's steps."""
-    own = [] if model.uncertainty is None else list(model.uncertainty.parameters())
-    places = {id(each) for each in own}
-    rest = [each for each in model.parameters() if id(each) not in places]
-    return [rest, own] if own else [rest]
+    """The parameters whose gradient is clipped together: a head that has no say in the encoder has none in the length
+    of its steps.
+    """
+    named = zip(model.similarities, model.heads, strict=True)
+    silent = [head for name, head in named if name in model.silent]
+    apart = [list(each.parameters()) for each in (*silent, model.uncertainty) if each is not None]
+    places = {id(each) for part in apart for each in part}
+    return [[each for each in model.parameters() if id(each) not in places], *apart]
 
 
 def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torch.optim.Optimizer:

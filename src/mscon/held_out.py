@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mscon.terms import BatchTerms
 
-TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+TEMPERS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 200.0)
 """Of the temperature, by which held-out items may be told from one another less surely than in training."""
 
 

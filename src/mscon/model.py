@@ -79,6 +79,7 @@ class MSConModel(nn.Module):
         self.heads = nn.ModuleList(_head(architecture, dim) for dim in architecture.head_dims.values())
         self.uncertainty = _uncertainty_head(architecture) if architecture.uncertainty else None
         self.returns_embedding = False
+        self.silent: frozenset[str] = frozenset()
 
     @property
     def similarities(self) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ class MSConModel(nn.Module):
 
         With an uncertainty head there is one entry more, `LOG_VARIANCE`: (B, C), a column for each similarity. It reads
         the embedding and has no say in it. With `returns_embedding` set there is `EMBEDDING`, (B, D), for an objective
-        that looks at gradients there.
+        that looks at gradients there. The heads of the similarities in `silent` have no say in the embedding either.
         """
         h = self.encoder(batch)
         if self.returns_embedding:
@@ -110,8 +111,9 @@ class MSConModel(nn.Module):
         return outputs | ({EMBEDDING: h} if self.returns_embedding else {})
 
     def project_all(self, h: Float[Tensor, "n e"]) -> dict[str, Tensor]:
-        """Projections of every similarity from embeddings, with their graph."""
-        return {name: head(h) for name, head in zip(self.similarities, self.heads, strict=True)}
+        """Projections of every similarity from embeddings, with their graph, which for those in `silent` ends at h."""
+        read = {name: h.detach() if name in self.silent else h for name in self.similarities}
+        return {name: head(read[name]) for name, head in zip(self.similarities, self.heads, strict=True)}
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Float[Tensor, "n d"]:

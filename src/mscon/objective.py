@@ -148,6 +148,11 @@ class MSConLoss(nn.Module):
             self._tell_temperatures()
         if isinstance(self.weighting, Aggregated):
             weights = self.weighting(batch, self._gradients(self.weighting, batch, embedding, ranks))
+        elif isinstance(self.weighting, Excess):
+            # Trust is in labels, not in classes: anchors that `balance` weighs count alike here.
+            asked = [given.get(name) for name in names]
+            balanced = any(one is not other for one, other in zip(counts, asked, strict=True))
+            weights = self.weighting(mean_terms(losses, asked, ranks) if balanced else batch)
         else:
             weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty
@@ -210,6 +215,7 @@ class MSConLoss(nn.Module):
         **Arguments:** `sums`: of `held_out_sums`, added up over all held-out batches.
         """
         if isinstance(self.weighting, Excess):
+            self._tell_temperatures()
             self.weighting.observe_held_out(best_tempered(sums))
 
     @property
@@ -217,6 +223,7 @@ class MSConLoss(nn.Module):
         """name → relative excess, noise share and weight as `Excess` has them now; empty under other weightings."""
         if not isinstance(self.weighting, Excess):
             return {}
+        self._tell_temperatures()  # what was loaded may have others
         now = self.weighting.trust
         each = zip(self.similarities, now.relative_excess, now.noise_share, now.weight, strict=True)
         return {

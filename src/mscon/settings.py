@@ -74,7 +74,10 @@ class SimilaritySettings(Section):
         default=None, ge=0, le=1, description="categorical: anchors count as n_class^(−balance); 1, every class alike."
     )
     bandwidth: float | None = Field(
-        default=None, gt=0, description="continuous: of the kernel, as a share of all items (0.05 when left out)."
+        default=None,
+        ge=1e-6,
+        le=1e6,
+        description="continuous: of the kernel, as a share of all items (0.05 when left out).",
     )
     period: float | None = Field(
         default=None, gt=0, description="continuous, rank_n_contrast: of values on a circle, such as 24 for hours."

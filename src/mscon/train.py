@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from mscon.copies import silent_copies
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import UserError
@@ -68,6 +69,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
     model = model.to(memory_format=torch.channels_last)
     loss_fn = new_objective(recipe, data)
+    model.silent = frozenset(silent_copies(recipe, data))
     if isinstance(loss_fn.weighting, Aggregated):
         model.returns_embedding, loss_fn.weighting.backward = True, fabric.backward
     optimizer = new_optimizer(recipe, model, loss_fn)
@@ -257,7 +259,8 @@ def _validate(
     if listens:
         loss_fn.observe_held_out(held_out)
     means = terms.take()
-    relative = [each["relative_excess"] for each in means.values() if each["relative_excess"] is not None]
+    led_by = [each for name, each in means.items() if name not in model.silent]
+    relative = [each["relative_excess"] for each in led_by if each["relative_excess"] is not None]
     score = sum(relative) / len(relative) if relative else None
     log.validated(at, means, score, trust=loss_fn.trust, temperature=loss_fn.temperature, doubted=doubted)
     return score

@@ -119,8 +119,8 @@ def test_a_wide_kernel_is_no_preference_and_a_narrow_one_the_nearest() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1.0, "period": -1.0}):
-        with pytest.raises(ValueError, match="must be positive"):
+    for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1e-30}, {"bandwidth": 1.0, "period": -1.0}):
+        with pytest.raises(ValueError, match="a bandwidth is from 1e-12 to 1e12, a period positive"):
             KernelTargets.of(torch.zeros(3), **settings_)
     for of in (RankTargets.of, partial(KernelTargets.of, bandwidth=1.0)):
         with pytest.raises(ValueError, match=r"an infinite value has no distance to others \(row 2\)"):
@@ -165,3 +165,8 @@ def test_heads_on_circles_and_on_lines_come_back_in_their_order(monkeypatch: pyt
     ]
     for together, alone in zip(contrastive_losses(heads), heads, strict=True):
         torch.testing.assert_close(together.loss, contrastive_losses([alone], engine="dense")[0].loss)
+
+
+def test_one_value_far_off_does_not_make_distances_equal() -> None:
+    targets = KernelTargets.of(torch.tensor([0.0, 0.5, 1.3, 1e6]), bandwidth=1e-3)
+    assert targets.matrix()[1].tolist() == [1.0, 0.0, 0.0, 0.0]

@@ -139,3 +139,18 @@ def test_euros_and_cents_are_the_same_and_so_are_equal_times_of_different_days(p
     euros = cents / 100 + turns.double()
     whole = marks(z, cents.tolist(), period=period and 100 * period, temperature=0.3)
     torch.testing.assert_close(marks(z, euros.tolist(), period=period, temperature=0.3), whole)
+
+
+@pytest.mark.parametrize("others", [[1e6], [-3e7, 1e6]], ids=str)
+def test_one_value_far_off_does_not_make_distances_equal(others: list[float]) -> None:
+    numbers = torch.cat([torch.arange(60) / 2, torch.tensor(others)])
+    found = [contrastive_loss(rows(len(numbers)), RankTargets.of(each)) for each in (numbers, numbers.double())]
+    torch.testing.assert_close(found[0].floor[:60], found[1].floor[:60])
+
+
+def test_numbers_in_a_coarse_type_are_told_apart_as_far_as_it_goes() -> None:
+    tenths = torch.arange(-30, 30).double() / 10
+    exact = contrastive_loss(rows(60), RankTargets.of(tenths))
+    for offset in (0.0, 100.0):  # in float32 a tenth beside 100 is off by 8e-6
+        found = contrastive_loss(rows(60), RankTargets.of((tenths + offset).float()))
+        torch.testing.assert_close(found.floor, exact.floor)

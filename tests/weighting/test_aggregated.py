@@ -1,5 +1,7 @@
 """Weights from gradients: inner products as written, no similarity harmed, through the objective and a training."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from mscon import MSConLoss
 from mscon.similarity import Categorical
 from mscon.terms import BatchTerms
 from mscon.weighting import Aggregated, Aggregator, gradient_products
+from processes import in_processes
 
 NAMES = ("a", "b", "c")
 CONFLICT = torch.tensor([[1.0, -0.5, -0.6], [-0.5, 2.0, -0.7], [-0.6, -0.7, 3.0]], dtype=torch.float64)
@@ -125,3 +128,23 @@ def test_an_evaluation_shows_the_last_weights_of_training() -> None:
     shown = loss_fn.eval()({n: heads[n](h) for n in NAMES}, others, embedding=h).terms.values()
     assert [float(each.weight) for each in shown] == used, "with gradients too"
     assert loss_fn.state_dict()["weighting.calls"] == 1
+
+
+def shared_out(rank: int) -> list[float]:
+    """MGDA's weights for a batch of which each of two processes has half; rank −1 has all of it."""
+    torch.manual_seed(0)
+    h, heads, labels = batch()
+    if rank >= 0:
+        own = slice(12 * rank, 12 * (rank + 1))
+        h, labels = h.detach()[own].requires_grad_(), {name: each[own] for name, each in labels.items()}
+    loss_fn = MSConLoss(dict.fromkeys(NAMES, Categorical()), weighting="MGDA", gather_distributed=True)
+    out = loss_fn({n: heads[n](h) for n in NAMES}, labels, embedding=h)
+    return [float(term.weight) for term in out.terms.values()]
+
+
+def test_two_processes_trust_as_one_does(tmp_path: Path) -> None:
+    pytest.importorskip("torchjd")
+    expected = shared_out(-1)
+    assert max(expected) - min(expected) > 0.05
+    for weights in in_processes(shared_out, 2, tmp_path):
+        assert weights == pytest.approx(expected, rel=1e-6)

@@ -154,3 +154,21 @@ def best_relative_excess(histogram: list[float], noise: float, temperature: floa
 
     optimiser.step(below_chance)
     return 1.0 + float(below_chance()) / -float((pi * pi.log()).sum())
+
+
+def test_classes_of_the_same_size_are_one_entry_and_nothing_else_changes() -> None:
+    classes, _ = torch.randint(1, 9, (3000,), generator=torch.Generator().manual_seed(0)).sort()
+    known = Classes.of_histograms([classes.tolist(), None, [5]])
+    assert known.share.shape == (3, 8)
+    each = classes.double() / classes.sum()
+    plain = Classes(share=each, mass=each)
+    assert float(known.count[0]) == pytest.approx(3000.0)
+    torch.testing.assert_close(known.entropy[0], plain.entropy)
+    assert not known.mass[1:].any()
+    noise = torch.tensor([0.0, 0.2, 0.7], dtype=torch.float64)
+    sized, one_by_one = (Classes(each.share.expand(3, -1), each.mass.expand(3, -1)) for each in (_first(known), plain))
+    torch.testing.assert_close(relative_excess_of(noise, sized, 0.1), relative_excess_of(noise, one_by_one, 0.1))
+
+
+def _first(known: Classes) -> Classes:
+    return Classes(known.share[0], known.mass[0])

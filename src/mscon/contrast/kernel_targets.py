@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, resolution
+from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, rounding
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -39,10 +39,11 @@ class KernelTargets(NumberTargets):
     def of(cls, values: Float[Tensor, " n"], *, bandwidth: float, period: float | None = None) -> "KernelTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
 
-        **Raises:** `ValueError` for a bandwidth or a period that is not positive, and an infinite value.
+        **Raises:** `ValueError` for a bandwidth that is not between 10⁻¹² and 10¹², a period that is not positive, and
+        an infinite value.
         """
-        if not bandwidth > 0.0 or (period is not None and not period > 0.0):
-            raise ValueError(f"bandwidth and period must be positive: {bandwidth=}, {period=}")
+        if not 1e-12 <= bandwidth <= 1e12 or (period is not None and not period > 0.0):
+            raise ValueError(f"a bandwidth is from 1e-12 to 1e12, a period positive: {bandwidth=}, {period=}")
         rows, given = known_numbers(values)
         known = on_circle(given, period)
         values_, types, counts = distinct(known)
@@ -51,7 +52,8 @@ class KernelTargets(NumberTargets):
         far = (counts == 1) & (least > FAR * bandwidth) & least.isfinite()
         nearest = None
         if bool(far.any()):
-            within = least + resolution(given, period)
+            off = torch.zeros_like(values_).scatter_reduce_(0, types, rounding(given, period), "amax")
+            within = least + 2.0 * off + off.roll(1) + off.roll(-1)
             nearest = TypeTargets.of_matrix(rows, types, _nearest(far, before, after, within), batch=len(values))
         return cls(len(values), rows, known, period, bandwidth, far[types], nearest)
 

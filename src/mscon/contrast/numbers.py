@@ -36,14 +36,15 @@ def on_circle(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor
     return (values / period * GRID).round().remainder(GRID) * (period / GRID)
 
 
-def resolution(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, ""]:
-    """Distances of such values that differ by no more than this differ by rounding: 12.3 − 12.2 from 12.2 − 12.1.
+def rounding(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, " n"]:
+    """How far off each value may be for being written in its type, float64: twice the half of a last place, on a circle
+    a step of it at least.
 
-    Eight times what the numbers' type can tell apart at the largest of them, on a circle four steps of it.
+    Two distances |v_i − v_j| and |v_i − v_k| are equal where they differ by no more than twice i's, j's and k's, as
+    12.3 − 12.2 does from 12.2 − 12.1.
     """
-    largest = values.abs().amax().double() if len(values) else values.new_zeros((), dtype=torch.float64)
-    steps = 8.0 * torch.finfo(values.dtype).eps * largest
-    return steps if period is None else steps.clamp(min=4.0 * period / GRID)
+    off = torch.finfo(values.dtype).eps * values.abs().double()
+    return off if period is None else off.clamp(min=period / GRID)
 
 
 def distances(of: Float[Tensor, " m"], to: Float[Tensor, " n"], period: float | None) -> Float[Tensor, "m n"]:

@@ -29,6 +29,7 @@ class _Pull(torch.autograd.Function):
             raise RuntimeError("pull is differentiable once: take engine='dense' for second derivatives")
         z, mean = ctx.saved_tensors
         column = upstream.unsqueeze(1)
-        gradient = ctx.targets.mean_target_gradient(z[ctx.own] * column, ctx.own)
+        with torch.autocast(z.device.type, enabled=False):  # a backward pass may be called inside one
+            gradient = ctx.targets.mean_target_gradient(z[ctx.own] * column, ctx.own)
         gradient[ctx.own].addcmul_(mean, column)
         return gradient, None, None

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, resolution
+from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, rounding
 
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
@@ -17,10 +17,10 @@ TILE = 2**20
 class RankTargets(NumberTargets):
     """Every other row j is a positive of anchor i, in its turn: against those at least as far from i as j is.
 
-    - `resolution`: distances that differ by no more than this are equal; the rest as in `NumberTargets`.
+    - `rounding`: how far off each value may be; distances that may be equal are. The rest as in `NumberTargets`.
     """
 
-    resolution: Float[Tensor, ""]
+    rounding: Float[Tensor, " m"]
 
     @classmethod
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
@@ -29,7 +29,7 @@ class RankTargets(NumberTargets):
         **Raises:** `ValueError` for what is no floating point number, or infinite.
         """
         rows, known = known_numbers(values)
-        return cls(len(values), rows, on_circle(known, period), period, resolution(known, period))
+        return cls(len(values), rows, on_circle(known, period), period, rounding(known, period))
 
 
 def rank_losses(
@@ -68,18 +68,21 @@ def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> t
     gap = targets.distance(own).scatter_(1, places.unsqueeze(1), -1.0)
     gap, order = gap.sort(dim=1, descending=True)
     gap, order = gap[:, :-1], order[:, :-1]  # the row itself stands last
-    first, last = _ends_of_ties(gap, targets.resolution)
+    near = targets.rounding[order]
+    first, last = _ends_of_ties(gap, 2.0 * targets.rounding[own].unsqueeze(1) + near[:, :-1] + near[:, 1:])
     floor, chance = (last - first + 1).double().log().mean(dim=1), (last + 1).double().log().mean(dim=1)
     scores = (z[own] @ z.mT / temperature).gather(1, order)
     loss = (scores.logcumsumexp(dim=1).gather(1, last) - scores).mean(dim=1)
     return loss, floor, chance
 
 
-def _ends_of_ties(gap: Float[Tensor, "b n"], resolution: Float[Tensor, ""]) -> tuple[Tensor, Tensor]:
-    """Of each place in rows that fall, the first and the last one with the same value."""
+def _ends_of_ties(gap: Float[Tensor, "b n"], rounding: Float[Tensor, "b n-1"]) -> tuple[Tensor, Tensor]:
+    """Of each place in rows that fall, the first and the last one with the same value, neighbours being equal up to
+    `rounding`.
+    """
     places = torch.arange(gap.shape[1], device=gap.device).expand_as(gap)
     new = torch.ones_like(gap, dtype=torch.bool)
-    new[:, 1:] = gap[:, :-1] - gap[:, 1:] > resolution
+    new[:, 1:] = gap[:, :-1] - gap[:, 1:] > rounding
     ends = new.roll(-1, dims=1)  # the first place is new, so the last one ends
     first = places.where(new, 0).cummax(dim=1).values
     last = places.where(ends, gap.shape[1]).flip(1).cummin(dim=1).values.flip(1)

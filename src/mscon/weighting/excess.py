@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
 from mscon.weighting.calibration import LEAST_SPAN, Classes, noise_share
-from mscon.weighting.weights import Weights, sum_to_count
+from mscon.weighting.weights import Weights
 
 Function = Literal["calibrated", "signal", "odds", "inverse"]
 """What `Excess` makes of a relative excess."""
@@ -65,7 +65,8 @@ class Excess(nn.Module):
     labels would be as bad, not how many were replaced.
 
     Similarities that say the same share one weight: `shared_cd` in [0, 1] tells how much c and d have in common, 1 for
-    a similarity and itself, so that of three copies each counts a third.
+    a similarity and itself, so that of three copies each counts a third. Those that are `silent` have no part in this,
+    nor in what sums to C: for heads that learn from the embedding and have no say in it.
 
     **Arguments:**
 
@@ -80,6 +81,8 @@ class Excess(nn.Module):
       at 95 : 5).
     - `shared`: (C, C), symmetric with a diagonal of 1, as `mscon.data.information.in_common` makes it; when left out,
       no two have anything in common.
+    - `silent`: for each similarity, whether no gradient of it is to reach the embedding (which is the caller's to see
+      to); none is when left out. It is weighted by the same formula as the others.
 
     **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
     """
@@ -91,6 +94,7 @@ class Excess(nn.Module):
     class_share: Tensor
     class_mass: Tensor
     alike: Tensor
+    speaks: Tensor
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class Excess(nn.Module):
         temperatures: Sequence[float] | None = None,
         histograms: Sequence[Sequence[float | int] | None] | None = None,
         shared: Sequence[Sequence[float | int]] | None = None,
+        silent: Sequence[bool] | None = None,
     ):
         super().__init__()
         if function not in get_args(Function):
@@ -115,6 +120,9 @@ class Excess(nn.Module):
             raise ValueError(f"need {similarities} temperatures above 0: {temperatures}")
         if len(histograms) != similarities:
             raise ValueError(f"need {similarities} histograms, or None for some, not {len(histograms)}")
+        speaks = [True] * similarities if silent is None else [not each for each in silent]
+        if len(speaks) != similarities or not any(speaks):
+            raise ValueError(f"need {similarities} values of silent, not all true, not {silent}")
         self.similarities, self.function, self.held_out = similarities, function, held_out
         self.decay, self.least = decay, least
         # Rows: Σ excess, Σ (chance − floor), how many anchors.
@@ -125,7 +133,8 @@ class Excess(nn.Module):
         self.register_buffer("temperatures", torch.tensor(temperatures, dtype=torch.float64), persistent=False)
         self.register_buffer("class_share", known.share, persistent=False)
         self.register_buffer("class_mass", known.mass, persistent=False)
-        self.register_buffer("alike", _alike(shared, similarities), persistent=False)
+        self.register_buffer("speaks", torch.tensor(speaks), persistent=False)
+        self.register_buffer("alike", _alike(shared, self.speaks), persistent=False)
 
     def forward(self, terms: BatchTerms) -> Weights:
         """Weights from what was seen up to and with this batch."""
@@ -157,7 +166,8 @@ class Excess(nn.Module):
         tells = span > LEAST_SPAN
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)
         noise = noise_share(r, Classes(self.class_share, self.class_mass).filled(span), self.temperatures)
-        weight = sum_to_count((self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.alike)
+        value = (self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.alike
+        weight = value * (self.speaks.sum() / value[self.speaks].sum())
         return Trust(relative_excess=r, noise_share=noise, weight=weight, held_out=held_out)
 
     def _value(self, r: Tensor, noise: Tensor) -> Tensor:
@@ -172,15 +182,16 @@ class Excess(nn.Module):
                 return 1.0 / r
 
 
-def _alike(shared: Sequence[Sequence[float | int]] | None, similarities: int) -> Float[Tensor, " c"]:
-    """As how many similarities each one counts: 1, and what others have in common with it."""
+def _alike(shared: Sequence[Sequence[float | int]] | None, speaks: Bool[Tensor, " c"]) -> Float[Tensor, " c"]:
+    """As how many similarities each one counts: 1, and what others that speak have in common with it."""
+    similarities = len(speaks)
     if shared is None:
         return torch.ones(similarities, dtype=torch.float64)
     given = torch.as_tensor(shared, dtype=torch.float64)
     square = given.shape == (similarities, similarities) and bool((given == given.T).all())
     if not square or not bool((given.diagonal() == 1.0).all() and ((given >= 0.0) & (given <= 1.0)).all()):
         raise ValueError(f"shared must be {similarities} × {similarities}, symmetric, in [0, 1] with a diagonal of 1")
-    return given.sum(dim=1)
+    return given[:, speaks].sum(dim=1).clamp(min=1.0)
 
 
 def _sums(terms: BatchTerms) -> Tensor:

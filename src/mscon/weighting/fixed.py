@@ -21,7 +21,8 @@ class Fixed(nn.Module):
             raise ValueError(f"weights must be at least 0, finite, and not all 0: {list(weights)}")
         self.similarities = len(weights)
         given = torch.tensor(list(weights), dtype=torch.float64)
-        self.register_buffer("weight", (given * (len(weights) / given.sum())).float())
+        # A setting, not state: a buffer only to follow the module to its device.
+        self.register_buffer("weight", (given * (len(weights) / given.sum())).float(), persistent=False)
 
     def forward(self, terms: BatchTerms) -> Weights:
         """The same weights for every batch."""
