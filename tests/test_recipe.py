@@ -186,7 +186,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
         ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),
         ({"kind": "hierarchy", "level_weights": [1.0, 0.0]}, "level_weights.1: .*greater than 0"),
         ({"kind": "tag"}, "similarities.it.kind: .*found 'tag'"),
-        ({"kind": "continuous", "bandwidth": 0.0}, "bandwidth: .*greater than or equal to 1e-06"),
+        ({"kind": "continuous", "bandwidth": 0.0}, "bandwidth: .*greater than or equal to 0.000001"),
         ({"balance": 2.0}, "balance: .*less than or equal to 1"),
     ],
 )
