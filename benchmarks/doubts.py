@@ -6,21 +6,17 @@ another colour at random:
 - `clean`: none does.
 - `replaced`: nobody knows which.
 - `audited`: the same, with `training.audit_epochs = 3`.
+- `weighed`: the same, with `objective.item_weights`.
+- `left out`: 5 epochs on all of them, an audit of those that are not of the test split, then 30 epochs anew without
+  the labels that it finds wrong rather than right (score above ½).
 - `known`: those 20% have no colour instead, as if an audit without a fault had been held before the start.
-
-And two ways to begin anew: 5 epochs on all labels, an audit of all that are not of the test split, then 30 epochs
-
-- `left out`: without the labels that are wrong rather than right (score above ½);
-- `suggested`: with what the audit suggests in their place.
 
 Measured on test: linear probes, and the accuracy of nearest neighbours in each similarity's own head, both with clean
 labels; and for colour once more with the labels that the training was left with (`kept`): those are what its user has.
-Of these two also on validation (`val`, with clean labels), to choose between them there. Writes
-benchmarks/doubts.csv line by line.
+Writes benchmarks/doubts.csv line by line.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +26,20 @@ from safetensors import safe_open
 from trainings import Trained, accuracies, catalog, go_through, labels, own_heads, trained
 
 from mscon.checkpoint import latest_checkpoint
-from mscon.data.splits import Split
 from mscon.evaluate.audit_label import all_projections, audit_label
 from mscon.evaluate.colours import colour_features
 
 OUT = Path(__file__).with_suffix(".csv")
 LABELS = ("category", "gender", "colour", "brand")
-COLOURS = ("audited", "clean", "replaced", "known")
-ANEW = ("left out", "suggested")
+COLOURS = ("audited", "clean", "replaced", "known", "weighed", "left out")
+WEIGHED = {"objective.item_uncertainty": True, "objective.item_weights": True}
 REPLACED = 0.2
 
 
 def cases() -> Iterator[dict[str, Any]]:
     """Seed by seed."""
     for seed in range(10):
-        for colours in (*COLOURS, *ANEW):
+        for colours in COLOURS:
             yield {"seed": seed, "colours": colours}
 
 
@@ -55,18 +50,17 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     wrong = _replaced(colour, table["split"].is_in(["train", "val"]).to_numpy(), np.random.default_rng(case["seed"]))
     settings = {"objective.weighting": "equal", "training.seed": case["seed"]}
     given = {"clean": colour, "known": np.where(wrong == colour, colour, None)}.get(case["colours"], wrong)
-    if case["colours"] in ANEW:
-        first = _trained(table, wrong, folder / "first", settings | {"training.epochs": 5})
-        given = _audited(first, wrong, case["colours"])
+    if case["colours"] == "left out":
+        given = _audited(_trained(table, wrong, folder / "first", settings | {"training.epochs": 5}), wrong)
     settings |= {"training.epochs": 30, "training.audit_epochs": 3 if case["colours"] == "audited" else 0}
+    settings |= WEIGHED if case["colours"] == "weighed" else {}
     done = _trained(table, given, folder / "run", settings)
     doubted = [each for each in done.run.metrics() if each["kind"] == "val"][-1]["doubted"]
     kept = {"colour": _kept(done)}
     row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}
     row |= {f"own_head_{name}": value for name, value in own_heads(done, labels(done, LABELS[:3])).items()}
     row |= {"kept_probe_colour": accuracies(done, kept)["colour"], "kept_head_colour": own_heads(done, kept)["colour"]}
-    row |= {f"doubted_{name}": doubted.get(name, "") for name in LABELS[:3]}
-    return row | _val(done, case)
+    return row | {f"doubted_{name}": doubted.get(name, "") for name in LABELS[:3]}
 
 
 def _trained(table: pl.DataFrame, given: np.ndarray, folder: Path, settings: Mapping[str, Any]) -> Trained:
@@ -75,30 +69,15 @@ def _trained(table: pl.DataFrame, given: np.ndarray, folder: Path, settings: Map
     return trained(source, {"category": {}, "gender": {}, "colour": {"column": "given"}}, folder, settings)
 
 
-def _audited(first: Trained, given: np.ndarray, way: str) -> np.ndarray:
-    """Colours as an audit of the first training leaves them."""
+def _audited(first: Trained, given: np.ndarray) -> np.ndarray:
+    """Colours without those that an audit of a first training finds wrong."""
     data, model = first.data, first.run.model()
     rows = np.union1d(data.split.train, data.split.val)
     colours = colour_features(data.pixels.array, rows=rows)
     found = audit_label(data, "colour", all_projections(model, data.pixels.array, rows=rows), colours, rows=rows)
-    wrong = found.score > 0.5
     left = given.astype(object)
-    suggested = np.array(data.labels["colour"].classes)[found.suggested[wrong]]
-    left[rows[found.rows[wrong]]] = suggested if way == "suggested" else None
+    left[rows[found.rows[found.score > 0.5]]] = None
     return left
-
-
-def _val(done: Trained, case: Mapping[str, Any]) -> dict[str, Any]:
-    """Colour's probe and head on validation, its labels clean; of the ways to choose between."""
-    if case["colours"] not in ANEW:
-        return {"val_probe_colour": "", "val_head_colour": ""}
-    split = done.data.split
-    instead = replace(done, data=replace(done.data, split=Split(split.train, split.val, split.val)))
-    colour = labels(done, ["colour"])
-    return {
-        "val_probe_colour": accuracies(instead, colour)["colour"],
-        "val_head_colour": own_heads(instead, colour)["colour"],
-    }
 
 
 def _kept(done: Trained) -> np.ndarray:

@@ -127,7 +127,7 @@ def trust() -> Iterator[str]:
         "(1 − η̂)²": lambda _, noise: (1 - noise) ** 2,
     }
     for name, f in functions.items():
-        for where in ("batch", "running", "held_out"):
+        for where in ("running", "held_out"):
             value = f(pl.col(f"r_{where}").clip(LEAST_EXCESS, 1), pl.col(f"noise_{where}"))
             means = table.group_by("classes", "drawn_anew").agg(value.mean().alias("f"))
             clean = means.filter(drawn_anew=0)["f"].to_numpy().mean()
@@ -178,7 +178,7 @@ def doubts() -> Iterator[str]:
     yield from _lines("colours", *heads, *(f"probe: {name}" for name in others), "seeds")
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
-    for method in ("replaced", "audited", "left out", "suggested", "known"):
+    for method in ("replaced", "weighed", "audited", "left out", "known"):
         yield _line(method, *_changes(clean, table.filter(method=method), columns))
     yield ""
 

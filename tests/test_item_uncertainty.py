@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss
 from mscon.contrast import AnchorLosses, LabelTargets
-from mscon.item_uncertainty import LARGEST, heteroscedastic
+from mscon.errors import UserError
+from mscon.item_uncertainty import LARGEST, heteroscedastic, item_weights
 from mscon.recipe import Recipe
 from mscon.train import train
 from processes import in_processes
@@ -115,3 +116,27 @@ def test_averaged_over_two_processes_the_heads_gradient_is_that_of_one(tmp_path:
     for each in range(2):  # what a row's process says of it; the other one says 0, and DDP halves the sum
         found = torch.cat([half[each] for half in halves]) / 2
         torch.testing.assert_close(found, whole[each])
+
+
+def test_items_weigh_by_their_uncertainty_and_an_even_one_changes_nothing() -> None:
+    weights = item_weights(torch.tensor([-50.0, 0.0, 1.0], requires_grad=True))
+    assert not weights.requires_grad
+    torch.testing.assert_close(weights, 1.0 / (0.1 + torch.tensor([-LARGEST, 0.0, 1.0]).exp()))
+    z, labels = batch()
+    loss_fn = MSConLoss({"a": Categorical()}, weighting="equal").double()
+    even = item_weights(torch.full((40,), 0.3, dtype=torch.float64))
+    out = loss_fn({"a": z}, {"a": labels}, anchor_weights={"a": even})
+    torch.testing.assert_close(out.total, loss_fn({"a": z}, {"a": labels}).total)
+
+
+def test_a_run_that_weighs_its_items_takes_other_steps(tiny: dict, tmp_path: Path) -> None:
+    change = {"training.epochs": 2, "objective.weighting": "equal", "objective.item_uncertainty": True}
+    runs = [
+        train(Recipe.of(tiny, change | {"objective.item_weights": given}), tmp_path / f"{given}")
+        for given in (False, True)
+    ]
+    plain, weighed = (run.model().state_dict() for run in runs)
+    assert any(not torch.equal(value, weighed[name]) for name, value in plain.items() if name.startswith("encoder"))
+    assert all(value.isfinite().all() for value in weighed.values())
+    with pytest.raises(UserError, match=r"set objective\.item_uncertainty"):
+        Recipe.of(tiny, {"objective.item_weights": True})

@@ -236,7 +236,8 @@ def embed(
         mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
 
     Columns: id, embedding, and z_NAME of unit length per similarity; of a run with objective.item_uncertainty also
-    uncertainty_NAME, from 0 (plain to see) to about 1 (as good as chance). The catalog needs no labels.
+    uncertainty_NAME: 0 is plain to see, 1 as good as chance, more a head that is too sure of itself. The catalog needs
+    no labels.
 
     Parameters
     ----------

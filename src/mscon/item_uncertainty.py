@@ -11,6 +11,10 @@ LARGEST = 6.0
 """Of |log σ²|: beyond it the loss of an uncertainty head is all slope."""
 
 
+LEAST = 0.1
+"""Of σ² in the weights of items: without it those that are learned by heart would take all of the weight."""
+
+
 def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """What teaches an uncertainty head: e_i / σ_i² + log σ_i², with e_i = excess_i / (chance_i − floor_i) detached.
 
@@ -31,3 +35,10 @@ def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> 
     relative = excess / span.where(told_apart, 1.0)
     bounded = log_variance + (log_variance.clamp(-LARGEST, LARGEST) - log_variance).detach()
     return (relative * torch.exp(-bounded) + bounded).where(told_apart, 0.0)
+
+
+def item_weights(log_variance: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """1 / (0.1 + σ²) of each item, detached: as weights of anchors, those that are as good as chance count an eleventh
+    of those that are plain to see.
+    """
+    return 1.0 / (LEAST + log_variance.detach().clamp(-LARGEST, LARGEST).exp())

@@ -58,6 +58,8 @@ class Recipe(Section):
             raise ValueError(f"objective.weighting: weights must be at least 0, and not all 0: {weights}")
         if self.objective.paper and self.objective.weighting != "uncertainty":
             raise ValueError("objective.paper is the published form of weighting = 'uncertainty' only")
+        if self.objective.item_weights and not self.objective.item_uncertainty:
+            raise ValueError("objective.item_weights needs the head that tells them: set objective.item_uncertainty")
         if weights in get_args(Aggregator) and self.training.micro_batch:
             raise ValueError(
                 f"objective.weighting {weights} needs the whole batch at once: leave out training.micro_batch"

@@ -172,6 +172,9 @@ class ObjectiveSettings(Section):
     item_uncertainty: bool = Field(
         default=False, description="A head that learns how uncertain an item is under each similarity."
     )
+    item_weights: bool = Field(
+        default=False, description="With item_uncertainty: in training, anchors count by 1 / (0.1 + σ²) of their items."
+    )
     weighting_lr: float = Field(
         default=0.01, gt=0, description="Learning rate of what the weighting learns, and of temperatures."
     )

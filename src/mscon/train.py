@@ -26,6 +26,7 @@ from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun, stop_signals
+from mscon.item_uncertainty import item_weights
 from mscon.log import Display, Log, TermMeans
 from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
@@ -122,7 +123,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
                 out: MSConOutput = micro_batched(
                     wrapped,
                     split_rows(len(items) * settings.views_per_item, settings.micro_batch),
-                    partial(_objective, loss_fn, values),
+                    partial(_objective, loss_fn, values, weighed=recipe.objective.item_weights),
                     prepare=views,
                     backward=fabric.backward,
                     no_sync=partial(fabric.no_backward_sync, wrapped),
@@ -210,13 +211,18 @@ def _views(
     return views, {name: each.to(fabric.device) for name, each in values.items()}
 
 
-def _objective(loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str, Tensor]) -> MSConOutput:
-    """The objective of what the model returned, an uncertainty head's part included."""
+def _objective(
+    loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str, Tensor], *, weighed: bool = False
+) -> MSConOutput:
+    """The objective of what the model returned, an uncertainty head's part included; its anchors `weighed` by it."""
     projections = {name: outputs[name] for name in values}
-    log_variance = None
+    log_variance, weights = None, None
     if LOG_VARIANCE in outputs:
         log_variance = dict(zip(values, outputs[LOG_VARIANCE].unbind(dim=1), strict=True))
-    return loss_fn(projections, values, log_variance=log_variance, embedding=outputs.get(EMBEDDING))
+        weights = {name: item_weights(each) for name, each in log_variance.items()} if weighed else None
+    return loss_fn(
+        projections, values, anchor_weights=weights, log_variance=log_variance, embedding=outputs.get(EMBEDDING)
+    )
 
 
 @torch.inference_mode()
