@@ -37,6 +37,11 @@ def test_only_the_similarity_goes_and_its_label_is_still_probed() -> None:
     assert found["instance"].catalog.ood == ("ink",)
 
 
+def test_a_label_that_takes_more_than_its_column_to_be_read_is_not_probed_by_the_run_that_lacks_it() -> None:
+    found = dict(without_each(described(similarities={"hour": {"period": 24.0}, "weight": {}})))
+    assert (found["hour"].catalog.ood, found["weight"].catalog.ood) == (("ink",), ("weight", "ink"))
+
+
 def test_fixed_weights_lose_the_one_that_goes_and_are_not_left_all_0() -> None:
     weights = {"character": 2.0, "weight": 0.0, "instance": 0.0}
     found = dict(without_each(described(objective={"weighting": weights})))

@@ -111,6 +111,35 @@ def test_the_whole_job(mscon, letters: Path) -> None:
     assert Run.open(Path("runs/letters-2")).recipe.training.epochs == 1
 
 
+def test_hours_of_any_day_are_trained_on_and_judged_as_hours(mscon, letters: Path) -> None:
+    table, rows = pl.read_parquet(letters), pl.int_range(pl.len())
+    tenths = (pl.col("character").rank("dense").cast(pl.Int64) * 48 - 50 + rows % 7) % 240  # some just before midnight
+    asked = ["--similarity", "hour:continuous", "--similarity", "weight", "--set", "similarities.hour.period=24"]
+    asked += ["--set", "training.epochs=1"]
+    found, audits = [], []
+    for name, days in (("one_day", 0), ("any_day", 10 + rows % 300)):
+        hour = (tenths + 240 * days) / 10
+        table.with_columns(hour=hour).write_parquet(f"{name}.parquet")
+        assert mscon("train", f"{name}.parquet", *TINY, *asked, "-o", name)[0] == 0
+        code, out, err = mscon("evaluate", name)
+        assert code == 0, err
+        assert "angles" in out
+        assert "Fisher and Lee" in Path(name, "report.html").read_text()
+        assert mscon("audit", name)[0] == 0
+        found.append(json.loads(Path(name, "evaluation.json").read_text())["labels"]["hour"])
+        audits.append(pl.read_parquet(f"{name}/audit.parquet").filter(similarity="hour"))
+    assert found[0] == found[1]
+    assert audits[0].equals(audits[1])
+    assert found[0]["own_head"]["metric"] == "circular"
+    assert found[0]["floors"]["classical"]["value"] > 0.8
+    assert found[0]["mae"] < 6.0  # what chance has
+    label, suggested = (audits[0][each].cast(pl.Float64) for each in ("label", "suggested"))
+    assert suggested.is_between(0.0, 24.0).all()
+    seam = (label - suggested).abs() > 22.0
+    assert seam.sum() > 0
+    assert audits[0].filter(seam)["score"].max() < 0.75
+
+
 def test_ablate_trains_without_each_and_shows_what_each_adds(mscon, letters: Path) -> None:
     labels = ["--similarity", "character", "--similarity", "weight", "--set", "training.epochs=1"]
     assert mscon("train", letters, *TINY, *labels, "-o", "run")[0] == 0

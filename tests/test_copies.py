@@ -28,6 +28,8 @@ def source(letters: Path, tmp_path: Path) -> Path:
         gaps=pl.when(rows > 0).then(character),
         size=(rows % 17).cast(pl.Float64),
         length=(rows % 17).cast(pl.Float64),
+        hour=(rows % 240) / 10,
+        any_day=(rows % 240 + 240 * (rows % 7)) / 10,
         tags=pl.concat_list(character, "weight"),
         words=pl.concat_list("weight", character),
     )
@@ -45,6 +47,13 @@ def test_what_says_the_same_in_the_same_way_is_a_copy(tiny: dict, source: Path) 
     again = {"column": "character"}
     found = copies(tiny, source, character={}, again=again, spelled={}, size={}, length={}, tags={}, words={})
     assert found == {"again": "character", "spelled": "character", "length": "size", "words": "tags"}
+
+
+def test_numbers_whole_turns_apart_are_copies_if_both_lie_on_that_circle(tiny: dict, source: Path) -> None:
+    circle = {"period": 24.0}
+    assert copies(tiny, source, hour=circle, any_day=circle) == {"any_day": "hour"}
+    assert copies(tiny, source, hour=circle, any_day={}) == {}
+    assert copies(tiny, source, hour={}, again={"column": "hour", "period": 24.0}) == {}
 
 
 @pytest.mark.parametrize(

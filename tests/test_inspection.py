@@ -134,6 +134,25 @@ def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     assert any("style" in line and "find no other that is alike" in line for line in warnings)
 
 
+def test_hours_of_other_days_are_the_same_hours(tiny: dict, tmp_path: Path) -> None:
+    rows = pl.int_range(pl.len())
+    table = pl.read_parquet(tiny["catalog"]["source"]).with_columns(
+        hour=((rows * 7) % 240) / 10, any_day=((rows * 7) % 240 + 240 * ((rows * 5) % 11)) / 10
+    )
+    table.write_parquet(tmp_path / "hours.parquet")
+    circles = {f"similarities.{name}.period": 24.0 for name in ("hour", "any_day")}
+    recipe = Recipe.of(tiny, circles | {"catalog.source": str(tmp_path / "hours.parquet")})
+    data = prepare(recipe)
+    np.testing.assert_array_equal(data.values["hour"], data.values["any_day"])
+    facts = inspect(recipe, data)
+    assert {each.shared for each in facts.redundancy if {each.first, each.second} == {"hour", "any_day"}} == {1.0}
+    console = Console(file=StringIO(), width=200)
+    show(facts, console)
+    assert "0 … 23.9, on a circle of 24" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    floors = {each.name: each.floor for each in facts.batches}
+    assert floors["hour"] == floors["any_day"]
+
+
 def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> None:
     recipe = Recipe.of(tiny, {"training.sampler": "character", "training.per_class": 2})
     data = prepare(recipe)

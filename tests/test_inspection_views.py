@@ -17,6 +17,9 @@ def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() ->
     statistic = RNG.normal(size=(500, 2))
     assert explained(2.0 * statistic[:, 0] - statistic[:, 1], statistic) == pytest.approx(1.0)
     assert explained(RNG.normal(size=500), statistic) < 0.05
+    around = np.stack([np.cos(hours := RNG.uniform(0, 2 * np.pi, 500)), np.sin(hours)], axis=1)
+    assert explained(hours, around, period=2 * np.pi) == pytest.approx(1.0)
+    assert explained(hours, around) < 0.8
     codes = RNG.integers(0, 4, 500)
     assert explained(codes, codes[:, None].astype(np.float64)) == pytest.approx(1.0)
     assert explained(codes, statistic) < 0.05

@@ -124,7 +124,7 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             continue
         settings = recipe.similarities[name]
         # Its label is probed on, where a column of its name is all it takes to read it.
-        asked = settings.kind or settings.column or settings.levels or settings.separator
+        asked = settings.kind or settings.column or settings.levels or settings.separator or settings.period
         plain = name in recipe.labelled and not asked
         probed = (name,) if plain else ()
         changed = {

@@ -157,7 +157,8 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
     similarity, kind = recipe.similarities[name], recipe.kind(name)
     columns = similarity.levels or ((similarity.column,) if similarity.column else ())
     read_as = "continuous" if kind == "rank_n_contrast" else kind
-    label = read_label(catalog, name, read_as, columns=columns, separator=similarity.separator)
+    options: dict[str, Any] = {"separator": similarity.separator, "period": similarity.period}
+    label = read_label(catalog, name, read_as, columns=columns, **options)
     try:
         similarity.check_options(name, kind or label.kind)
     except ValueError as error:

@@ -235,6 +235,25 @@ def test_the_reference_is_thinned_evenly_from_values_that_were_there(count: int)
     np.testing.assert_array_equal(risen, np.cbrt(reference) * 3.0 - 1.0)
 
 
+def test_numbers_on_a_circle_are_read_in_one_turn_from_every_catalog(tmp_path: Path) -> None:
+    catalog = catalog_of(hour=[8.1, 24 * 7 + 8.1, -0.5, None, 24.0])
+    label = read_label(catalog, "hour", "continuous", period=24.0)
+    assert label == LabelColumn("hour", "continuous", period=24.0)
+    np.testing.assert_array_equal(label.read(catalog), [8.1, 8.1, 23.5, np.nan, 0.0])
+    np.testing.assert_array_equal(label.encode(pl.Series(["25", "", "-23"])), [1.0, np.nan, 1.0])
+    with pytest.raises(UserError, match=r"is 3\.0 in every row that has a value"):
+        read_label(catalog_of(hour=[3, 27, 51]), "hour", "continuous", period=24.0)
+
+
+def test_labels_that_were_written_before_there_were_periods_are_read_as_they_were(tmp_path: Path) -> None:
+    label = LabelColumn("n", "continuous").of_training(np.array([1.0, 30.0]))
+    Run.create(tmp_path, Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"n": {}}}), {"n": label})
+    described = json.loads((tmp_path / "labels.json").read_text())
+    assert described["n"].pop("period") is None
+    (tmp_path / "labels.json").write_text(json.dumps(described))
+    assert Run.open(tmp_path).labels == {"n": label}
+
+
 def test_labels_of_every_kind_survive_the_run_folder(tmp_path: Path) -> None:
     catalog = catalog_of(tags=[["ü", "b"], ["b"], None], path=["A/x", "A", ""], a=["r", "s", "r"], b=[1, None, 2])
     labels = {
@@ -243,6 +262,7 @@ def test_labels_of_every_kind_survive_the_run_folder(tmp_path: Path) -> None:
         "both": read_label(catalog, "both", columns=["a", "b"]),
         "a": read_label(catalog, "a"),
         "n": LabelColumn("n", "continuous").of_training(np.array([0.1, 1e-300, np.nan, 2 / 3])),
+        "hour": LabelColumn("hour", "continuous", period=24.0).of_training(np.array([0.1, 23.9])),
     }
     recipe = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"a": {}}})
     Run.create(tmp_path, recipe, labels)

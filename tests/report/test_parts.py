@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mscon.data.labels import LabelColumn
 from mscon.report.counts import TOP, LabelCounts, count_classes, count_numbers, count_paths, count_tags
 from mscon.report.curves import POINTS, read_curves
-from mscon.report.matches import difference
+from mscon.report.matches import compare, difference
 from mscon.report.neighbours import choose_queries, nearest
 from mscon.report.probes import Floor, Score, read_probes
 from mscon.report.svg import Margins, inline_svg
@@ -110,6 +110,15 @@ def test_bars_of_tags_are_the_rows_that_have_them(sets: list[int]) -> None:
     (rest,) = (bar.rows for bar in counts.bars if bar.kind == "rest")
     assert rest == sum(each >= 0 and any(f"t{tag}" not in shown for tag in members[each]) for each in sets)
     assert sum(bar.rows for bar in counts.bars if bar.kind == "missing") == sets.count(-1)
+
+
+def test_numbers_on_a_circle_are_compared_the_shorter_way_round() -> None:
+    values = np.array([23.0, 1.0, 22.5, np.nan])
+    circle, line = (LabelColumn("hour", "continuous", period=period) for period in (24.0, None))
+    assert [compare(circle, values, 0, row).sign for row in range(4)] == ["=", "+2", "−0.5", "?"]
+    assert compare(circle, values, 1, 0).sign == "−2"
+    assert compare(line, values, 0, 1).sign == "−22"
+    assert count_numbers(circle, values).summary == "1 to 23, on a circle of 24"
 
 
 @given(st.lists(st.integers(-1, 2), min_size=1, max_size=30))

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from mscon.data.catalog import Catalog
 from mscon.data.cells import Members, as_numbers, as_paths, as_tags, as_text, check_scalar
+from mscon.data.circle import in_one_turn
 from mscon.errors import UserError, nearest
 
 Kind = Literal["categorical", "continuous", "tags", "hierarchy"]
@@ -37,6 +38,7 @@ class LabelColumn:
       their order): what ranks are taken among.
     - `columns`: of the catalog, where they are not the one of the label's name; several are the levels of a hierarchy.
     - `separator`: between tags or between the nodes of a path, where a column holds text.
+    - `period`: P of numbers on a circle, such as 24 for hours, which are read as remainders in [0, P); None on a line.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LabelColumn:
     reference: tuple[float, ...] = ()
     columns: tuple[str, ...] = ()
     separator: str = ""
+    period: float | None = None
 
     @classmethod
     def of_json(cls, described: Mapping[str, Any]) -> "LabelColumn":
@@ -69,15 +72,15 @@ class LabelColumn:
 
         **Returns:**
 
-        Numbers: float64, NaN where one is missing. Everything else: int64, a class's code or the number of a set or
-        path, −1 where it is missing or not known.
+        Numbers: float64, in [0, P) where there is a period, NaN where one is missing. Everything else: int64, a class's
+        code or the number of a set or path, −1 where it is missing or not known.
 
         **Raises:**
 
         - `UserError`: continuous, and a value is no finite number; or the column's type is not what the kind reads.
         """
         if self.kind == "continuous":
-            return as_numbers(values, f"column {values.name or self.name!r}")
+            return in_one_turn(as_numbers(values, f"column {values.name or self.name!r}"), self.period)
         if self.members:
             return self._numbered(_members([values], self.kind, self.separator))
         codes = as_text(values).cast(pl.Enum(self.classes), strict=False).to_physical()
@@ -137,6 +140,7 @@ def read_label(
     *,
     columns: Sequence[str] = (),
     separator: str | None = None,
+    period: float | None = None,
 ) -> LabelColumn:
     """Reads one label of a catalog; a null, a NaN, an empty text and one of white space alone are missing.
 
@@ -146,6 +150,7 @@ def read_label(
     - `kind`: one of `KINDS`; left out, `infer_kind` tells. Several columns are always a hierarchy.
     - `columns`: one column, or the levels of a hierarchy from coarse to fine. A path ends at its first missing level.
     - `separator`: between the tags of a text (`,` when left out), or between the nodes of a path (`/`).
+    - `period`: of numbers on a circle: values whole turns apart are one value. Other kinds have none.
 
     **Raises:**
 
@@ -165,14 +170,17 @@ def read_label(
         return _read_members(values, name, kind, tuple(columns), separator, where)
     if isinstance(values[0].dtype, pl.List | pl.Array):
         raise UserError(f"{where} holds lists, which are read as tags or as a hierarchy, not as {kind}.")
-    known = pl.Series(as_numbers(values[0], where)).fill_nan(None) if kind == "continuous" else as_text(values[0])
+    if kind == "continuous":
+        known = pl.Series(in_one_turn(as_numbers(values[0], where), period)).fill_nan(None)
+    else:
+        known = as_text(values[0])
     distinct = known.drop_nulls().unique().sort()
     if len(distinct) == 0:
         raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
     if len(distinct) == 1:
         raise UserError(f"{where} is {distinct[0]!r} in every row that has a value: nothing tells its items apart.")
     if kind == "continuous":
-        return LabelColumn(name, "continuous", columns=tuple(columns))
+        return LabelColumn(name, "continuous", columns=tuple(columns), period=period)
     if len(distinct) == known.count():
         raise UserError(
             f"{where} has another value in each of its {len(distinct)} rows: no two items are alike under it."

@@ -7,7 +7,8 @@
 - `knn_categorical`, `knn_continuous`, `knn_tags`: what the nearest neighbours by cosine say.
 - `find_links`: how linked items find one another.
 - `pixel_features`, `classical_features`: the floors that need no encoder.
-- `average_precision`, `mean_average_precision`, `spearman`: scores that see the order alone.
+- `average_precision`, `mean_average_precision`, `spearman`: scores that see the order alone; `circular`: the
+  correlation of numbers on a circle.
 - `resampled_accuracy`, `resampled_r2`, `resampled`, `interval`: the bootstrap, over groups of near-duplicates.
 """
 
@@ -16,7 +17,7 @@ from mscon.evaluate.columns import membership
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.hierarchy import Levels, compare_levels
 from mscon.evaluate.links import LinkResult, find_links
-from mscon.evaluate.measures import average_precision, mean_average_precision, spearman
+from mscon.evaluate.measures import average_precision, circular, mean_average_precision, spearman
 from mscon.evaluate.probe import ProbeResult, probe_categorical
 from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
@@ -33,6 +34,7 @@ __all__ = [
     "RidgeResult",
     "TagResult",
     "average_precision",
+    "circular",
     "classical_features",
     "compare_levels",
     "find_links",

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
+from mscon.data.circle import shorter_way
 from mscon.data.information import labelled
 from mscon.data.splits import Split
 from mscon.errors import UserError
@@ -126,6 +127,7 @@ def audit_continuous(
     features: Float[Tensor, "n d"],
     values: Float64[np.ndarray, " n"],
     *,
+    period: float | None = None,
     groups: Int[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Audited:
@@ -133,23 +135,24 @@ def audit_continuous(
 
         u_i = |r_i − median(r)| / (1.4826 · median |r − median(r)|)          score_i = u_i / (1 + u_i)
 
-    So 0.75 is three spreads away. When more than half of the residuals are equal, the spread is 0: an item away from
+    So 0.75 is three spreads away. On a circle r is taken the shorter way round, as are its distances from the median.
+    When more than half of the residuals are equal, the spread is 0: an item away from
     the median scores 1, one on it 0.
 
-    **Arguments:** as for `audit_categorical`; `values` are NaN where missing.
+    **Arguments:** as for `audit_categorical`; `values` are NaN where missing, `period` is P of those on a circle.
 
     **Raises:** `UserError` for fewer labelled groups than folds.
     """
     rows = np.flatnonzero(labelled(values))
     fold = folds(rows, groups, seed)
-    predicted = np.empty(len(rows))
+    predicted, periods = np.empty(len(rows)), {} if period is None else {"": period}
     for each in range(FOLDS):
         # One more fold is kept apart, to choose the strength on.
         inner = fold == (each + 1) % FOLDS
         split = Split(rows[~inner & (fold != each)], rows[inner], rows[fold == each])
-        predicted[fold == each] = probe_continuous(features, {"": values}, split)[""].predicted
-    residual = values[rows] - predicted
-    away = np.abs(residual - np.median(residual))
+        predicted[fold == each] = probe_continuous(features, {"": values}, split, periods=periods)[""].predicted
+    residual = shorter_way(values[rows] - predicted, period)
+    away = np.abs(shorter_way(residual - np.median(residual), period))
     spread = NORMAL_SPREAD * np.median(away)
     # u / (1 + u) with u = away / spread, defined for a spread of 0 too.
     score = np.divide(away, spread + away, out=np.zeros_like(away), where=away > 0)

@@ -47,11 +47,12 @@ def audit_label(
     **Raises:** `UserError` for a column with too few labels.
     """
     every = slice(None) if rows is None else rows
-    values, groups = data.values[name][every], None if data.groups is None else data.groups[every]
+    column, values = data.labels[name], data.values[name][every]
+    groups = None if data.groups is None else data.groups[every]
     try:
-        if data.labels[name].kind == "continuous":
-            return audit_continuous(projections, values, groups=groups)
-        implied = beginnings(data.labels[name]) if data.labels[name].kind == "hierarchy" else None
+        if column.kind == "continuous":
+            return audit_continuous(projections, values, period=column.period, groups=groups)
+        implied = beginnings(column) if column.kind == "hierarchy" else None
         return audit_categorical(projections, colours, values, implied=implied, groups=groups)
     except UserError as error:
         raise UserError(f"column {name!r} of {data.catalog.source}: {error}") from None

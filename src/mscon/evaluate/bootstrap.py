@@ -63,28 +63,29 @@ def resampled_mean(
 
 
 def resampled_r2(
-    truth: Float[np.ndarray, " n"],
-    predicted: Float[np.ndarray, "n f"],
+    truth: Float[np.ndarray, "n *k"],
+    predicted: Float[np.ndarray, "n f *k"],
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Float64[np.ndarray, "b f"]:
-    """R² of f predictors of the same items on every resample, drawn as in `resampled_accuracy`.
+    """R² of f predictors of the same items' numbers or points on every resample, drawn as in `resampled_accuracy`.
 
-        R² = 1 − Σ (y − ŷ)² / (Σ y² − (Σ y)² / n)        the sums over the resample's n items
+        R² = 1 − Σ |y − ŷ|² / (Σ |y|² − |Σ y|² / n)        the sums over the resample's n items
 
     NaN on a resample whose items all have the same value.
     """
     # Around the mean the two terms of the variance do not cancel.
-    y = truth - truth.mean()
-    errors = np.square(truth[:, None] - predicted)
-    statistics = np.column_stack([np.ones(len(y)), y, np.square(y), errors])
-    n, total, squares, *_ = sums = _resampled_sums(statistics, groups, resamples=resamples, seed=seed).T
-    variation = squares - np.square(total) / n
+    y = (truth - truth.mean(0)).reshape(len(truth), -1)
+    errors = np.square(truth[:, None] - predicted).reshape(*predicted.shape[:2], -1).sum(2)
+    statistics = np.column_stack([np.ones(len(y)), np.square(y).sum(1), errors, y])
+    n, squares, *sums = _resampled_sums(statistics, groups, resamples=resamples, seed=seed).T
+    missed, total = np.split(np.stack(sums), [errors.shape[1]])
+    variation = squares - np.square(total).sum(0) / n
     # What rounding leaves of no variation at all.
     varies = variation > 1e-12 * squares
-    return np.where(varies, 1 - sums[3:] / np.where(varies, variation, 1), np.nan).T
+    return np.where(varies, 1 - missed / np.where(varies, variation, 1), np.nan).T
 
 
 def resampled(

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int, Int64
 
 from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.hierarchy import compare_levels
-from mscon.evaluate.measures import mean_average_precision, single, spearman
+from mscon.evaluate.measures import correlation, mean_average_precision, single
 from mscon.evaluate.probe import ProbeResult
 from mscon.evaluate.retrieval import NeighbourResult
 from mscon.evaluate.ridge import RidgeResult
@@ -68,16 +68,17 @@ def hierarchy_entry(
 
 
 def number_entry(probes: Mapping[str, RidgeResult], draws: Resampling) -> dict[str, Any]:
-    """R² of the model, which stands first, and of the floors; the model's error and correlation of ranks."""
+    """R² of the model, which stands first, and of the floors; the model's error and correlation."""
     model = probes[MODEL]
-    predicted = np.column_stack([probe.predicted for probe in probes.values()])
-    samples = resampled_r2(model.truth, predicted, **draws.of(model.rows))
-    ranked = resampled(spearman, model.truth, model.predicted, **draws.of(model.rows))
+    fitted = np.stack([probe.fitted for probe in probes.values()], axis=1)
+    samples = resampled_r2(model.points, fitted, **draws.of(model.rows))
+    measure = correlation(model.period)
+    correlated = resampled(measure, model.truth, model.predicted, **draws.of(model.rows))
     return {
         "metric": "r2",
         **estimate(model.r2, samples[:, 0]),
         "mae": model.mae,
-        "spearman": estimate(single(spearman(model.truth, model.predicted)), ranked),
+        _named(model.period): estimate(single(measure(model.truth, model.predicted)), correlated),
         "balanced": None,
         "majority": None,
         "classes": None,
@@ -113,11 +114,13 @@ def tag_entry(probes: Mapping[str, TagResult], names: Sequence[str], draws: Resa
     }
 
 
-def neighbour_entry(kind: str, found: NeighbourResult, draws: Resampling) -> dict[str, Any]:
+def neighbour_entry(
+    kind: str, found: NeighbourResult, draws: Resampling, *, period: float | None = None
+) -> dict[str, Any]:
     """What the nearest neighbours say of a label of some kind, in the measure that suits it."""
     drawn = draws.of(found.rows)
     if kind == "continuous":
-        samples, metric = resampled(spearman, found.truth, found.predicted, **drawn), "spearman"
+        samples, metric = resampled(correlation(period), found.truth, found.predicted, **drawn), _named(period)
     elif kind == "tags":
         samples, metric = resampled(mean_average_precision, found.truth, found.predicted, **drawn), "mAP"
     else:
@@ -135,6 +138,11 @@ def estimate(value: float, samples: Float64[np.ndarray, " b"]) -> Estimate:
 def defined(number: float) -> float | None:
     """The number, or None for NaN, which JSON has not."""
     return None if math.isnan(number) else number
+
+
+def _named(period: float | None) -> str:
+    """The name of a number's correlation."""
+    return "spearman" if period is None else "circular"
 
 
 def _level(correct: np.ndarray, rows: Int64[np.ndarray, " t"], draws: Resampling) -> dict[str, Any]:

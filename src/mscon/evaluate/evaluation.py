@@ -126,9 +126,10 @@ def _cells(each: dict[str, Any]) -> list[str | Text]:
 def _more(each: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """What else a label's kind has to tell, a line for each: its title and the first cells."""
     lines = []
-    if "spearman" in each:  # neighbours of a number are scored by ranks, so they stand beside the probe's
-        ranked = each["spearman"]
-        lines.append(("ranks", [f"{_number(ranked['value'], 1.0)} ρ", _interval(ranked, 1.0), "", *_near(each, 1.0)]))
+    for measure, title in (("spearman", "ranks"), ("circular", "angles")):
+        if measure in each:  # neighbours of a number are scored by a correlation, so they stand beside the probe's
+            found = each[measure]
+            lines.append((title, [f"{_number(found['value'], 1.0)} ρ", _interval(found, 1.0), "", *_near(each, 1.0)]))
     for level, right in enumerate(each.get("levels", []), start=1):
         lines.append((f"level {level}", [f"{_number(right['value'], 100.0)} %", _interval(right, 100.0)]))
     return lines

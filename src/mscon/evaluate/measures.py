@@ -1,9 +1,13 @@
-"""Scores that see the order of predictions alone: average precision and Spearman's correlation, of many resamples."""
+"""Scores of order and of going together: average precision and correlations, each of many resamples at once."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
+
+from mscon.data.circle import as_points
 
 
 def average_precision(
@@ -79,6 +83,51 @@ def spearman(
     a, b = (_ranks(values, counted) - counted.sum(0) / 2 for values in (truth, predicted))
     variation = (counted * a * a).sum(0) * (counted * b * b).sum(0)
     return _ratio((counted * a * b).sum(0), np.sqrt(variation))
+
+
+def circular(
+    truth: Float64[np.ndarray, " n"],
+    predicted: Float64[np.ndarray, " n"],
+    weights: Float64[np.ndarray, "n b"] | None = None,
+    *,
+    period: float,
+) -> Float64[np.ndarray, " b"]:
+    """Fisher and Lee's ρ_T, which is to numbers on a circle what a correlation is to those on a line.
+
+        ρ_T = Σ_{i<j} sin(α_i − α_j) sin(β_i − β_j) / √(Σ_{i<j} sin²(α_i − α_j) · Σ_{i<j} sin²(β_i − β_j))
+            = det Σ_i a_i b_iᵀ / √(det Σ_i a_i a_iᵀ · det Σ_i b_i b_iᵀ),        a_i = (cos α_i, sin α_i), b_i alike
+
+    In [−1, 1]: 1 where one side is the other turned by a constant, −1 where it is mirrored besides, about 0 where they
+    are independent. It needs no mean direction, which numbers spread evenly over the circle do not have. NaN where all
+    values of a side are equal or opposite.
+
+    **Arguments:**
+
+    - `truth`, `predicted`: numbers, finite.
+    - `weights`: how often each item counts, for each of b resamples; once, with b = 1, when left out.
+    - `period`: P; α = 2π · truth / P, and β that of the predictions.
+
+    **Returns:** one number per resample.
+
+    Source: Fisher & Lee, *A Correlation Coefficient for Circular Data*, Biometrika 70, 1983 (the determinants by
+    Cauchy and Binet's formula).
+    """
+    counted = np.ones((len(truth), 1)) if weights is None else weights
+    a, b = (as_points(values, period) for values in (truth, predicted))
+
+    def area(one: Float64[np.ndarray, "n 2"], other: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, " b"]:
+        products = one[:, :, None] * other[:, None, :]
+        return np.linalg.det(np.einsum("nb,nkl->bkl", counted, products, optimize=True))
+
+    # Below this it is what rounding leaves of no variation at all.
+    least = 1e-12 * counted.sum(0) ** 2
+    of_truth, of_predicted = (np.where(each > least, each, 0.0) for each in (area(a, a), area(b, b)))
+    return _ratio(area(a, b), np.sqrt(of_truth * of_predicted))
+
+
+def correlation(period: float | None) -> Callable[..., Float64[np.ndarray, " b"]]:
+    """How numbers go together: Spearman's ρ on a line, Fisher and Lee's on a circle."""
+    return spearman if period is None else partial(circular, period=period)
 
 
 def single(score: Float64[np.ndarray, " b"]) -> float:

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
+from mscon.data.circle import as_points, from_points
 from mscon.data.information import labelled
 from mscon.data.splits import Split
 from mscon.evaluate.columns import best, by_training_rows
-from mscon.evaluate.measures import mean_average_precision, single, spearman
+from mscon.evaluate.measures import correlation, mean_average_precision, single
 
 NEIGHBOURS = (20, 5, 1)
 # Cosines that are held at a time: 64 MiB in float32.
@@ -26,8 +27,8 @@ TIE_BREAK = 1e-3
 class NeighbourResult:
     """What the `neighbours` nearest training items say of one label column.
 
-    - `value`: on the labelled test rows: accuracy of classes, Spearman's ρ of numbers, mAP of tags; NaN where it is
-      not defined.
+    - `value`: on the labelled test rows: accuracy of classes, ρ of numbers (`correlation`), mAP of tags; NaN where it
+      is not defined.
     - `rows`: the labelled test rows, with their `truth` and what is `predicted` for them, row for row.
     """
 
@@ -80,20 +81,25 @@ def knn_continuous(
     columns: Mapping[str, Float[np.ndarray, " n"]],
     split: Split,
     *,
+    periods: Mapping[str, float] | None = None,
     neighbours: Sequence[int] = NEIGHBOURS,
 ) -> dict[str, NeighbourResult]:
     """The mean value of the k nearest training items, scored by how it ranks the test items: Spearman's ρ.
 
     As `knn_categorical`, with numbers (NaN where missing) for codes and ρ for accuracy; the middle k is also taken
-    where ρ is not defined on validation.
+    where ρ is not defined on validation. On a circle the mean is the direction of the points' mean, and ρ is Fisher and
+    Lee's, see `circular`.
+
+    **Arguments:** `periods`: P by name, of the columns whose numbers lie on a circle.
     """
 
     def column(name: str, train: Int64[np.ndarray, " m"]) -> _Column:
-        known = columns[name][train].astype(np.float64)
+        values, period = columns[name].astype(np.float64), (periods or {}).get(name)
+        known, measure = as_points(values[train], period), correlation(period)
         return _Column(
-            columns[name].astype(np.float64),
-            lambda near: known[near.places.cpu().numpy()].mean(1),
-            lambda truth, predicted: single(spearman(truth, predicted)),
+            values,
+            lambda near: from_points(known[near.places.cpu().numpy()].mean(1), period),
+            lambda truth, predicted: single(measure(truth, predicted)),
         )
 
     return _by_neighbours(features, columns, split, column, neighbours=neighbours)

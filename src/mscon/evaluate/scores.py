@@ -51,6 +51,11 @@ class Label:
             return self.column.kind
         return "categorical" if np.issubdtype(self.values.dtype, np.integer) else "continuous"
 
+    @property
+    def period(self) -> float | None:
+        """P of numbers on a circle."""
+        return None if self.column is None else self.column.period
+
 
 def score(
     features: Mapping[str, Float[Tensor, "n _"]],
@@ -89,9 +94,10 @@ def score(
     - `n`: labelled test rows. `strength`: the model's probe's L2 penalty.
     - `difference`: model − floor, paired: both on the same items and the same resamples.
     - `knn`, `own_head`: what the nearest neighbours say, in the model's embedding and in the label's own projections:
-      accuracy, Spearman's ρ of numbers, mAP of tags.
+      accuracy, Spearman's ρ of numbers (on a circle Fisher and Lee's), mAP of tags.
     - Categories and paths also have `unseen`: test rows of a class or path that no training row has, all counted wrong.
-    - Numbers also have `mae`, in their own unit, and `spearman`, Spearman's ρ with its interval.
+    - Numbers also have `mae`, in their own unit, and `spearman`, Spearman's ρ with its interval, on a circle
+      `circular` in its place.
     - Paths also have `levels`, coarse to fine: `{"value", "low", "high", "n"}`, the accuracy down to that level among
       items that go as far.
     - Tags also have `tags`: name → `{"value", "prevalence", "n"}`, the average precision, the share of test rows with
@@ -121,7 +127,7 @@ def score(
             "kind": label.kind,
             **_entry(name, label, probes, draws),
             "knn": defined(near[name].value),
-            "own_head": neighbour_entry(label.kind, own[name], draws) if name in own else None,
+            "own_head": neighbour_entry(label.kind, own[name], draws, period=label.period) if name in own else None,
         }
         for name, label in labels.items()
     }
@@ -144,6 +150,7 @@ class _Columns:
     numbers: Mapping[str, Float64[np.ndarray, " n"]]
     tags: Mapping[str, Int64[np.ndarray, " n"]]
     members: Mapping[str, Bool[np.ndarray, "s t"]]
+    periods: Mapping[str, float]
 
     @classmethod
     def of(cls, labels: Mapping[str, Label]) -> "_Columns":
@@ -152,7 +159,8 @@ class _Columns:
 
         read = {name: label.column for name, label in labels.items() if label.column and label.kind == "tags"}
         members = {name: membership(column.members, len(column.classes)) for name, column in read.items()}
-        return cls(values("categorical", "hierarchy"), values("continuous"), values("tags"), members)
+        periods = {name: label.period for name, label in labels.items() if label.period is not None}
+        return cls(values("categorical", "hierarchy"), values("continuous"), values("tags"), members, periods)
 
     def only(self, name: str) -> "_Columns":
         """One of the labels alone."""
@@ -160,19 +168,19 @@ class _Columns:
         def one(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: columns[name]} if name in columns else {}
 
-        return _Columns(one(self.classes), one(self.numbers), one(self.tags), self.members)
+        return _Columns(one(self.classes), one(self.numbers), one(self.tags), self.members, self.periods)
 
     def probed(self, features: Float[Tensor, "n d"], split: Split) -> _Probes:
         return _Probes(
             probe_categorical(features, self.classes, split),
-            probe_continuous(features, self.numbers, split),
+            probe_continuous(features, self.numbers, split, periods=self.periods),
             probe_tags(features, self.tags, self.members, split),
         )
 
     def neighbours(self, features: Float[Tensor, "n d"], split: Split) -> dict[str, NeighbourResult]:
         return {
             **knn_categorical(features, self.classes, split),
-            **knn_continuous(features, self.numbers, split),
+            **knn_continuous(features, self.numbers, split, periods=self.periods),
             **knn_tags(features, self.tags, self.members, split),
         }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,7 +21,7 @@ class ColumnFacts:
     - `missing`: rows without a value; `classes`: class, tag or node of a path → rows, most frequent first; empty for
       numbers.
     - `untrained`: the classes, tags or whole paths that other rows have and no training row has, most frequent first.
-    - `low`, `high`: least and greatest value of a continuous column.
+    - `low`, `high`: least and greatest value of a continuous column; `period`: P, where it lies on a circle.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ColumnFacts:
     untrained: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    period: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     if label.kind == "continuous":
         known = values[~np.isnan(values)]
         ends = (float(known.min()), float(known.max())) if len(known) else (None, None)
-        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, low=ends[0], high=ends[1])
+        given: dict[str, Any] = {"low": ends[0], "high": ends[1], "period": label.period}
+        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, **given)
     rows, trained = (_counts(label, each) for each in (values, values[data.split.train]))
     members = _of_members(label, rows)
     # A new set of tags is made of known ones, but a new path is a class that nothing was learned of.

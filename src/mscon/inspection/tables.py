@@ -38,7 +38,8 @@ def _label_table(columns: list[ColumnFacts]) -> Table:
     labels = _table("labels", "column", "role", "kind", "classes", "missing", "most frequent (or range)")
     for column in columns:
         named = ", ".join(f"{name} {count:,}" for name, count in islice(column.classes.items(), 4))
-        described = named if column.low is None else f"{column.low:g} … {column.high:g}"
+        circle = "" if column.period is None else f", on a circle of {column.period:g}"
+        described = named if column.low is None else f"{column.low:g} … {column.high:g}{circle}"
         classes = str(len(column.classes)) if column.classes else "–"
         labels.add_row(*map(Text, (column.name, column.role, column.kind, classes, f"{column.missing:,}", described)))
     return labels

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from mscon.data.circle import as_points
 from mscon.data.views import ViewSettings
 from mscon.prepare import Prepared
 
@@ -43,7 +44,7 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
         values = data.values[name][np.sort(rows)]
         for setting, (what, strength, statistic) in changes.items():
             spared = 0.0 if label.kind == "continuous" else SPARED[setting]
-            share = explained(values, statistic) if strength > spared else 0.0
+            share = explained(values, statistic, period=label.period) if strength > spared else 0.0
             if share > TOLD_APART:
                 yield (
                     f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
@@ -51,16 +52,17 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
                 )
 
 
-def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"]) -> float:
-    """R² between a label and an image statistic: the variance between classes, or that of the label on the statistic;
-    less what as many classes, or numbers, drawn by lot would explain.
+def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"], *, period: float | None = None) -> float:
+    """R² between a label and an image statistic: the variance between classes, or that of the label on the statistic,
+    on a circle of its two coordinates together; less what as many classes, or numbers, drawn by lot would explain.
     """
     if values.dtype.kind == "f":
         known = ~np.isnan(values)
         if known.sum() < 3 or np.ptp(values[known]) == 0:
             return 0.0
         design = np.column_stack([np.ones(int(known.sum())), statistic[known]])
-        target = values[known] - values[known].mean()
+        points = as_points(values[known].astype(np.float64), period)
+        target = points - points.mean(axis=0)
         fit, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
         share = float(1.0 - ((target - design @ fit) ** 2).sum() / (target**2).sum())
         return _beyond_chance(share, (int(rank) - 1) / (len(target) - 1))

@@ -89,7 +89,8 @@ def count_numbers(column: LabelColumn, values: Float64[np.ndarray, " n"]) -> Lab
     known = values[~gaps]
     if len(known) == 0:
         return LabelCounts(column.name, "no values", tuple(_missing(gaps)))
-    summary = f"{known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g}"
+    middle = f"median {np.median(known):.4g}" if column.period is None else f"on a circle of {column.period:.4g}"
+    summary = f"{known.min():.4g} to {known.max():.4g}, {middle}"
     return LabelCounts(column.name, summary, (*_intervals(known), *_missing(gaps)))
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from mscon.data.circle import shorter_way
 from mscon.data.information import labelled
 from mscon.data.labels import LabelColumn
 
@@ -18,7 +19,8 @@ class Comparison:
 
     - `match`: `"same"` class, path, or a tag in common; `"part"`, paths that begin alike; `"other"`; `"number"`, where
       alike is a matter of degree; `"missing"` on either side.
-    - `sign`: ✓, ✗, ?, the levels in common of the query's (1/2), or how far above the query's the number is (+3).
+    - `sign`: ✓, ✗, ?, the levels in common of the query's (1/2), or how far above the query's the number is (+3), on a
+      circle the shorter way round.
     """
 
     match: Match
@@ -30,7 +32,7 @@ def compare(column: LabelColumn, values: np.ndarray, query: int, row: int) -> Co
     if not labelled(values[[query, row]]).all():
         return Comparison("missing", "?")
     if column.kind == "continuous":
-        return Comparison("number", difference(float(values[row] - values[query])))
+        return Comparison("number", difference(float(shorter_way(values[[row]] - values[query], column.period)[0])))
     if values[row] == values[query]:
         return Comparison("same", "✓")
     if column.kind == "tags":

@@ -67,6 +67,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         diagnosis=read_diagnosis(evaluation),
         links=evaluation.get("links", {}),
         kinds={column.kind for column in data.labels.values()},
+        circles=any(column.period is not None for column in data.labels.values()),
         shown_tags=TAGS,
         counts=count_labels(data),
         queries=queries,

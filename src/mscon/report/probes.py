@@ -50,7 +50,7 @@ class Probe:
     """One label's scores on the test split; what does not apply to its kind is None or empty.
 
     - `knn`, `own_head`: of nearest neighbours in the shared embedding, in the label's own projections; of numbers, as
-      `spearman` is, correlations of ranks.
+      `spearman` is, correlations of ranks, and as `circular` is, of those on a circle.
     - `levels`: accuracy of a path's beginning, coarse to fine.
     - `tags`: the most frequent first.
     """
@@ -68,6 +68,7 @@ class Probe:
     own_head: Score | None
     mae: float | None
     spearman: Score | None
+    circular: Score | None
     levels: tuple[Score, ...]
     tags: tuple[Tag, ...]
 
@@ -111,6 +112,7 @@ def _probe(name: str, label: Mapping[str, Any], floors: list[str]) -> Probe:
         own_head=_score(label["own_head"]) if label.get("own_head") else None,
         mae=label.get("mae"),
         spearman=_score(label["spearman"]) if label.get("spearman") else None,
+        circular=_score(label["circular"]) if label.get("circular") else None,
         levels=tuple(_score(level) for level in label.get("levels", [])),
         tags=_tags(label.get("tags", {})),
     )
