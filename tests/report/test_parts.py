@@ -16,7 +16,7 @@ from mscon.report.matches import difference
 from mscon.report.neighbours import choose_queries, nearest
 from mscon.report.probes import Floor, Score, read_probes
 from mscon.report.svg import Margins, inline_svg
-from mscon.report.text import catalog_name, change, listed, score
+from mscon.report.text import catalog_name, change, score
 
 CODES = st.lists(st.integers(-1, 5), min_size=1, max_size=60)
 
@@ -207,7 +207,3 @@ def test_a_catalog_is_called_by_the_last_part_of_its_address(source: str, name: 
 def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert [score(value) for value in (0.8049, -0.3, -0.0001, None)] == ["0.805", "−0.300", "0.000", "–"]
     assert [change(value) for value in (0.01, -0.01, -0.0001)] == ["+0.010", "−0.010", "+0.000"]
-
-
-def test_words_are_listed_as_in_a_sentence() -> None:
-    assert [listed(words, "or") for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a or b", "a, b or c"]

@@ -1,7 +1,7 @@
 """Evaluate a run: embed its catalog once, probe every label beside the floors, and look for what went wrong."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,10 +77,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     )
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
-    trained = [each for each in scores.values() if each["role"] == "in-domain"]
-    lows = [each["floors"]["untrained"]["difference"]["low"] for each in trained]
-    above = any(low is not None and low > 0.0 for low in lows)
-    evaluation["diagnostics"] = replace(diagnose(run, data, embeddings), above_untrained=above).to_json()
+    diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
+    evaluation["diagnostics"] = diagnostics.to_json()
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 

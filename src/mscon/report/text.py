@@ -1,11 +1,11 @@
 """Numbers and names as the page writes them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
+from mscon.words import listed
 
 _ALIKE = {
     ("categorical", "hierarchy"): "images with the same {}",
@@ -41,11 +41,6 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
 def label(data: Prepared, name: str, row: int) -> str:
     """An item's class, number, tags or path, or "missing"."""
     return data.labels[name].text(data.values[name][row].item())
-
-
-def listed(words: Sequence[str], last: str) -> str:
-    """ "a, b and c", with "and" for `last`."""
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def score(value: float | None) -> str:
