@@ -426,7 +426,7 @@ def relogged(inputs: Inputs, change: Callable[[dict[str, Any]], dict[str, Any] |
     [
         (without_metrics, "no curves to show"),
         (without_validation, "style, relative excess: from 0.9 to 0.5"),
-        (with_only_validation_so_far, "style, relative excess: no value"),
+        (with_only_validation_so_far, "style, relative excess: no value; held out 0.5"),
         (without_relative_excess, "style, relative excess: no value"),
         (without_anchors, "style, loss: no value"),
         (without_one_floor, '<td data-head="untrained □">–</td>'),
