@@ -29,8 +29,9 @@ information; a head trained on pure noise to 0.68 with colour's. A label with a 
 0.96 with the label itself, a copy to 1.00; one with half of them drawn anew to 0.74 and 0.80, and it is named as noise.
 These were measured with the estimate that takes the held-out items for the whole. On as many items (924) the unbiased
 one is lower by no more than √(r s) / 924 for heads of effective ranks r and s, so by 0.011 for the noise (15 and 6) and
-by less than 0.008 for the labels (7 at most): `tests/evaluate/test_diagnostics.py` has both laws. The noisy run trained
-again moved by 0.003 at most. At 100 items the threshold is two standard deviations away from either side.
+by less than 0.008 for the labels (7 at most): `tests/evaluate/test_diagnostics.py` has both laws. The runs with noise
+and with five labels, trained again with one seed, moved by 0.003 at most. At 100 items the threshold is two standard
+deviations away from either side.
 """
 
 CONFLICT = -0.1
@@ -181,7 +182,7 @@ def warnings(facts: Diagnostics) -> list[str]:
     ]
 
 
-def _low(score: Mapping[str, float | None] | None) -> float:
+def _low(score: Mapping[str, Any] | None) -> float:
     """The lower end of an interval; −∞ where there is none."""
     low = score["low"] if score else None
     return -math.inf if low is None else low

@@ -27,6 +27,8 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
         for kinds, phrase in _ALIKE.items()
         if (names := [name for name in recipe.similarities if name in data.labels and data.labels[name].kind in kinds])
     ]
+    if linked := [name for name in recipe.similarities if name in data.pairs]:
+        alike.append(f"images linked by {listed(linked, 'or')}")
     if any(recipe.is_instance(name) for name in recipe.similarities):
         alike.append("views of the same image")
     epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
