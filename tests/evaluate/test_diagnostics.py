@@ -127,19 +127,34 @@ def test_the_estimate_moves_no_measured_pair_across_the_threshold() -> None:
             assert (least > diagnostics.REDUNDANT) == ((pair.cka or 0.0) > diagnostics.REDUNDANT)
 
 
+def simulated(items: int, classes: int, alike: float, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two heads like those of trained runs: unit rows around a direction for each class, of labels partly the same."""
+    generator = torch.Generator().manual_seed(seed)
+    first, other = torch.randint(classes, (2, items), generator=generator)
+    second = torch.where(torch.rand(items, generator=generator) < alike, first, other)
+    noise = 0.05 * torch.randn(2, items, 128, generator=generator)
+    return F.normalize(torch.eye(128)[first] + noise[0]), F.normalize(torch.eye(128)[50 + second] + noise[1])
+
+
 @pytest.mark.parametrize("classes", [2, 4, 8, 24])
 @pytest.mark.parametrize("alike", [0.0, 0.5, 0.9, 1.0])
 def test_the_unbiased_estimate_is_lower_by_no_more_than_the_ranks_over_the_items(classes: int, alike: float) -> None:
-    """Of heads like those of trained runs: unit rows around a direction for each class, of labels partly the same."""
-    generator = torch.Generator().manual_seed(classes)
-    first, other = torch.randint(classes, (2, 924), generator=generator)
-    second = torch.where(torch.rand(924, generator=generator) < alike, first, other)
-    noise = 0.05 * torch.randn(2, 924, 128, generator=generator)
-    x, y = F.normalize(torch.eye(128)[first] + noise[0]), F.normalize(torch.eye(128)[50 + second] + noise[1])
+    x, y = simulated(924, classes, alike)
     centred = [(each - each.mean(0)).double() for each in (x, y)]
     whole = (centred[0].T @ centred[1]).square().sum() / math.prod((each.T @ each).norm() for each in centred)
     bound = math.sqrt(effective_rank(x) * effective_rank(y)) / 924
     assert -1e-3 < float(whole) - linear_cka(x, y) < bound + 1e-3
+
+
+@pytest.mark.parametrize("classes", [4, 6, 8])
+def test_of_few_items_the_estimate_varies_by_less_than_half_the_way_to_the_threshold(classes: int) -> None:
+    def drawn(items: int) -> torch.Tensor:
+        return torch.tensor([linear_cka(*simulated(items, classes, 0.84, seed=seed)) for seed in range(30)])
+
+    many = drawn(diagnostics.FEWEST)
+    assert 0.6 < many.mean() < 0.75
+    assert many.mean() + 2 * many.std() < diagnostics.REDUNDANT
+    assert drawn(24).std() > 1.5 * many.std()
 
 
 def test_redundancy_is_named_with_what_the_labels_share_where_that_is_known() -> None:

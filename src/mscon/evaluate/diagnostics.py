@@ -17,8 +17,8 @@ Bound = Literal["least", "most", "hottest", "coldest"]
 FEWEST = 100
 """Held-out items below which nothing is said of pairs, nor of a collapse.
 
-CKA is unbiased, but of 100 simulated items around 3 to 8 directions it still varied by 0.06 (standard deviation, at a
-CKA of 0.6 to 0.7), of 24 by 0.15; and so few items span few directions, whatever the embedding could.
+CKA is unbiased, but of 100 items it still varies: by a standard deviation of 0.06 around 0.7, of 24 items by twice that
+(simulated in `tests/evaluate/test_diagnostics.py`). And so few items span few directions, whatever the embedding could.
 """
 
 REDUNDANT = 0.83
@@ -250,9 +250,9 @@ def _not_yet(heads: Sequence[HeadFacts]) -> Iterator[str]:
     names = [head.name for head in heads if head.told and (_at_chance(head) or head.bound == "least")]
     if names:
         yield (
-            f"{listed(names, 'and')}: not learned yet: at chance on held-out items, or trusted no more than noise,"
-            " though on test a probe or the own head is above chance. Train longer; if that does not help, look for"
-            " wrong labels with `mscon audit`."
+            f"{listed(names, 'and')}: not learned yet. On held-out items they are at chance, or trusted no more than"
+            " noise, but on test a probe or their own head is above chance. Train longer; if that does not help, look"
+            " for wrong labels with `mscon audit`."
         )
 
 
