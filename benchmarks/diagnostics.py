@@ -11,7 +11,8 @@ case, seed
 figure   shared_information (labels), cka (heads), gradient_cosine, effective_rank, uniformity, relative_excess, weight,
          bound (-1: the least weight, 1: the most, else 0), alone
 where    a head, a pair of heads, or the embedding
-value
+value    cka as of the 924 held-out items as if they were the whole, which is at most √(r s) / 924 above the unbiased
+         estimate that diagnostics have, for heads of effective ranks r and s
 """
 
 import argparse

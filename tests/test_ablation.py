@@ -1,14 +1,26 @@
 """Leave one out: what changes in the recipe and what does not, folders gone on with, and paired differences."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
-from mscon.ablation import Ablation, Effect, ablated_folder, compare, train_without_each, warnings, without_each
+from mscon.ablation import (
+    Ablation,
+    Effect,
+    ablated_folder,
+    compare,
+    notes,
+    show,
+    train_without_each,
+    warnings,
+    without_each,
+)
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.probe import probe_categorical
@@ -53,6 +65,28 @@ def test_the_similarity_that_batches_are_drawn_by_and_the_only_one_stay() -> Non
     sampled = described(training={"sampler": "character"})
     assert [name for name, _ in without_each(sampled)] == ["weight", "instance"]
     assert list(without_each(described(similarities={"character": {}}))) == []
+
+
+def test_what_stays_and_what_is_not_measured_is_said() -> None:
+    assert list(notes(described())) == []
+    (stays,) = notes(described(training={"sampler": "character"}))
+    assert stays.startswith("character stays: batches are drawn by it.")
+    links = {"like": {"kind": "pairs", "edges": "pairs.csv"}, "character": {}}
+    drawn, unmeasured = notes(described(similarities=links))
+    assert drawn.startswith("like stays")
+    assert unmeasured.startswith("like: what the others do to how linked items find one another is not in the table")
+    (only,) = notes(described(similarities=links, training={"sampler": "random"}))
+    assert only == unmeasured
+
+
+def test_a_label_of_few_test_items_is_said_to_say_little() -> None:
+    score = {"role": "ood", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6}
+    console = Console(file=StringIO(), width=200)
+    show(Ablation({"few": score | {"n": 29}, "enough": score | {"n": 30, "unseen": 2}}, ()), console)
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "few: only 29 test items: its score says little" in printed
+    assert "enough: 2 of its 30 test items are of classes that no training item has" in printed
+    assert "enough: only" not in printed
 
 
 def test_a_run_of_one_similarity_is_refused(tmp_path: Path) -> None:

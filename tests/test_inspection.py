@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from mscon.errors import UserError
-from mscon.inspection import batch_facts, inspect, larger_batches, show
+from mscon.inspection import Redundancy, batch_facts, inspect, larger_batches, show
+from mscon.inspection.warnings import redundancy_warnings
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -151,6 +152,36 @@ def test_hours_of_other_days_are_the_same_hours(tiny: dict, tmp_path: Path) -> N
     assert "0 … 23.9, on a circle of 24" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     floors = {each.name: each.floor for each in facts.batches}
     assert floors["hour"] == floors["any_day"]
+
+
+def test_labels_that_say_the_same_are_warned_of_once_and_by_what_the_weighting_does() -> None:
+    pairs = [Redundancy("a", "b", 0.9), Redundancy("b", "c", 0.6), Redundancy("a", "c", 0.2), Redundancy("a", "o", 1.0)]
+
+    def said(weighting: object, **copies: str) -> str:
+        (warning,) = redundancy_warnings(pairs, ("o",), weighting=weighting, copies=copies)
+        return warning
+
+    for weighting in ("equal", "uncertainty", {"a": 1.0}):
+        assert said(weighting).startswith("a, b, c and o share 60% to 100% of what the coarser one says, each with")
+        assert "Together they may count twice: leave one out, or set objective.weighting = 'excess'" in said(weighting)
+    assert "counts once" in said("excess")
+    assert "leave one out" not in said("excess")
+    assert "b repeats a: a copy learns without leading the encoder" in said("excess", b="a")
+    assert "o can't test what an embedding knows beyond a, b and c" in said("excess")
+    (only,) = redundancy_warnings([Redundancy("a", "o", 1.0)], ("o",), weighting="equal", copies={})
+    assert only == "a and o share 100% of what the coarser one says. o can't test what an embedding knows beyond a."
+
+
+def test_pairs_of_labels_that_share_little_have_one_row_together(tiny: dict) -> None:
+    recipe = Recipe.of(tiny)
+    facts = inspect(recipe, prepare(recipe))
+    shares = [0.3, 0.05, 0.049, 0.0]
+    pairs = [Redundancy("one", str(number), share) for number, share in enumerate(shares)]
+    console = Console(file=StringIO(), width=200)
+    show(replace(facts, redundancy=pairs), console)
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert re.findall(r"one · (\d) +(\d+%)", printed) == [("0", "30%"), ("1", "5%")]
+    assert re.search(r"2 other pairs +below 5%", printed)
 
 
 def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> None:

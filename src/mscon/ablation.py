@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from mscon.data.splits import Split
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.entries import MODEL
-from mscon.evaluate.evaluation import UNITS, scored_labels
+from mscon.evaluate.evaluation import UNITS, score_notes, scored_labels
 from mscon.evaluate.scores import score
 from mscon.log import Display
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
+from mscon.words import listed
 
 WITHOUT = "without "
 """Before a similarity's name, that of the embeddings of the run that lacks it: a similarity may be called `model`."""
@@ -44,14 +45,19 @@ class Effect:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Every label's `score` in the run itself, and the effect on it of every similarity that can be left out."""
+    """Every label's `score` in the run itself, and the effect on it of every similarity that can be left out.
+
+    - `notes`: what the table lacks, in plain words.
+    """
 
     scores: dict[str, dict[str, Any]]
     effects: tuple[Effect, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What ablation.json holds."""
-        return {"scores": self.scores, "effects": [vars(each) for each in self.effects], "warnings": warnings(self)}
+        effects = [vars(each) for each in self.effects]
+        return {"scores": self.scores, "effects": effects, "notes": [*self.notes], "warnings": warnings(self)}
 
 
 def train_without_each(
@@ -103,7 +109,8 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
     data = prepare(run.recipe, labels=run.labels)
     runs = {MODEL: run} | {f"{WITHOUT}{name}": each for name, each in without.items()}
     features = {name: embed_pixels(each.model(), data.pixels.array) for name, each in runs.items()}
-    found = _ablation(score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress))
+    scores = score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress)
+    found = replace(_ablation(scores), notes=tuple(notes(run.recipe)))
     run.write_json("ablation.json", found.to_json())
     return found
 
@@ -137,6 +144,17 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         yield name, recipe.model_copy(update=changed)
 
 
+def notes(recipe: Recipe) -> Iterator[str]:
+    """What an ablation of the recipe leaves unasked: the similarity that stays, and what becomes of links."""
+    if recipe.sampler != "random":
+        yield f"{recipe.sampler} stays: batches are drawn by it. To leave it out too, set training.sampler = 'random'."
+    if linked := [name for name in recipe.similarities if recipe.kind(name) == "pairs"]:
+        yield (
+            f"{listed(linked, 'and')}: what the others do to how linked items find one another is not in the table;"
+            " `mscon evaluate` tells it of each run."
+        )
+
+
 def ablated_folder(run: Run, name: str) -> Path:
     """RUN-without-NAME beside the run, what no folder can be called put as "_"."""
     safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
@@ -167,6 +185,8 @@ def show(found: Ablation, console: Console) -> None:
     console.print("what each similarity adds to each label, scored on test", style="bold")
     console.print(table)
     console.print("with it − without it [95% interval over test items]; green: it helps, red: it hurts", style="dim")
+    for note in score_notes(found.scores, {}):
+        console.print(note, soft_wrap=True)
     for warning in warnings(found):
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
@@ -178,8 +198,10 @@ def _ablation(scores: dict[str, dict[str, Any]]) -> Ablation:
         for label, each in scores.items()
         for name, floor in each["floors"].items()
     ]
-    kept = ("role", "metric", "value", "low", "high", "n")
-    return Ablation({label: {key: each[key] for key in kept} for label, each in scores.items()}, tuple(effects))
+    kept = ("role", "metric", "value", "low", "high", "n", "unseen")
+    return Ablation(
+        {label: {key: each[key] for key in kept if key in each} for label, each in scores.items()}, tuple(effects)
+    )
 
 
 def _check_same_items(run: Run, ours: Split, name: str, theirs: Split) -> None:

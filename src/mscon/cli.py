@@ -182,12 +182,14 @@ def ablate(run: Path) -> None:
     run
         The run's folder.
     """
-    from mscon.ablation import compare, show, train_without_each
+    from mscon.ablation import compare, notes, show, train_without_each
     from mscon.display import TerminalDisplay
     from mscon.run import Run
 
     console = Console()
     opened = Run.open(run)
+    for note in notes(opened.recipe):
+        _say(console, note)
     without = train_without_each(opened, display=lambda: TerminalDisplay(console))
     with _progress("probing") as progress:
         found = compare(opened, without, progress=progress)

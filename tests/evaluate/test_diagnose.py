@@ -73,6 +73,8 @@ def test_figures_of_a_run_are_those_of_the_equations(trained: tuple[Run, Prepare
     assert first.gradient_cosine > 0.2
     assert all(head.relative_excess is not None and 0 < head.relative_excess < 1.2 for head in facts.heads)
     assert sum(head.weight or 0 for head in facts.heads) == pytest.approx(3, rel=1e-4)
+    assert [head.repeats for head in facts.heads] == [None] * 3, "a copy has all that is copied"
+    assert facts.weighting == "excess"
     assert facts.heads[2].alone == 0.0  # an item always finds its own other view
 
 
@@ -110,6 +112,12 @@ def test_a_run_without_checkpoints_has_no_weights_but_all_else(
     facts, whole = diagnose(bare, data, embeddings), diagnose(run, data, embeddings)
     assert {(head.weight, head.bound) for head in facts.heads} == {(None, None)}
     assert facts.pairs == whole.pairs
+
+
+def test_a_copy_is_told_where_it_learns_in_silence(trained: tuple[Run, Prepared, Tensor]) -> None:
+    run, data, embeddings = trained
+    whole = replace(data, values=data.values | {"again": data.values["character"]})
+    assert [head.repeats for head in diagnose(run, whole, embeddings).heads] == [None, "character", None]
 
 
 def weighed_by(weighting: AnyWeighting) -> MSConLoss:

@@ -26,28 +26,57 @@ def turn(d: int, seed: int) -> Tensor:
     return torch.linalg.qr(draw(d, d, seed=seed)).Q
 
 
-def test_cka_is_the_cosine_of_the_centred_similarity_matrices() -> None:
+def hsic(x: Tensor, y: Tensor) -> Tensor:
+    """The unbiased estimate of Song et al. 2012, as written."""
+    n, one = len(x), torch.ones(len(x), dtype=torch.float64)
+    k, m = (each @ each.T * (1 - torch.eye(n)) for each in (x, y))
+    middle = (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+    return ((k @ m).trace() + middle - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+
+
+def test_cka_is_that_of_the_unbiased_estimates_as_written() -> None:
     x, y = draw(40, 7), draw(40, 3, seed=1) + draw(40, 7)[:, :3] + 5
-    centre = torch.eye(40, dtype=torch.float64) - 1 / 40
-    one, other = (centre @ each @ each.T @ centre for each in (x, y))
-    expected = (one * other).sum() / (one.norm() * other.norm())
+    expected = float(hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt())
     assert 0.1 < expected < 0.9
-    assert linear_cka(x, y) == pytest.approx(float(expected))
-    assert linear_cka(y, x) == pytest.approx(float(expected))
+    assert linear_cka(x, y) == pytest.approx(expected)
+    assert linear_cka(y, x) == pytest.approx(expected)
+
+
+def biased_cka(x: Tensor, y: Tensor) -> float:
+    """As if the items were the whole: Kornblith et al. 2019, eq. 3."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return float((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm()))
+
+
+@pytest.mark.parametrize("items", [24, 60, 200, 2000])
+def test_cka_of_independent_rows_is_about_0_however_few_they_are(items: int) -> None:
+    pairs = [[F.normalize(draw(items, 128, seed=2 * seed + each)) for each in (0, 1)] for seed in range(20)]
+    found, as_the_whole = (sum(cka(*pair) for pair in pairs) / 20 for cka in (linear_cka, biased_cka))
+    assert found < 0.06
+    assert as_the_whole == pytest.approx(1 / (1 + items / 128), abs=0.03)
+
+
+def test_cka_of_many_items_is_that_of_the_whole() -> None:
+    x = draw(20000, 4)
+    y = x[:, :2] + draw(20000, 2, seed=1)
+    assert linear_cka(x, y) == pytest.approx(biased_cka(x, y), abs=1e-3)
 
 
 def test_cka_knows_neither_rotation_nor_shift_nor_scale_nor_the_items_order() -> None:
-    x, y = draw(40, 7), draw(40, 5, seed=1)
+    x = draw(40, 7)
+    y = x[:, :5] + draw(40, 5, seed=1)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
     assert linear_cka(x, 3 * x @ turn(7, 3) + 100) == pytest.approx(1.0)
-    assert linear_cka(x[order], (y @ turn(5, 4) - 9)[order]) == pytest.approx(linear_cka(x, y))
+    assert 0.1 < linear_cka(x, y) == pytest.approx(linear_cka(x[order], (y @ turn(5, 4) - 9)[order]))
     assert linear_cka(x, x @ draw(7, 7, seed=5)) < 0.99  # but any other linear map it knows
 
 
 def test_cka_of_parts_that_do_not_go_together_is_0_and_of_a_point_is_undefined() -> None:
     grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(4.0))
-    assert linear_cka(grid[:, :1], grid[:, 1:]) == pytest.approx(0.0, abs=1e-12)
+    assert linear_cka(grid[:, :1], grid[:, 1:]) == 0.0
     assert math.isnan(linear_cka(grid, torch.full((20, 3), 0.1)))
+    assert math.isnan(linear_cka(grid, torch.eye(20))), "each as far from any as from any other"
+    assert math.isnan(linear_cka(grid[:3], grid[:3]))
 
 
 def test_effective_rank_counts_directions_of_equal_variance() -> None:

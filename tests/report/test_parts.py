@@ -1,5 +1,8 @@
 """What the page is made of: neighbours, verdicts, bars, curves and figures."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +15,12 @@ from torch.nn import functional as F
 from mscon.data.labels import LabelColumn
 from mscon.report.counts import TOP, LabelCounts, count_classes, count_numbers, count_paths, count_tags
 from mscon.report.curves import POINTS, read_curves
+from mscon.report.figures import curve_panels
 from mscon.report.matches import compare, difference
 from mscon.report.neighbours import choose_queries, nearest
 from mscon.report.probes import Floor, Score, read_probes
 from mscon.report.svg import Margins, inline_svg
-from mscon.report.text import catalog_name, change, listed, score
+from mscon.report.text import catalog_name, change, score
 
 CODES = st.lists(st.integers(-1, 5), min_size=1, max_size=60)
 
@@ -175,11 +179,41 @@ def test_whole_numbers_are_counted_in_whole_steps() -> None:
 def test_a_long_curve_is_averaged_and_its_gaps_stay_gaps() -> None:
     terms = [{"a": {"relative_excess": None if step < 500 else step / 1000}} for step in range(1000)]
     records = [{"kind": "train", "step": step, "terms": each} for step, each in enumerate(terms)]
-    curve = read_curves(records, ["a"])["a"].relative_excess
+    curve = read_curves(records, ["a"])["a"].train.relative_excess
     assert len(curve.steps) == POINTS
     assert np.isnan(curve.values[0])
     known = np.isfinite(curve.values)
     np.testing.assert_allclose(curve.values[known], np.maximum(curve.steps[known], 500) / 1000, atol=2e-3)
+
+
+def line(kind: str, step: int, floor: float = 3.0, weight: float = 1.0) -> dict[str, Any]:
+    term = {"loss": floor + 1.0, "floor": floor, "chance": floor + 2.0, "relative_excess": 0.5, "weight": weight}
+    return {"kind": kind, "step": step, "terms": {"a": term}}
+
+
+def test_held_out_losses_have_bounds_of_their_own_drawn_where_they_differ_from_those_of_training() -> None:
+    def dashes(floor: float) -> int:
+        lines = [line(kind, step, 3.0 if kind == "train" else floor) for step in (1, 2) for kind in ("train", "val")]
+        curves = read_curves(lines, ["a"])
+        assert curves["a"].held_out.floor.values.tolist() == [floor, floor]
+        assert curves["a"].train.floor.values.tolist() == [3.0, 3.0]
+        return curve_panels(curves)["a"].loss.count("stroke-dasharray")
+
+    assert (dashes(3.0), dashes(1.5)) == (2, 4)
+
+
+def test_weights_are_read_where_more_is_logged_of_them() -> None:
+    train = [line("train", step, weight=2.0) for step in (3, 6)]
+    held_out = [line("val", step, weight=0.5) for step in (2, 4, 6)]
+    weights = [read_curves(lines, ["a"])["a"].weight for lines in (train + held_out, train + held_out[:2], held_out)]
+    assert [weight.values.tolist() for weight in weights] == [[0.5] * 3, [2.0] * 2, [0.5] * 3]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_curve_of_a_single_point_has_a_mark(steps: int) -> None:
+    panels = curve_panels(read_curves([line("train", step) for step in range(steps)], ["a"]))["a"]
+    for panel in (panels.loss, panels.relative_excess, panels.weight):
+        assert bool(re.search(r"<use[^>]*var\(--model\)", panel)) == (steps == 1)
 
 
 def test_a_figure_leaves_matplotlibs_settings_as_they_were() -> None:
@@ -216,7 +250,3 @@ def test_a_catalog_is_called_by_the_last_part_of_its_address(source: str, name: 
 def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert [score(value) for value in (0.8049, -0.3, -0.0001, None)] == ["0.805", "−0.300", "0.000", "–"]
     assert [change(value) for value in (0.01, -0.01, -0.0001)] == ["+0.010", "−0.010", "+0.000"]
-
-
-def test_words_are_listed_as_in_a_sentence() -> None:
-    assert [listed(words, "or") for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a or b", "a, b or c"]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from mscon.data.glyphs import glyphs_table
 from mscon.data.labels import LabelColumn
+from mscon.data.pairs import PairTable
 from mscon.data.splits import Split
 from mscon.errors import UserError
 from mscon.evaluate import Label, score
@@ -145,7 +146,7 @@ def evaluation(data: Prepared, recipe: Recipe) -> dict[str, Any]:
         } | ({} if categorical else {"mae": 0.01})
     heads = [HeadFacts(name, 4.0, -1.0, 0.6, 1.0, None, 0.0) for name in recipe.similarities]
     pairs = [PairFacts(a, b, 0.9, None, -0.125) for a, b in combinations(recipe.similarities, 2)]
-    diagnostics = Diagnostics(90, 100.0, -3.0, tuple(heads), tuple(pairs))
+    diagnostics = Diagnostics(900, 100.0, -3.0, tuple(heads), tuple(pairs))
     return {"rows": {}, "labels": labels, "diagnostics": diagnostics.to_json()}
 
 
@@ -206,7 +207,7 @@ def test_every_label_is_in_the_table_in_domain_first_with_its_verdict_on_each_fl
 
 def test_diagnostics_and_their_warnings_are_on_the_page(made: Inputs, page: Page) -> None:
     warned = made.evaluation["diagnostics"]["warnings"]
-    assert len(warned) == 6
+    assert len(warned) == 4  # of the heads once, of the gradients for each pair
     assert all(warning in page.text for warning in warned)
     assert page.text.count("−0.12") >= 3  # a cell for each pair
     assert page.classed("negative") == 3
@@ -300,6 +301,45 @@ def test_a_neighbour_is_marked_by_what_its_kind_of_label_shares(varied: Inputs) 
             change = data.values["ink"][each.row] - data.values["ink"][query.row]
             assert float(each.sign.replace("−", "-").replace("=", "0")) == pytest.approx(change, rel=0.1)
     assert seen == {"same", "part", "other", "missing"}
+
+
+@pytest.fixture
+def linked(inputs: Inputs) -> Inputs:
+    """Learned from links alone: every item of test is linked to every third of the others."""
+    others = np.arange(0, len(inputs.data.catalog), 3)
+    edges = np.array([(one, other) for one in inputs.data.split.test for other in others if one != other])
+    edges = np.unique(np.sort(edges), axis=0)
+    table = PairTable(edges, np.ones(len(edges)), np.zeros((0, 2), np.int64), "pairs.csv")
+    edges_of = {"kind": "pairs", "edges": "pairs.csv"}
+    recipe = Recipe.of({"catalog": {"source": "*.csv"}, "similarities": {"<i>like": edges_of, "instance": {}}})
+    build_model("resnet10t", {"<i>like": 8, "instance": 8}, image_size=16).save(inputs.run.model_path)
+    data = replace(inputs.data, labels={}, values={}, pairs={"<i>like": table})
+    score = {"value": 0.5, "low": 0.3, "high": 0.7, "chance": 0.1}
+    space = {"recall": {"10": score}}
+    links = {"<i>like": {"pairs": 9, "asked": 29, "embedding": space, "own_head": space}}
+    return replace(inputs, run=Run(inputs.run.folder, recipe, {}), data=data, evaluation={"labels": {}, "links": links})
+
+
+def test_a_neighbour_that_is_linked_is_marked_and_nothing_is_where_nothing_compares(linked: Inputs) -> None:
+    marks = []
+    for query in find_neighbours(linked.run, linked.data, linked.embeddings):
+        for each in query.neighbours["<i>like"]:
+            alike = each.row % 3 == 0 or (query.row % 3 == 0 and each.row in linked.data.split.test)
+            assert (each.match, each.sign) == (("same", "✓") if alike else (None, ""))
+            marks.append(alike)
+        assert {each.sign for name in ("instance", None) for each in query.neighbours[name]} == {""}
+    page = write(linked)
+    assert {True, False} == set(marks)
+    assert page.classed("badge") == sum(marks)
+    assert sum(spoken.startswith("linked: ") for spoken in page.attributes("aria-label", "title", "alt")) == sum(marks)
+
+
+def test_a_run_of_links_says_so_and_that_few_of_them_say_little(linked: Inputs) -> None:
+    page = write(linked)
+    assert "to bring together images linked by <i>like and views of the same image." in page.text
+    assert "only 29 test items: says little" in page.text
+    linked.evaluation["links"]["<i>like"]["asked"] = 30
+    assert "says little" not in write(linked).text
 
 
 def test_scores_that_are_not_defined_are_left_blank(varied: Inputs) -> None:
@@ -426,7 +466,7 @@ def relogged(inputs: Inputs, change: Callable[[dict[str, Any]], dict[str, Any] |
     [
         (without_metrics, "no curves to show"),
         (without_validation, "style, relative excess: from 0.9 to 0.5"),
-        (with_only_validation_so_far, "style, relative excess: no value"),
+        (with_only_validation_so_far, "style, relative excess: no value; held out 0.5"),
         (without_relative_excess, "style, relative excess: no value"),
         (without_anchors, "style, loss: no value"),
         (without_one_floor, '<td data-head="untrained □">–</td>'),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mscon.build import new_objective
 from mscon.checkpoint import latest_checkpoint
+from mscon.copies import silent_copies
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
 from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
@@ -51,6 +52,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     products, terms, excess = _under_views(run, data, rows, model, loss_fn)
     cosine = cosines(products)
     batches = {each.name: each for each in batch_facts(run.recipe, data)}
+    copies = silent_copies(run.recipe, data)
     shared = {frozenset((each.first, each.second)): each.shared for each in redundancies(data)}
     bounds = [None] * len(projections) if objective is None else at_bound(objective)
     heads = [
@@ -63,6 +65,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
             bound=bound,
             alone=batches[name].lonely,
             sampler=batches[name].sampler,
+            repeats=copies.get(name),
         )
         for (name, z), bound in zip(projections.items(), bounds, strict=True)
     ]
@@ -76,8 +79,15 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
         )
         for (i, a), (j, b) in combinations(enumerate(projections), 2)
     ]
-    h = embeddings[rows]
-    return Diagnostics(len(rows), effective_rank(h), _known(uniformity(h)), tuple(heads), tuple(pairs))
+    h, weighting = embeddings[rows], run.recipe.objective.weighting
+    return Diagnostics(
+        items=len(rows),
+        effective_rank=effective_rank(h),
+        uniformity=_known(uniformity(h)),
+        heads=tuple(heads),
+        pairs=tuple(pairs),
+        weighting=weighting if isinstance(weighting, str) else "fixed",
+    )
 
 
 def at_bound(objective: MSConLoss) -> list[Bound | None]:

@@ -1,7 +1,7 @@
 """Evaluate a run: embed its catalog once, probe every label beside the floors, and look for what went wrong."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,21 +77,42 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     )
     rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
-    trained = [each for each in scores.values() if each["role"] == "in-domain"]
-    lows = [each["floors"]["untrained"]["difference"]["low"] for each in trained]
-    above = any(low is not None and low > 0.0 for low in lows)
-    evaluation["diagnostics"] = replace(diagnose(run, data, embeddings), above_untrained=above).to_json()
+    diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
+    evaluation["diagnostics"] = diagnostics.to_json()
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 
 
 def show(evaluation: dict[str, Any], console: Console) -> None:
-    """Print the probe table (score, interval, and how far it is above each floor) and the diagnostics' warnings."""
+    """Print the probe table (score, interval, and how far it is above each floor), how linked items find one another,
+    and the diagnostics' warnings.
+    """
+    if evaluation["labels"]:
+        _show_probes(evaluation["labels"], console)
+    _show_links(evaluation["links"], console)
+    for note in score_notes(evaluation["labels"], evaluation["links"]):
+        console.print(note, soft_wrap=True)
+    for warning in evaluation["diagnostics"]["warnings"]:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+
+
+def score_notes(labels: Mapping[str, Mapping[str, Any]], links: Mapping[str, Mapping[str, Any]]) -> Iterator[Text]:
+    """What a reader of the scores should know of the test items: that they are few, or of classes never seen."""
+    for name, each in labels.items():
+        for note in _notes(each):
+            yield Text.assemble((f"{name}: ", "yellow"), note)
+    for name, each in links.items():
+        if each["asked"] < FEW:
+            asked = f"only {each['asked']} test items have a link to find: its score says little"
+            yield Text.assemble((f"{name}: ", "yellow"), asked)
+
+
+def _show_probes(labels: Mapping[str, dict[str, Any]], console: Console) -> None:
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("label", no_wrap=True)
     for title in ("score", "interval", "majority", "k-NN", "own\nhead", *(f"above\n{name}" for name in FLOORS)):
         table.add_column(title, justify="right", no_wrap=True)
-    for name, each in evaluation["labels"].items():
+    for name, each in labels.items():
         table.add_row(Text(name + "*" * (each["role"] == "ood")), *_cells(each))
         for title, cells in _more(each):
             table.add_row(Text(f"  {title}", style="dim"), *cells)
@@ -99,15 +120,9 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print("* never trained on; intervals: 95%; green: above the floor, red: below", style="dim")
     console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
-    _show_links(evaluation["links"], console)
-    for name, each in evaluation["labels"].items():
-        for note in _notes(each):
-            console.print(Text.assemble((f"{name}: ", "yellow"), note), soft_wrap=True)
-    for warning in evaluation["diagnostics"]["warnings"]:
-        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
-def _notes(each: dict[str, Any]) -> Iterator[str]:
+def _notes(each: Mapping[str, Any]) -> Iterator[str]:
     if each["n"] < FEW:
         yield f"only {each['n']} test item{'s' * (each['n'] != 1)}: its score says little"
     if each.get("unseen"):

@@ -15,16 +15,34 @@ CHUNK = 2**23
 def linear_cka(x: Float[Tensor, "n a"], y: Float[Tensor, "n b"]) -> float:
     """How alike two representations of the same items are, up to rotation, shift and scale.
 
-        CKA = ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖)        Frobenius norms, columns centred
+        CKA = HSIC(X, Y) / √(HSIC(X, X) HSIC(Y, Y)),    HSIC the unbiased estimate from these items
 
-    0 when no direction of one goes with any of the other, 1 when one is the other turned. NaN when one is the same for
-    all items. Memory is a × b, never n × n.
+    In [0, 1]: 1 when one is the other turned, about 0 when they have nothing to do with each other, however few items
+    there are: the estimate from all items as if they were the whole (Kornblith et al. 2019, arXiv 1905.00414) is 0.85
+    for 24 of independent directions in 128 dimensions. What comes out below 0, as half of such do, is 0. NaN with fewer
+    than four items, or when one representation tells no two of them apart any better than any other two.
 
-    Source: Kornblith et al. 2019, *Similarity of Neural Network Representations Revisited* (arXiv 1905.00414), eq. 3.
+    Source: Nguyen, Raghu & Kornblith 2021, *Do Wide and Deep Networks Learn the Same Things?* (arXiv 2010.15327),
+    with the estimate of Song et al. 2012, *Feature Selection via Dependence Maximization* (HSIC₁).
     """
+    if len(x) < 4:
+        return math.nan
     x, y = _centred(x), _centred(y)
-    lengths = (x.T @ x).norm() * (y.T @ y).norm()
-    return float((x.T @ y).square().sum() / lengths) if lengths > 0 else math.nan
+    between, own, others = _hsic(x, y), _hsic(x, x), _hsic(y, y)
+    known = own > STILL * (x.T @ x).square().sum() and others > STILL * (y.T @ y).square().sum()
+    return float((between / (own * others).sqrt()).clamp(0, 1)) if known else math.nan
+
+
+def _hsic(x: Float[Tensor, "n a"], y: Float[Tensor, "n b"]) -> Float[Tensor, ""]:
+    """n (n − 3) times the unbiased estimate of Song et al., of linear kernels and centred columns.
+
+        ‖XᵀY‖² − n/(n − 2) Σ_i a_i b_i + Σ_i a_i Σ_i b_i / ((n − 1)(n − 2)),    a_i = ‖x_i‖², b_i = ‖y_i‖²
+
+    Memory is a × b, never n × n: the rows of a centred kernel add up to 0, so of the kernels without their diagonals no
+    more than the diagonals is needed.
+    """
+    n, a, b = len(x), x.square().sum(1), y.square().sum(1)
+    return (x.T @ y).square().sum() - n / (n - 2) * (a @ b) + a.sum() * b.sum() / ((n - 1) * (n - 2))
 
 
 def effective_rank(x: Float[Tensor, "n d"]) -> float:

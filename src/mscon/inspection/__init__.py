@@ -4,9 +4,11 @@ from mscon.inspection.batches import ALONE, BatchFacts, Sampler, batch_facts, la
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy, redundancies
 from mscon.inspection.inspect import Inspection, inspect
 from mscon.inspection.tables import show
+from mscon.inspection.warnings import MUCH, counted
 
 __all__ = [
     "ALONE",
+    "MUCH",
     "BatchFacts",
     "ColumnFacts",
     "Inspection",
@@ -14,6 +16,7 @@ __all__ = [
     "Redundancy",
     "Sampler",
     "batch_facts",
+    "counted",
     "inspect",
     "larger_batches",
     "redundancies",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mscon.copies import silent_copies
 from mscon.inspection.batches import BatchFacts, batch_facts
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy, column_facts, link_facts, redundancies
 from mscon.inspection.views import harmful_views
@@ -42,7 +43,12 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
             *label_warnings(columns),
             *link_warnings(links),
             *batch_warnings(batches, recipe.training.batch_size),
-            *redundancy_warnings(redundancy),
+            *redundancy_warnings(
+                redundancy,
+                recipe.catalog.ood,
+                weighting=recipe.objective.weighting,
+                copies=silent_copies(recipe, data),
+            ),
             *harmful_views(recipe.run_views, data),
         ],
     )

@@ -6,8 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.inspection.facts import ColumnFacts, LinkFacts
+from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy
 from mscon.inspection.inspect import Inspection
+
+LITTLE = 0.05
+"""Shared information below which a pair of labels has no row of its own."""
 
 
 def show(facts: Inspection, console: Console) -> None:
@@ -26,10 +29,7 @@ def show(facts: Inspection, console: Console) -> None:
         batches.add_row(Text(each.name), *numbers)
     console.print(batches)
     if facts.redundancy:
-        shared = _table("redundancy", "labels", "shared information")
-        for pair in sorted(facts.redundancy, key=lambda pair: -pair.shared):
-            shared.add_row(Text(f"{pair.first} · {pair.second}"), f"{pair.shared:.0%}")
-        console.print(shared)
+        console.print(_redundancy_table(facts.redundancy))
     for warning in facts.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning))
 
@@ -52,6 +52,16 @@ def _link_table(links: list[LinkFacts], rows: int) -> Table:
     for each in links:
         counts = (*each.linked.values(), each.across, each.apart, rows - each.items)
         table.add_row(Text(each.name), *(f"{count:,}" for count in counts))
+    return table
+
+
+def _redundancy_table(redundancy: list[Redundancy]) -> Table:
+    table = _table("redundancy", "labels", "shared information")
+    shown = [pair for pair in redundancy if pair.shared >= LITTLE]
+    for pair in sorted(shown, key=lambda pair: -pair.shared):
+        table.add_row(Text(f"{pair.first} · {pair.second}"), f"{pair.shared:.0%}")
+    if rest := len(redundancy) - len(shown):
+        table.add_row(Text(f"{rest} {'other pairs' if shown else 'pairs'}", style="dim"), f"below {LITTLE:.0%}")
     return table
 
 

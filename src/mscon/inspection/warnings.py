@@ -1,9 +1,10 @@
 """What of an inspection a user should know before training, in plain words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from mscon.inspection.batches import ALONE, BatchFacts, larger_batches
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy
+from mscon.words import joined_names, listed, span
 
 RARE = 10
 """Items below which a class is called rare."""
@@ -45,14 +46,49 @@ def batch_warnings(batches: Sequence[BatchFacts], size: int) -> Iterator[str]:
             yield f"{alone} {larger_batches(each.name, each.sampler)}"
 
 
-def redundancy_warnings(redundancy: Sequence[Redundancy]) -> Iterator[str]:
-    """Labels that say much the same."""
-    for pair in redundancy:
-        if pair.shared > MUCH:
-            yield (
-                f"{pair.first} and {pair.second} share {pair.shared:.0%} of what the coarser one says:"
-                " trained together they count it twice (unless weighted by excess), and one is no test for the other."
-            )
+def redundancy_warnings(
+    redundancy: Sequence[Redundancy], ood: Container[str], *, weighting: object, copies: Mapping[str, str]
+) -> Iterator[str]:
+    """Labels that say much the same, each group of them once.
+
+    **Arguments:**
+
+    - `ood`: those that are not trained on.
+    - `weighting`: by what the others will be weighted, as in a recipe.
+    - `copies`: as of `mscon.copies.silent_copies`.
+    """
+    much = [pair for pair in redundancy if pair.shared > MUCH]
+    for names in joined_names((pair.first, pair.second) for pair in much):
+        shared = span([pair.shared for pair in much if pair.first in names], ".0%")
+        trained, kept = ([name for name in names if (name in ood) == out] for out in (False, True))
+        says = [
+            f"{listed(names, 'and')} share {shared} of what the coarser one says"
+            f"{', each with another of them' * (len(names) > 2)}."
+        ]
+        if len(trained) > 1:
+            says.append(counted(weighting, copies={each: copies[each] for each in trained if each in copies}))
+        if trained and kept:
+            says.append(f"{listed(kept, 'and')} can't test what an embedding knows beyond {listed(trained, 'and')}.")
+        yield " ".join(says)
+
+
+def counted(weighting: object, *, labelled: bool = True, copies: Mapping[str, str]) -> str:
+    """What becomes of similarities that say the same, and what to do.
+
+    **Arguments:**
+
+    - `weighting`: of the run, as in a recipe.
+    - `labelled`: whether there are labels of theirs to compare.
+    - `copies`: as of `mscon.copies.silent_copies`.
+    """
+    if weighting != "excess":
+        once = ", or set objective.weighting = 'excess', which counts once what labels have in common" * labelled
+        return f"Together they may count twice: leave one out{once}."
+    if not labelled:
+        return "No labels tell what they have in common, so together they may count twice: leave one out."
+    repeated = [f"{name} repeats {same}" for name, same in copies.items()]
+    silent = f" {listed(repeated, 'and')}: a copy learns without leading the encoder." if repeated else ""
+    return f"What their labels have in common counts once (objective.weighting = 'excess').{silent}"
 
 
 def _classes_have(names: Sequence[str]) -> str:

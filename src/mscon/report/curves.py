@@ -25,34 +25,46 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityCurves:
-    """One similarity's training: loss between its floor and chance, relative excess and weight, train and held out."""
+class LossCurves:
+    """A loss in nats, what bounds it in batches of its size, and where it stands between the two."""
 
     loss: Curve
     floor: Curve
     chance: Curve
     relative_excess: Curve
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityCurves:
+    """One similarity's training: losses, each between its own floor and chance, relative excess and weight.
+
+    A held-out batch may be smaller than one of training, which lowers all three.
+    """
+
+    train: LossCurves
+    held_out: LossCurves
     weight: Curve
-    held_out_loss: Curve
-    held_out_relative_excess: Curve
 
 
 def read_curves(records: Iterable[Mapping[str, Any]], similarities: Iterable[str]) -> dict[str, SimilarityCurves]:
-    """The curves of each similarity, from the lines of metrics.jsonl; without points where nothing was logged."""
+    """The curves of each similarity, from the lines of metrics.jsonl; without points where nothing was logged.
+
+    Weights are those of training's lines, or of the held-out ones where these are more: a short training has few.
+    """
     logged = list(records)
     train, held_out = ([record for record in logged if record["kind"] == kind] for kind in ("train", "val"))
     return {
         name: SimilarityCurves(
-            loss=_curve(train, name, "loss"),
-            floor=_curve(train, name, "floor"),
-            chance=_curve(train, name, "chance"),
-            relative_excess=_curve(train, name, "relative_excess"),
-            weight=_curve(train, name, "weight"),
-            held_out_loss=_curve(held_out, name, "loss"),
-            held_out_relative_excess=_curve(held_out, name, "relative_excess"),
+            train=_losses(train, name),
+            held_out=_losses(held_out, name),
+            weight=_curve(max(train, held_out, key=len), name, "weight"),
         )
         for name in similarities
     }
+
+
+def _losses(records: list[Mapping[str, Any]], name: str) -> LossCurves:
+    return LossCurves(*(_curve(records, name, key) for key in ("loss", "floor", "chance", "relative_excess")))
 
 
 def _curve(records: list[Mapping[str, Any]], name: str, key: str) -> Curve:

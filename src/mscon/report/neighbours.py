@@ -21,9 +21,10 @@ class Neighbour:
 
     - `row`: which item.
     - `cosine`: how near, in [−1, 1].
-    - `match`: how its label compares with the query's under the similarity it was found by; None where there is no one
-      label to compare (an instance similarity, the shared embedding).
-    - `sign`: of the match; without one, how many of the labels that both have are the same (2/3), numbers aside.
+    - `match`: how its label compares with the query's under the similarity it was found by, `"same"` where the two are
+      linked; None where there is no one label to compare (an instance similarity, the shared embedding), or no link.
+    - `sign`: of the match; without one, how many of the labels that both have are the same (2/3), numbers aside, and
+      nothing of pairs or where no label compares.
     """
 
     row: int
@@ -123,6 +124,9 @@ def _neighbour(data: Prepared, query: int, row: int, cosine: float, *, similarit
     if similarity in data.labels:
         found = compared(similarity)
         return Neighbour(row, cosine, found.match, found.sign)
+    if similarity in data.pairs:
+        linked = (np.sort([query, row]) == data.pairs[similarity].edges).all(axis=1).any()
+        return Neighbour(row, cosine, *(("same", "✓") if linked else (None, "")))
     matches = [compared(name).match for name in data.labels]
     comparable = [match for match in matches if match not in ("missing", "number")]
-    return Neighbour(row, cosine, None, f"{comparable.count('same')}/{len(comparable)}")
+    return Neighbour(row, cosine, None, f"{comparable.count('same')}/{len(comparable)}" if comparable else "")

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon import __version__
+from mscon.evaluate.evaluation import FEW
 from mscon.files import write_text
 from mscon.prepare import Prepared
 from mscon.report import text
@@ -66,6 +67,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
         diagnosis=read_diagnosis(evaluation),
         links=evaluation.get("links", {}),
+        few=FEW,
         kinds={column.kind for column in data.labels.values()},
         circles=any(column.period is not None for column in data.labels.values()),
         shown_tags=TAGS,

@@ -1,11 +1,11 @@
 """Numbers and names as the page writes them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
+from mscon.words import listed
 
 _ALIKE = {
     ("categorical", "hierarchy"): "images with the same {}",
@@ -27,6 +27,8 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
         for kinds, phrase in _ALIKE.items()
         if (names := [name for name in recipe.similarities if name in data.labels and data.labels[name].kind in kinds])
     ]
+    if linked := [name for name in recipe.similarities if name in data.pairs]:
+        alike.append(f"images linked by {listed(linked, 'or')}")
     if any(recipe.is_instance(name) for name in recipe.similarities):
         alike.append("views of the same image")
     epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
@@ -41,11 +43,6 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
 def label(data: Prepared, name: str, row: int) -> str:
     """An item's class, number, tags or path, or "missing"."""
     return data.labels[name].text(data.values[name][row].item())
-
-
-def listed(words: Sequence[str], last: str) -> str:
-    """ "a, b and c", with "and" for `last`."""
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def score(value: float | None) -> str:

@@ -1,0 +1,24 @@
+"""Names and numbers as sentences have them."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+
+def listed(words: Sequence[str], last: str) -> str:
+    """ "a, b and c", with "and" for `last`."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def span(numbers: Collection[float], form: str) -> str:
+    """ "0.81 to 0.99", or "0.81" where the least and the greatest are written alike; `form` is how."""
+    return " to ".join(dict.fromkeys(format(each, form) for each in (min(numbers), max(numbers))))
+
+
+def joined_names(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """The names that pairs join, directly or by way of others, as groups; names and groups as they first come."""
+    groups: list[list[str]] = []
+    for pair in pairs:
+        met = [group for group in groups if not set(pair).isdisjoint(group)]
+        groups = [group for group in groups if group not in met[1:]]
+        merged = list(dict.fromkeys([*(name for group in met for name in group), *pair]))
+        groups = [merged if met and group is met[0] else group for group in groups] + ([] if met else [merged])
+    return [tuple(group) for group in groups]
