@@ -42,6 +42,7 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
         "model.safetensors",
         "recipe.toml",
         "skipped.json",
+        "split.parquet",
         "tensorboard",
     }
     assert Run.open(run.folder) == run
@@ -140,6 +141,23 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_ends_with_the_same_bits(
         train(recipe, tmp_path / "stopped", display=StopAfter(10))
     stopped = train(recipe, tmp_path / "stopped", resume=True)
     assert_same_bits(whole, stopped)
+
+
+@pytest.mark.parametrize("change", [{}, {"training.audit_epochs": 1}], ids=["plain", "audited"])
+def test_a_run_resumed_from_a_catalog_that_has_grown_and_moved_ends_with_the_same_bits(
+    tiny: dict, letters: Path, change: dict, tmp_path: Path
+) -> None:
+    """Its items are those that it was begun with, each in its part, in the order that they had."""
+    source = tmp_path / "letters.parquet"
+    table = pl.read_parquet(letters).drop("split")
+    table.write_parquet(source)
+    recipe = Recipe.of(tiny, {"catalog.source": str(source)} | change)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        train(recipe, tmp_path / "stopped", display=StopAfter(10))
+    new = table.head(9).with_columns(image=pl.Series([each + b" " for each in table["image"][:9]]), id=pl.lit("new"))
+    pl.concat([new, table]).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(source)
+    assert_same_bits(whole, train(recipe, tmp_path / "stopped", resume=True))
 
 
 def assert_same_bits(first: Run, second: Run) -> None:

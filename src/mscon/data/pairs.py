@@ -40,11 +40,14 @@ class PairTable:
 
     def at(self, rows: Int64[np.ndarray, " n"]) -> "PairTable":
         """The pairs among these rows alone, each row renumbered by its place here: for a catalog of which some images
-        could not be read.
+        could not be read, or whose rows are wanted in another order.
         """
         places = self._table(rows, np.arange(len(rows)))
-        edges, apart = places[self.edges], places[self.apart]
-        linked, different = (edges >= 0).all(axis=1), (apart >= 0).all(axis=1)
+        edges, apart = (np.sort(places[pairs], axis=1) for pairs in (self.edges, self.apart))
+        linked, different = (
+            order[pairs[order, 0] >= 0]
+            for pairs, order in ((each, np.lexsort((each[:, 1], each[:, 0]))) for each in (edges, apart))
+        )
         return replace(self, edges=edges[linked], strength=self.strength[linked], apart=apart[different])
 
     def within(self, *parts: Int64[np.ndarray, " _"]) -> "PairTable":
