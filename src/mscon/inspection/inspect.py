@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from mscon.data.splits import PARTS
 from mscon.inspection.batches import BatchFacts, batch_facts
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy, column_facts, link_facts, redundancies
 from mscon.inspection.views import harmful_views
-from mscon.inspection.warnings import batch_warnings, label_warnings, link_warnings, redundancy_warnings
+from mscon.inspection.warnings import batch_warnings, label_warnings, link_warnings, part_warnings, redundancy_warnings
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 
@@ -32,13 +33,14 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     redundancy = redundancies(data)
     return Inspection(
         rows=len(data.catalog),
-        split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        split={name: len(getattr(data.split, name)) for name in PARTS},
         skipped=len(data.pixels.skipped),
         columns=columns,
         links=links,
         batches=batches,
         redundancy=redundancy,
         warnings=[
+            *part_warnings(columns),
             *label_warnings(columns),
             *link_warnings(links),
             *batch_warnings(batches, recipe.training.batch_size),
