@@ -124,6 +124,12 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     more processes than a share of the batch or of the held-out items goes round.
     """
     settings = recipe.training
+    items = len(_drawn_from(recipe, data))
+    if settings.batch_size > items and (most := largest_batch(recipe, data) // world_size * world_size) > 1:
+        raise UserError(
+            f"{data.catalog.source}: training.batch_size: a batch of {settings.batch_size:,} needs as many items, but"
+            f" there are {items:,} to draw it from. Lower it: -s training.batch_size={most}."
+        )
     rows = torch.from_numpy(data.split.train)
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
     batches: AnyBatches
@@ -155,6 +161,20 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     return batches
 
 
+def largest_batch(recipe: Recipe, data: Prepared) -> int:
+    """The items of the largest batch that can be drawn for training."""
+    rows, per_class = _drawn_from(recipe, data), recipe.training.per_class
+    if recipe.sampler not in data.labels:
+        return len(rows)
+    return min(len(rows) // per_class, len(np.unique(data.values[recipe.sampler][rows]))) * per_class
+
+
+def _drawn_from(recipe: Recipe, data: Prepared) -> np.ndarray:
+    """The training items, or those of them that the sampler's label knows."""
+    rows = data.split.train
+    return rows[labelled(data.values[recipe.sampler][rows])] if recipe.sampler in data.labels else rows
+
+
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
     """How each trained and each out-of-domain label is read. **Raises** `UserError` for a column that cannot be
     used.
@@ -171,10 +191,15 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
     try:
         similarity.check_options(name, kind or label.kind)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        others = similarity.fitting_kinds() if kind is None else ()
+        hint = f". The column is read as {label.kind}; say its kind: --similarity {name}:{others[0]}" if others else ""
+        raise UserError(f"{error}{hint}") from None
     depth, weights = len(similarity.levels or ()) or max(map(len, label.members), default=0), similarity.level_weights
     if weights is not None and len(weights) != depth:
-        raise UserError(f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels")
+        raise UserError(
+            f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels. Give one weight for"
+            f" each level, from coarse to fine, such as {[1.0] * depth}."
+        )
     return label
 
 

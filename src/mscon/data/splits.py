@@ -154,7 +154,7 @@ def _read_column(catalog: Catalog, column: str) -> Split:
     if text.null_count():
         row = text.is_null().arg_true()[0]
         raise UserError(
-            f"{where} is empty in {text.null_count()} rows, the first of them row {row} (counted from 0): give each row"
+            f"{where} is empty in {text.null_count()} rows, the first of them row {row} (from 0): give each row"
             " a split."
         )
     counts = dict(text.value_counts(sort=True).iter_rows())
