@@ -36,7 +36,6 @@ from sklearn.metrics import roc_auc_score
 from mscon.evaluate.audit import folds, noise_rate, out_of_fold, pool, wrong
 from mscon.evaluate.audit_label import all_projections
 from mscon.evaluate.colours import colour_features
-from mscon.prepare import prepare
 from mscon.run import Run
 
 REPLACED, COLUMN = 0.2, "colour"
@@ -96,7 +95,7 @@ def noisy(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    model, data = run.model(), prepare(run.recipe, labels=run.labels)
+    model, data = run.model(), run.prepare()
     clean = run.labels[COLUMN].encode(pl.read_parquet(CLEAN)[COLUMN])[data.pixels.rows]
     rows = np.union1d(data.split.train, data.split.val)
     codes = np.full(len(clean), -1)

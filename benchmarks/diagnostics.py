@@ -139,9 +139,8 @@ def measure(run: Any) -> list[dict[str, str]]:
 
     from mscon.embed import embed_pixels
     from mscon.evaluate.diagnose import diagnose
-    from mscon.prepare import prepare
 
-    data = prepare(run.recipe, labels=run.labels)
+    data = run.prepare()
     model, held_out = run.model(), data.split.val
     embeddings = torch.zeros(len(data.catalog), model.architecture.embedding_dim)
     embeddings[held_out] = embed_pixels(model, data.pixels.array[held_out])  # the only ones that are looked at

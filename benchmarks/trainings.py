@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mscon.embed import embed_pixels
 from mscon.evaluate import knn_categorical, probe_categorical
-from mscon.prepare import Prepared, prepare
+from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
@@ -72,7 +72,7 @@ def trained(
     }
     recipe = Recipe.of(tables, SHORT | dict(settings))
     run = train(recipe, folder)
-    data = prepare(recipe, labels=run.labels)
+    data = run.prepare()
     return Trained(run, data, embed_pixels(run.model(), data.pixels.array))
 
 

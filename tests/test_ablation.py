@@ -1,6 +1,7 @@
 """Leave one out: what changes in the recipe and what does not, folders gone on with, and paired differences."""
 
 import json
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -142,6 +143,29 @@ def test_a_split_that_depends_on_the_columns_order_is_refused(tiny: dict[str, An
     with pytest.raises(UserError, match="without size the split that is made comes out another"):
         train_without_each(run)
     assert list(tmp_path.glob("run-without-*")) == []
+
+
+def test_without_each_a_run_has_the_items_and_parts_of_the_run(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Also where the catalog has grown since, and where the split that is made would come out another."""
+    table = pl.read_parquet(tiny["catalog"]["source"]).drop("split")
+    table.write_parquet(tmp_path / "letters.parquet")
+    recipe = Recipe.of(tiny, {"catalog.source": str(tmp_path / "letters.parquet"), "training.epochs": 1})
+    run = train(recipe, tmp_path / "run")
+    items = run.items()
+    assert items is not None
+    new = table.head(9).with_columns(image=pl.Series([each + b" " for each in table["image"][:9]]), id=pl.lit("new"))
+    pl.concat([new, table]).write_parquet(tmp_path / "letters.parquet")
+    runs = train_without_each(run)
+    for each in runs.values():
+        theirs = each.items()
+        assert theirs is not None
+        assert theirs.same(items)
+    (note,) = compare(run, runs).notes
+    assert "9 items are new" in note
+    other = train(recipe, tmp_path / "other")
+    shutil.copytree(runs["weight"].folder, ablated_folder(other, "weight"))
+    with pytest.raises(UserError, match=r"other-without-weight was trained on other items than .*other"):
+        train_without_each(other)
 
 
 def effect(

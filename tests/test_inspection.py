@@ -14,7 +14,7 @@ from rich.console import Console
 from mscon.errors import UserError
 from mscon.inspection import Redundancy, batch_facts, inspect, larger_batches, show
 from mscon.inspection.warnings import redundancy_warnings
-from mscon.prepare import prepare
+from mscon.prepare import prepare, training_batches
 from mscon.recipe import Recipe
 
 RNG = np.random.default_rng(0)
@@ -189,6 +189,24 @@ def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> N
     data = prepare(recipe)
     data.values["character"][:] = np.arange(len(data.catalog))
     assert {each.name: each.lonely for each in batch_facts(recipe, data)}["character"] == 1.0
+
+
+@pytest.mark.parametrize("sampler", ["random", "character"])
+def test_batches_larger_than_there_can_be_are_told_of_and_the_largest_are_looked_at(tiny: dict, sampler: str) -> None:
+    recipe = Recipe.of(tiny, {"training.batch_size": 100_000, "training.sampler": sampler})
+    data = prepare(recipe)
+    facts = inspect(recipe, data)
+    told = re.search(r"needs as many items.* -s training\.batch_size=(\d+)\.", facts.warnings[0])
+    assert told
+    most = int(told[1])
+    assert most == {"random": len(data.split.train), "character": 5 * recipe.training.per_class}[sampler]
+    possible = Recipe.of(recipe.model_dump(), {"training.batch_size": most})
+    assert facts.batches == inspect(possible, data).batches
+    training_batches(possible, data)
+    with pytest.raises(
+        UserError, match=re.escape(recipe.catalog.source) + r": training\.batch_size: a batch of 100,000"
+    ):
+        training_batches(recipe, data)
 
 
 def test_a_label_that_no_training_item_has_is_refused(tiny: dict, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mscon.data.views import ViewSettings
-from mscon.errors import UserError
+from mscon.errors import UserError, nearest
 from mscon.recipe import Recipe, parse_value
 from mscon.settings import OPTIONS
 
@@ -209,3 +209,8 @@ def test_temperatures_that_cannot_be_learned_are_refused(change: dict, message: 
     assert Recipe.of(SMALL, {"objective.learn_temperature": True}).temperature("closure") == 0.1
     with pytest.raises(UserError, match=message):
         Recipe.of(SMALL, {"objective.learn_temperature": True, **change})
+
+
+def test_a_name_is_proposed_that_is_much_like_the_other_and_none_that_is_half_like_it() -> None:
+    assert nearest("Colr", ["wool", "colour"]) == " Did you mean 'colour'?"
+    assert nearest("mood", ["wool", "style"]) == ""

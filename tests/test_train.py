@@ -42,6 +42,7 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
         "model.safetensors",
         "recipe.toml",
         "skipped.json",
+        "split.parquet",
         "tensorboard",
     }
     assert Run.open(run.folder) == run
@@ -94,7 +95,9 @@ def test_a_few_broken_images_are_skipped_and_listed(tiny: dict, letters: Path, t
 
 def test_many_broken_images_are_refused_with_rows_and_reasons(tiny: dict, letters: Path, tmp_path: Path) -> None:
     source = str(broken_catalog(letters, tmp_path, every=5))
-    with pytest.raises(UserError, match=r"can't be used; 10% of all .* may be skipped. The first:\n  row 0 \("):
+    with pytest.raises(
+        UserError, match=r"can't be used; 10% of all .* may be skipped. The first, rows counted from 0:\n  row 0 \("
+    ):
         train(Recipe.of(tiny, {"catalog.source": source}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -140,6 +143,23 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_ends_with_the_same_bits(
         train(recipe, tmp_path / "stopped", display=StopAfter(10))
     stopped = train(recipe, tmp_path / "stopped", resume=True)
     assert_same_bits(whole, stopped)
+
+
+@pytest.mark.parametrize("change", [{}, {"training.audit_epochs": 1}], ids=["plain", "audited"])
+def test_a_run_resumed_from_a_catalog_that_has_grown_and_moved_ends_with_the_same_bits(
+    tiny: dict, letters: Path, change: dict, tmp_path: Path
+) -> None:
+    """Its items are those that it was begun with, each in its part, in the order that they had."""
+    source = tmp_path / "letters.parquet"
+    table = pl.read_parquet(letters).drop("split")
+    table.write_parquet(source)
+    recipe = Recipe.of(tiny, {"catalog.source": str(source)} | change)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        train(recipe, tmp_path / "stopped", display=StopAfter(10))
+    new = table.head(9).with_columns(image=pl.Series([each + b" " for each in table["image"][:9]]), id=pl.lit("new"))
+    pl.concat([new, table]).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(source)
+    assert_same_bits(whole, train(recipe, tmp_path / "stopped", resume=True))
 
 
 def assert_same_bits(first: Run, second: Run) -> None:
@@ -291,7 +311,7 @@ def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_old_one(recipe: Re
     [
         ({"similarities": {"charcter": {}}}, r"charcter.*Did you mean 'character'"),
         ({"similarities": {"ink": {"balance": 1.0}}, "catalog.ood": []}, "ink.balance: continuous has no such option"),
-        ({"training.batch_size": 100_000}, "batch of 100000 .* lower batch_size"),
+        ({"training.batch_size": 100_000}, r"a batch of 100,000 needs .*Lower it: -s training.batch_size=\d+"),
         ({"model.backbone": "resnet10"}, r"timm has no backbone named 'resnet10'. Did you mean 'resnet10t'"),
         ({"model.backbone": "vgg11", "model.stages": [], "image.size": 16}, "does not take images of 16 px"),
         ({"catalog.source": "absent.parquet"}, "absent.parquet"),

@@ -156,8 +156,15 @@ def mixed(*parts: tuple[int, float]) -> float:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"similarities.path.level_weights": [1.0]}, "path.level_weights: 1 for paths of up to 2 levels"),
+        (
+            {"similarities.path.level_weights": [1.0]},
+            "path.level_weights: 1 for paths of up to 2 levels. Give one weight for each level",
+        ),
         ({"similarities.colour.rarity": True}, "colour.rarity: categorical has no such option, but balance"),
+        (
+            {"similarities.tags": {"column": "path", "separator": ";"}},
+            "is read as categorical; say its kind: --similarity tags:tags",
+        ),
         ({"similarities.tags.column": "tag"}, "has no column 'tag'. Did you mean 'tags'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.data.splits import Split
+from mscon.data.items import Items
+from mscon.data.splits import PARTS, Split
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.entries import MODEL
 from mscon.evaluate.evaluation import UNITS, score_notes, scored_labels
+from mscon.evaluate.notes import data_notes, print_notes
 from mscon.evaluate.scores import score
 from mscon.log import Display
 from mscon.prepare import prepare
@@ -47,7 +49,8 @@ class Effect:
 class Ablation:
     """Every label's `score` in the run itself, and the effect on it of every similarity that can be left out.
 
-    - `notes`: what the table lacks, in plain words.
+    - `notes`: what the table lacks, what of the catalog has changed since the training, and which labels could not be
+      scored.
     """
 
     scores: dict[str, dict[str, Any]]
@@ -65,8 +68,8 @@ def train_without_each(
 ) -> dict[str, Run]:
     """Train a run's recipe again without each of its similarities, as runs of their own.
 
-    Each is trained from the run's seed on the run's items and under its views, in the folder RUN-without-NAME beside
-    it; one that is there is gone on with, and taken as it is when it is done.
+    Each is trained from the run's seed on the run's items, in the parts that they have there, and under its views, in
+    the folder RUN-without-NAME beside it; one that is there is gone on with, and taken as it is when it is done.
 
     **Arguments:**
 
@@ -75,20 +78,22 @@ def train_without_each(
 
     **Returns:** the runs by the name of what they lack.
 
-    **Raises:** `UserError` for a run of one similarity, a folder that holds another run, a split that comes out
-    another without one of the columns, and whatever `train` raises.
+    **Raises:** `UserError` for a run of one similarity, a folder that holds another run, a split that is not kept with
+    the run and comes out another without one of the columns, and whatever `train` raises.
     """
     recipes = dict(without_each(run.recipe))
     if not recipes:
         raise UserError(f"{run.folder}: there is nothing to leave out of {', '.join(run.recipe.similarities)}")
-    split = prepare(run.recipe, labels=run.labels).split
-    for name, recipe in recipes.items():
-        _check_same_items(run, split, name, prepare(recipe).split)  # all of them, before hours go into the first
+    split, items = run.prepare().split, run.items()
+    for name, recipe in recipes.items():  # all of them, before hours go into the first
+        _check_same_items(run, split, name, prepare(recipe, items=items).split)
+        _check_folder(run, items, ablated_folder(run, name))
     runs: dict[str, Run] = {}
     for name, recipe in recipes.items():
         folder = ablated_folder(run, name)
         with display() as watching:
-            runs[name] = train(recipe, folder, resume=(folder / "recipe.toml").exists(), display=watching)
+            resume = (folder / "recipe.toml").exists()
+            runs[name] = train(recipe, folder, resume=resume, known=items, display=watching)
     return runs
 
 
@@ -106,11 +111,11 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
 
     **Raises:** `UserError` for a run without a model, and whatever `score` raises.
     """
-    data = prepare(run.recipe, labels=run.labels)
+    data = run.prepare()
     runs = {MODEL: run} | {f"{WITHOUT}{name}": each for name, each in without.items()}
     features = {name: embed_pixels(each.model(), data.pixels.array) for name, each in runs.items()}
     scores = score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress)
-    found = replace(_ablation(scores), notes=tuple(notes(run.recipe)))
+    found = _ablation(scores, notes=(*notes(run.recipe), *data_notes(data)))
     run.write_json("ablation.json", found.to_json())
     return found
 
@@ -187,11 +192,12 @@ def show(found: Ablation, console: Console) -> None:
     console.print("with it − without it [95% interval over test items]; green: it helps, red: it hurts", style="dim")
     for note in score_notes(found.scores, {}):
         console.print(note, soft_wrap=True)
+    print_notes(found.notes, console)
     for warning in warnings(found):
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
-def _ablation(scores: dict[str, dict[str, Any]]) -> Ablation:
+def _ablation(scores: dict[str, dict[str, Any]], *, notes: tuple[str, ...]) -> Ablation:
     """The floors of the probe table are the runs that lack a similarity: model − floor is what it adds."""
     effects = [
         Effect(label, name.removeprefix(WITHOUT), each["metric"], **floor["difference"])
@@ -199,16 +205,25 @@ def _ablation(scores: dict[str, dict[str, Any]]) -> Ablation:
         for name, floor in each["floors"].items()
     ]
     kept = ("role", "metric", "value", "low", "high", "n", "unseen")
-    return Ablation(
-        {label: {key: each[key] for key in kept if key in each} for label, each in scores.items()}, tuple(effects)
-    )
+    found = {label: {key: each[key] for key in kept if key in each} for label, each in scores.items()}
+    return Ablation(found, tuple(effects), notes)
 
 
 def _check_same_items(run: Run, ours: Split, name: str, theirs: Split) -> None:
-    if not all(np.array_equal(getattr(ours, part), getattr(theirs, part)) for part in ("train", "val", "test")):
+    if not all(np.array_equal(getattr(ours, part), getattr(theirs, part)) for part in PARTS):
         raise UserError(
             f"{run.folder}: without {name} the split that is made comes out another, so scores could not be compared."
             " Give the catalog a column 'split' (train, val, test) and train the run again"
+        )
+
+
+def _check_folder(run: Run, items: Items | None, folder: Path) -> None:
+    """What an earlier ablation left must have been trained on the run's items, in the run's parts."""
+    theirs = Run.open(folder).items() if (folder / "recipe.toml").exists() else None
+    if items is not None and theirs is not None and not theirs.same(items):
+        raise UserError(
+            f"{folder} was trained on other items than {run.folder}, so scores could not be compared. Remove it, and it"
+            " is trained again"
         )
 
 

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mscon.checkpoint import Position
+from mscon.evaluate.notes import print_notes
+from mscon.inspection import column_facts, part_warnings
 from mscon.prepare import Prepared
 from mscon.run import Run
 
@@ -58,6 +60,8 @@ class TerminalDisplay:
             self.console.print(
                 f"[yellow]{len(data.pixels.skipped)} images could not be read: see skipped.json[/yellow]"
             )
+        columns = [column_facts(name, run.recipe, data) for name in data.labels]
+        print_notes([*data.notes, *part_warnings(columns)], self.console)
         if position.step:
             self.console.print(f"going on from step {position.step:,}", highlight=False)
         self.at, self.steps, self.began = position.step, steps, perf_counter()

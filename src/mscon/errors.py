@@ -20,5 +20,5 @@ def nearest(name: str, options: Iterable[str]) -> str:
     Capitals do not count.
     """
     small = {each.lower(): each for each in options}
-    match = get_close_matches(name.lower(), small, n=1, cutoff=0.5)
+    match = get_close_matches(name.lower(), small, n=1, cutoff=0.6)
     return f" Did you mean {small[match[0]]!r}?" if match else ""

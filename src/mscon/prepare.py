@@ -10,11 +10,13 @@ import torch
 from mscon.data.batches import Batches
 from mscon.data.cache import Pixels, load_pixels
 from mscon.data.catalog import Catalog
+from mscon.data.changes import changed_items, changed_labels
 from mscon.data.information import labelled
+from mscon.data.items import Items
 from mscon.data.labels import LabelColumn, read_label
 from mscon.data.pair_batches import PairBatches
 from mscon.data.pairs import PairTable, read_pairs, training_pairs
-from mscon.data.splits import Split, group_codes, read_split
+from mscon.data.splits import PARTS, Split, group_codes, read_split
 from mscon.errors import UserError
 from mscon.recipe import Recipe
 from mscon.settings import SimilaritySettings
@@ -33,6 +35,8 @@ class Prepared:
     - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers, over all splits.
     - `split`: row numbers of train, val and test.
     - `groups`: near-duplicate group of each row, when the catalog names groups.
+    - `items`: what the items are known by, and their parts: all of them, unreadable and absent ones, too.
+    - `notes`: what has changed in the catalog since the items or labels that were given were read from it.
     """
 
     catalog: Catalog
@@ -42,47 +46,51 @@ class Prepared:
     pairs: dict[str, PairTable]
     split: Split
     groups: np.ndarray | None
+    items: Items
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
     recipe: Recipe,
     *,
     labels: Mapping[str, LabelColumn] | None = None,
+    items: Items | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Read the catalog that a recipe names, check all that is cheap to check, then decode its images (or find them
-    decoded).
+    decoded). What belongs to a run is prepared by `Run.prepare`, which gives the run's labels and items.
 
     **Arguments:**
 
     - `recipe`: names the catalog, its columns and the images' size.
     - `labels`: how the columns were read before, so that codes mean the same again; read from the catalog when left
       out.
+    - `items`: a run's, to be found again in the catalog: they alone are taken, in their order and each in its part,
+      whatever a split column says by now. Left out, all rows are, and the split is the catalog's or a new one.
     - `progress`: called with images done and images in all.
 
     **Raises:** `UserError` for whatever in the catalog keeps it from being used.
     """
-    catalog = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
+    whole = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
+    found = None if items is None else items.find(whole, id=recipe.catalog.id)
+    catalog = whole if found is None else whole.take(found.rows)
     columns = dict(labels) if labels is not None else _read_labels(catalog, recipe)
     values = {name: column.read(catalog) for name, column in columns.items()}
     tables = {name: each for name, each in recipe.similarities.items() if recipe.kind(name) == "pairs"}
-    pairs = {name: _read_pairs(each, catalog, recipe) for name, each in tables.items()}
-    split = read_split(
-        catalog,
-        column=recipe.catalog.split,
-        group=recipe.catalog.group,
-        stratify=_strata(columns),
-        seed=recipe.training.seed,
-    )
+    pairs = {name: _read_pairs(each, whole, recipe) for name, each in tables.items()}
+    split = _read_split(catalog, recipe, columns) if found is None else found.split
     groups = group_codes(catalog, recipe.catalog.group)
     pixels = load_pixels(
         catalog, size=recipe.image.size, fit=recipe.image.fit, tolerance=recipe.image.tolerance, progress=progress
     )
     kept = pixels.rows
     kept_split = Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test)))
-    if empty := [part for part in ("train", "val", "test") if len(getattr(kept_split, part)) == 0]:
+    if empty := [part for part in PARTS if len(getattr(kept_split, part)) == 0]:
         reason = next((each.reason for each in pixels.skipped), "there are no such rows")
         raise UserError(f"{catalog.source}: no image of the {empty[0]} rows can be read: {reason}")
+    notes = [] if found is None else list(changed_items(catalog, found, recipe.catalog.split))
+    if labels is not None:
+        notes += [note for name, each in values.items() for note in changed_labels(columns[name], catalog, each)]
     values = {name: each[kept] for name, each in values.items()}
     if labels is None:
         for name in recipe.labelled:
@@ -101,9 +109,11 @@ def prepare(
         pixels=pixels,
         labels=columns,
         values=values,
-        pairs={name: each.at(kept) for name, each in pairs.items()},
+        pairs={name: each.at(kept if found is None else found.rows[kept]) for name, each in pairs.items()},
         split=kept_split,
         groups=None if groups is None else groups[kept],
+        items=Items.of(catalog, split, id=recipe.catalog.id) if items is None else items,
+        notes=tuple(notes),
     )
 
 
@@ -114,6 +124,12 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     more processes than a share of the batch or of the held-out items goes round.
     """
     settings = recipe.training
+    items = len(_drawn_from(recipe, data))
+    if settings.batch_size > items and (most := largest_batch(recipe, data) // world_size * world_size) > 1:
+        raise UserError(
+            f"{data.catalog.source}: training.batch_size: a batch of {settings.batch_size:,} needs as many items, but"
+            f" there are {items:,} to draw it from. Lower it: -s training.batch_size={most}."
+        )
     rows = torch.from_numpy(data.split.train)
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
     batches: AnyBatches
@@ -145,6 +161,20 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     return batches
 
 
+def largest_batch(recipe: Recipe, data: Prepared) -> int:
+    """The items of the largest batch that can be drawn for training."""
+    rows, per_class = _drawn_from(recipe, data), recipe.training.per_class
+    if recipe.sampler not in data.labels:
+        return len(rows)
+    return min(len(rows) // per_class, len(np.unique(data.values[recipe.sampler][rows]))) * per_class
+
+
+def _drawn_from(recipe: Recipe, data: Prepared) -> np.ndarray:
+    """The training items, or those of them that the sampler's label knows."""
+    rows = data.split.train
+    return rows[labelled(data.values[recipe.sampler][rows])] if recipe.sampler in data.labels else rows
+
+
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
     """How each trained and each out-of-domain label is read. **Raises** `UserError` for a column that cannot be
     used.
@@ -162,10 +192,15 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
     try:
         similarity.check_options(name, kind or label.kind)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        others = similarity.fitting_kinds() if kind is None else ()
+        hint = f". The column is read as {label.kind}; say its kind: --similarity {name}:{others[0]}" if others else ""
+        raise UserError(f"{error}{hint}") from None
     depth, weights = len(similarity.levels or ()) or max(map(len, label.members), default=0), similarity.level_weights
     if weights is not None and len(weights) != depth:
-        raise UserError(f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels")
+        raise UserError(
+            f"similarities.{name}.level_weights: {len(weights)} for paths of up to {depth} levels. Give one weight for"
+            f" each level, from coarse to fine, such as {[1.0] * depth}."
+        )
     return label
 
 
@@ -177,6 +212,16 @@ def _read_pairs(similarity: SimilaritySettings, catalog: Catalog, recipe: Recipe
         first=similarity.first,
         second=similarity.second,
         strength=similarity.strength,
+    )
+
+
+def _read_split(catalog: Catalog, recipe: Recipe, columns: Mapping[str, LabelColumn]) -> Split:
+    return read_split(
+        catalog,
+        column=recipe.catalog.split,
+        group=recipe.catalog.group,
+        stratify=_strata(columns),
+        seed=recipe.training.seed,
     )
 
 

@@ -1,29 +1,35 @@
 """A run: the folder of one training, and what is written there."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.files import write_text
 from mscon.model import MSConModel
+from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training: `recipe.toml  labels.json  model.safetensors  metrics.jsonl  checkpoints/  …`."""
+    """The folder of one training: `recipe.toml  labels.json  split.parquet  model.safetensors  metrics.jsonl  …`."""
 
     folder: Path
     recipe: Recipe
     labels: dict[str, LabelColumn]
 
     @classmethod
-    def create(cls, folder: Path, recipe: Recipe, labels: Mapping[str, LabelColumn]) -> "Run":
-        """Start a run in a folder that is empty or not there. **Raises** `UserError` when it holds a run already."""
+    def create(
+        cls, folder: Path, recipe: Recipe, labels: Mapping[str, LabelColumn], items: Items | None = None
+    ) -> "Run":
+        """Start a run in a folder that is empty or not there, which keeps how its labels are read and what part each of
+        its items is in. **Raises** `UserError` when it holds a run already.
+        """
         if (folder / "recipe.toml").exists():
             raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
         try:
@@ -32,6 +38,8 @@ class Run:
             raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
         run = cls(folder, recipe, dict(labels))
         write_text(folder / "labels.json", _json({name: asdict(column) for name, column in labels.items()}))
+        if items is not None:
+            items.write(run.split_path)
         write_text(folder / "recipe.toml", recipe.to_toml())
         return run
 
@@ -58,6 +66,23 @@ class Run:
             raise UserError(
                 f"{self.folder}: the run was started with another recipe ({listed}). Start a new run for it"
             )
+
+    def prepare(self, *, progress: Callable[[int, int], None] | None = None) -> Prepared:
+        """The run's catalog made ready as it was for training: the run's own items, each in the part that it was in,
+        and labels read as they were. **Raises** `UserError` as `mscon.prepare.prepare` does.
+        """
+        return prepare(self.recipe, labels=self.labels, items=self.items(), progress=progress)
+
+    def items(self) -> Items | None:
+        """The items and their parts; None for a run that was begun before these were kept. **Raises** `UserError` for
+        a file that cannot be read.
+        """
+        return Items.read(self.split_path) if self.split_path.exists() else None
+
+    @property
+    def split_path(self) -> Path:
+        """What part each item is in."""
+        return self.folder / "split.parquet"
 
     @property
     def model_path(self) -> Path:

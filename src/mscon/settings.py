@@ -117,6 +117,11 @@ class SimilaritySettings(Section):
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
 
+    def fitting_kinds(self) -> tuple[SimilarityKind, ...]:
+        """The kinds that know all the options that are set."""
+        known = [OPTIONS[option] for option in OPTIONS if getattr(self, option) is not None]
+        return tuple(kind for kind in get_args(SimilarityKind) if all(kind in kinds for kinds in known))
+
 
 class ImageSettings(Section):
     """How an image becomes a square of pixels."""

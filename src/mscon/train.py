@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from mscon.copies import silent_copies
+from mscon.data.items import Items
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import UserError
@@ -40,7 +41,14 @@ from mscon.terms import MSConOutput
 from mscon.weighting import Aggregated, Excess
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Display | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    known: Items | None = None,
+    display: Display | None = None,
+) -> Run:
     """Train a model as the recipe says and keep everything in a run folder.
 
     **Arguments:**
@@ -48,6 +56,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     - `recipe`: what to train; with `resume`, the run's own.
     - `folder`: the run's folder; made if it is not there.
     - `resume`: go on from the run's last checkpoint, or from the start when there is none.
+    - `known`: another run's items, for a run that shall have them in the same parts; one that is resumed has its own.
     - `display`: told of progress.
 
     **Returns:** the run, its `model.safetensors` written.
@@ -64,7 +73,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     first = fabric.is_global_zero  # of the processes that train together, the one that writes and shows
     display = display if first else None
     # What the first process decodes and downloads, the others find there.
-    kept_run, data, train_batches = each_process(fabric, partial(_begin, recipe, folder, resume, fabric, display))
+    begin = partial(_begin, recipe, folder, resume, known, fabric, display)
+    kept_run, data, train_batches = each_process(fabric, begin)
 
     torch.manual_seed(settings.seed)
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
@@ -87,7 +97,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
     if average:
         parts["average"] = average
 
-    run = kept_run or (Run.create if first else Run)(folder, recipe, data.labels)
+    new_run = partial(Run.create, items=data.items) if first else Run
+    run = kept_run or new_run(folder, recipe, data.labels)
     if first:
         run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
     wrapped, stepper = fabric.setup(model, optimizer)
@@ -164,15 +175,18 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, display: Displa
 
 
 def _begin(
-    recipe: Recipe, folder: Path, resume: bool, fabric: Fabric, display: Display | None
+    recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
 ) -> tuple[Run | None, Prepared, AnyBatches]:
     """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
     if not resume and (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
     run = Run.open(folder) if resume else None
+    progress = display.decoding if display else None
     if run:
         run.check_recipe(recipe)
-    data = prepare(recipe, labels=run.labels if run else None, progress=display.decoding if display else None)
+        data = run.prepare(progress=progress)
+    else:
+        data = prepare(recipe, items=known, progress=progress)
     return run, data, training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
 
 

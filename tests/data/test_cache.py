@@ -158,7 +158,8 @@ def test_a_file_that_is_gone_is_skipped_until_it_is_back(tmp_path: Path) -> None
 def test_twenty_percent_of_broken_images_are_refused_and_the_first_named(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, [photo(number) if number % 5 else b"no image" for number in range(100)])
     named = (
-        r"catalog\.parquet: 11 of 51 images read can't be used; 10% of all 100 may be skipped\. The first:\n"
+        r"catalog\.parquet: 11 of 51 images read can't be used; 10% of all 100 may be skipped\. "
+        r"The first, rows counted from 0:\n"
         r"  row 0 \(item 0\): no JPEG, PNG, WebP or GIF file: it begins with b'no image'\n"
         r"  row 5 \(item 5\)(.*\n){4}Mend these images"
     )

@@ -102,16 +102,32 @@ def test_numbers_written_as_text_are_read_when_asked() -> None:
 def test_a_continuous_text_column_names_the_first_row_that_is_no_number(value: str, shown: str) -> None:
     catalog = catalog_of(x=["1", None, value, "tall"])
     with pytest.raises(
-        UserError, match=rf"column 'x' of shoes\.csv, row 2: {shown} is no finite number\. Leave the cell empty"
+        UserError,
+        match=rf"column 'x' of shoes\.csv, row 2 \(from 0\): {shown} is no finite number\. Leave the cell empty",
     ):
         read_label(catalog, "x", "continuous")
-    with pytest.raises(UserError, match=f"column 'x', row 0: {shown} is no finite number"):
+    with pytest.raises(UserError, match=rf"column 'x', row 0 \(from 0\): {shown} is no finite number"):
         LabelColumn("x", "continuous").encode(pl.Series([value]))
 
 
 def test_an_infinite_value_is_refused() -> None:
-    with pytest.raises(UserError, match="row 1: inf is no finite number"):
+    with pytest.raises(UserError, match=r"row 1 \(from 0\): inf is no finite number"):
         read_label(catalog_of(x=[1.0, float("inf"), 2.0]), "x")
+
+
+@pytest.mark.parametrize("value", [1e308, -1.1e150])
+def test_a_number_whose_square_is_none_is_refused_and_the_largest_other_is_read(value: float) -> None:
+    with pytest.raises(
+        UserError, match=r"column 'x' of shoes\.csv, row 1 \(from 0\): .* is beyond ±1e\+150, too large"
+    ):
+        read_label(catalog_of(x=[1.0, value, 2.0]), "x")
+    assert read_label(catalog_of(x=[1.0, 1e150, -1e150]), "x").kind == "continuous"
+
+
+@pytest.mark.parametrize("kind", [None, "categorical", "continuous", "tags"])
+def test_a_column_of_structs_is_refused_with_its_file_and_what_to_do(kind: str | None) -> None:
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv holds Struct.* Name another column, or write what"):
+        read_label(catalog_of(x=[{"a": 1}, {"a": 2}]), "x", kind)
 
 
 def test_dates_are_no_numbers() -> None:
@@ -340,5 +356,5 @@ def test_elements_of_lists_are_written_as_labels_of_one_value_are() -> None:
 
 def test_a_value_that_cannot_be_read_names_the_catalog() -> None:
     label = read_label(catalog_of(x=[1.0, 2.0]), "x", "continuous")
-    with pytest.raises(UserError, match=r"^shoes\.csv: column 'x', row 1: 'tall' is no finite number"):
+    with pytest.raises(UserError, match=r"^shoes\.csv: column 'x', row 1 \(from 0\): 'tall' is no finite number"):
         label.read(catalog_of(x=["1", "tall"]))

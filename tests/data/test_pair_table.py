@@ -77,18 +77,18 @@ def test_ids_may_be_whole_numbers(tmp_path: Path) -> None:
     [
         (
             "a,b\nshoe-a,shoe-b\nshoe-a,boot-cc\n",
-            r"'b', row 1: no item of shoes.csv has the id 'boot-cc'. .*'boot-c'\?",
+            r"'b', row 1 \(from 0\): no item of shoes.csv has the id 'boot-cc'. .*'boot-c'\?",
         ),
         (
             "a,b\nxshoe-a,shoe-b\nyy,shoe-b\n",
-            r"row 0: .*'xshoe-a'. .*'shoe-a'\? Rows of this column that name unknown items: 2.",
+            r"row 0 \(from 0\): .*'xshoe-a'. .*'shoe-a'\? Rows of this column that name unknown items: 2.",
         ),
-        ("a,b\nshoe-a,shoe-b\nclog-e,clog-e\n", "row 1: 'clog-e' is paired with itself"),
-        ("a,b\nshoe-a,shoe-b\n,clog-e\n", "'a', row 1: the cell is empty"),
-        ("a,b,s\nshoe-a,shoe-b,1\nshoe-a,clog-e,0\n", "'s', row 1: a strength of 0 says nothing"),
-        ("a,b,s\nshoe-a,shoe-b,1\nshoe-a,clog-e,\n", "'s', row 1: a strength of None"),
-        ("a,b,s\nshoe-a,shoe-b,inf\n", "'s', row 0: a strength of inf"),
-        ("a,b,s\nshoe-a,shoe-b,much\n", "'s', row 0: a strength of 'much'"),
+        ("a,b\nshoe-a,shoe-b\nclog-e,clog-e\n", r"row 1 \(from 0\): 'clog-e' is paired with itself"),
+        ("a,b\nshoe-a,shoe-b\n,clog-e\n", r"'a', row 1 \(from 0\): the cell is empty"),
+        ("a,b,s\nshoe-a,shoe-b,1\nshoe-a,clog-e,0\n", r"'s', row 1 \(from 0\): a strength of 0 says nothing"),
+        ("a,b,s\nshoe-a,shoe-b,1\nshoe-a,clog-e,\n", r"'s', row 1 \(from 0\): a strength of None"),
+        ("a,b,s\nshoe-a,shoe-b,inf\n", r"'s', row 0 \(from 0\): a strength of inf"),
+        ("a,b,s\nshoe-a,shoe-b,much\n", r"'s', row 0 \(from 0\): a strength of 'much'"),
         ("a,b,s\nshoe-a,shoe-b,true\n", "'s' holds Boolean"),
         ("a,b,s\nshoe-a,shoe-b,-1\n", "no pair is left"),
         ("a\nshoe-a\n", "has one column, 'a'"),
@@ -119,7 +119,7 @@ def test_the_strength_may_stand_first(tmp_path: Path) -> None:
 def test_an_id_of_several_items_is_refused_only_where_a_pair_names_it(tmp_path: Path) -> None:
     twice = catalog_of(["shoe-a", "shoe-b", "boot-c", "boot-c"])
     assert len(read_pairs(written(tmp_path, "a,b\nshoe-a,shoe-b\n"), twice)) == 1
-    with pytest.raises(UserError, match=r"'b', row 0: 2 items of shoes.csv have the id 'boot-c'"):
+    with pytest.raises(UserError, match=r"'b', row 0 \(from 0\): 2 items of shoes.csv have the id 'boot-c'"):
         read_pairs(written(tmp_path, "a,b\nshoe-a,boot-c\n"), twice)
 
 

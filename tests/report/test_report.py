@@ -91,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
             }
         )
         data = prepare(recipe)
-        run = Run.create(folder / "run <1>", recipe, data.labels)
+        run = Run.create(folder / "run <1>", recipe, data.labels, data.items)
         torch.manual_seed(0)
         model = build_model("resnet10t", dict.fromkeys(recipe.similarities, 8), image_size=16)
         model.save(run.model_path)

@@ -251,5 +251,5 @@ def _check_broken(catalog: Catalog, broken: dict[int, str], tolerance: float, *,
     listed = "".join(f"\n  row {row} ({ids[row]}): {reason}" for row, reason in list(broken.items())[:LISTED])
     raise UserError(
         f"{catalog.source}: {len(broken)} of {seen} images read can't be used; {tolerance:.0%} of all {total} may be "
-        f"skipped. The first:{listed}\nMend these images, or take their rows out of the table."
+        f"skipped. The first, rows counted from 0:{listed}\nMend these images, or take their rows out of the table."
     )

@@ -9,6 +9,9 @@ from jaxtyping import Float64
 
 from mscon.errors import UserError
 
+LARGEST = 1e150
+"""A number's distance from zero at most: its square, and sums of many squares, are still numbers."""
+
 Members = list[tuple[str, ...] | None]
 """For each item its tags, or the nodes of its path; None where it has none."""
 
@@ -37,18 +40,20 @@ def as_numbers(values: pl.Series, where: str) -> Float64[np.ndarray, " n"]:
 
     **Raises:**
 
-    - `UserError`: a value is no finite number; `where` and the row are named.
+    - `UserError`: a value is no finite number, or beyond ±1e150; `where` and the row are named.
     """
     text = as_text(values)
     if values.dtype.is_temporal():
         raise UserError(f"{where} holds {values.dtype}, not numbers: write it as one, such as a year, first.")
     plain = values if values.dtype.is_numeric() or values.dtype == pl.Boolean else text.str.strip_chars()
     numbers = plain.cast(pl.Float64, strict=False)
-    odd = text.is_not_null() & ~(numbers.is_finite() | numbers.is_nan()).fill_null(False)
+    odd = text.is_not_null() & ~((numbers.abs() <= LARGEST) | numbers.is_nan()).fill_null(False)
     if odd.any():
         row = odd.arg_true()[0]
+        finite = numbers[row] is not None and np.isfinite(numbers[row])
+        what = f"beyond ±{LARGEST:g}, too large to reckon with" if finite else "no finite number"
         raise UserError(
-            f"{where}, row {row}: {values[row]!r} is no finite number. Leave the cell empty where the value is "
+            f"{where}, row {row} (from 0): {values[row]!r} is {what}. Leave the cell empty where the value is "
             "missing, or read the column as categorical."
         )
     return numbers.fill_null(np.nan).to_numpy(writable=True)
@@ -103,7 +108,10 @@ def _stripped(texts: Sequence[str | None]) -> list[str]:
     return [(text or "").strip() for text in texts]
 
 
-def check_scalar(values: pl.Series) -> None:
-    """**Raises** `UserError` for a column whose cells are not one text or number each."""
+def check_scalar(values: pl.Series, where: str | None = None) -> None:
+    """**Raises** `UserError` for a column whose cells are not one text or number each; `where` names it in full."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object, pl.Duration):
-        raise UserError(f"column {values.name!r} holds {values.dtype}, not one text or number per row.")
+        raise UserError(
+            f"{where or f'column {values.name!r}'} holds {values.dtype}, not one text or number per row. Name another"
+            " column, or write what matters of it into one of its own."
+        )

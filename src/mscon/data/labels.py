@@ -164,6 +164,9 @@ def read_label(
         raise UserError(f"{name!r} names {len(columns)} columns: only a hierarchy has several, not {kind!r}.")
     where = f"column {' / '.join(columns or (name,))!r} of {catalog.source}"
     values = [catalog.column(each) for each in columns or (name,)]
+    for each in values:
+        if not isinstance(each.dtype, pl.List | pl.Array):
+            check_scalar(each, where)
     kind = kind or ("hierarchy" if len(values) > 1 else infer_kind(values[0]))
     if kind in ("tags", "hierarchy"):
         separator = SEPARATORS[kind] if separator is None else separator

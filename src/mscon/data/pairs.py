@@ -40,11 +40,14 @@ class PairTable:
 
     def at(self, rows: Int64[np.ndarray, " n"]) -> "PairTable":
         """The pairs among these rows alone, each row renumbered by its place here: for a catalog of which some images
-        could not be read.
+        could not be read, or whose rows are wanted in another order.
         """
         places = self._table(rows, np.arange(len(rows)))
-        edges, apart = places[self.edges], places[self.apart]
-        linked, different = (edges >= 0).all(axis=1), (apart >= 0).all(axis=1)
+        edges, apart = (np.sort(places[pairs], axis=1) for pairs in (self.edges, self.apart))
+        linked, different = (
+            order[pairs[order, 0] >= 0]
+            for pairs, order in ((each, np.lexsort((each[:, 1], each[:, 0]))) for each in (edges, apart))
+        )
         return replace(self, edges=edges[linked], strength=self.strength[linked], apart=apart[different])
 
     def within(self, *parts: Int64[np.ndarray, " _"]) -> "PairTable":
@@ -100,7 +103,8 @@ def read_pairs(
     if (same := np.flatnonzero(one == other)).size:
         value = read.table[columns[0]][int(same[0])]
         raise UserError(
-            f"{read.name}, row {same[0]}: {value!r} is paired with itself. A pair is of two items: take the row out."
+            f"{read.name}, row {same[0]} (from 0): {value!r} is paired with itself. A pair is of two items: take"
+            " the row out."
         )
     weights = np.ones(len(one)) if len(columns) == 2 else _strengths(read, columns[2])
     table = _added_up(one, other, weights, items=len(catalog), name=read.name)
@@ -166,21 +170,22 @@ def _items(read: Source, name: str, rows: pl.DataFrame, catalog: str) -> Int64[n
     text = as_text(read.table[name])
     where = f"{read.name}, column {name!r}, row"
     if text.null_count():
-        raise UserError(f"{where} {text.is_null().arg_max()}: the cell is empty. A pair needs both its items.")
+        raise UserError(f"{where} {text.is_null().arg_max()} (from 0): the cell is empty. A pair needs both its items.")
     known = rows.group_by("id").agg(pl.col("row").min(), items=pl.len())
     found = text.alias("id").to_frame().join(known, on="id", how="left", maintain_order="left")
     if unknown := found["row"].null_count():
         row = found["row"].is_null().arg_max() or 0
         others = f" Rows of this column that name unknown items: {unknown}." if unknown > 1 else ""
         raise UserError(
-            f"{where} {row}: no item of {catalog} has the id {text[row]!r}.{_nearest(text[row], rows['id'].to_list())}"
-            f"{others} Take such rows out, or name the catalog's column of ids."
+            f"{where} {row} (from 0): no item of {catalog} has the id {text[row]!r}."
+            f"{_nearest(text[row], rows['id'].to_list())}{others} Take such rows out, or name the"
+            " catalog's column of ids."
         )
     if (found["items"] > 1).any():
         row = (found["items"] > 1).arg_max() or 0
         raise UserError(
-            f"{where} {row}: {found['items'][row]} items of {catalog} have the id {text[row]!r}. Name a column of the "
-            "catalog in which every id occurs once."
+            f"{where} {row} (from 0): {found['items'][row]} items of {catalog} have the id {text[row]!r}. Name a"
+            " column of the catalog in which every id occurs once."
         )
     return found["row"].cast(pl.Int64).to_numpy(writable=True)
 
@@ -206,8 +211,8 @@ def _strengths(read: Source, name: str) -> Float64[np.ndarray, " e"]:
     if not good.all():
         row = good.arg_min() or 0
         raise UserError(
-            f"{where}, row {row}: a strength of {values[row]!r} says nothing. It is a finite number, above 0 where the "
-            "two items are alike (1 if nothing else is known) and below 0 where they were judged different."
+            f"{where}, row {row} (from 0): a strength of {values[row]!r} says nothing. It is a finite number, above 0 "
+            "where the two items are alike (1 if nothing else is known) and below 0 where they were judged different."
         )
     return numbers.to_numpy(writable=True)
 

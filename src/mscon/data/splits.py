@@ -24,6 +24,7 @@ NAMES = {
     "test": "test",
     "testing": "test",
 }
+PARTS = ("train", "val", "test")
 GROUP_NAMES = ("group", "group_id")
 # A number to stratify by is cut into so many bins of equally many rows.
 BINS = 10
@@ -80,7 +81,7 @@ def read_split(
     codes = group_codes(catalog, group)
     groups = np.arange(len(catalog)) if codes is None else codes
     strata = [_strata(catalog, name) for name in ([stratify] if isinstance(stratify, str) else stratify or [])]
-    column = "split" if column is None and "split" in catalog.table.columns else column
+    column = _split_column(catalog, column)
     if column is None:
         parts = _deal(groups, strata, np.array(fractions), seed, catalog.source)
         return Split(*(np.flatnonzero(parts == part) for part in range(3)))
@@ -93,6 +94,20 @@ def read_split(
     parts = _deal(groups[rows], [stratum[rows] for stratum in strata], shares, seed, where)
     logger.warning("%s have been cut: %d train, %d val.", where, (parts == 0).sum(), (parts == 1).sum())
     return Split(rows[parts == 0], rows[parts == 1], split.test)
+
+
+def moved_rows(catalog: Catalog, split: Split, column: str | None = None) -> int:
+    """How many rows a split column now puts elsewhere than `split` has them; 0 without such a column.
+
+    A column without validation rows, which had them cut from its training rows, agrees with any such cut.
+    """
+    column = _split_column(catalog, column)
+    if column is None or column not in catalog.table.columns:
+        return 0
+    text = as_text(catalog.column(column)).str.strip_chars().str.to_lowercase()
+    named = text.replace_strict(NAMES, default="").fill_null("")
+    wanted = {part: ("val", "train") if part == "val" and not (named == "val").any() else (part,) for part in PARTS}
+    return sum(int((~named.gather(getattr(split, part)).is_in(wanted[part])).sum()) for part in PARTS)
 
 
 def group_codes(catalog: Catalog, column: str | None = None) -> Int64[np.ndarray, " n"] | None:
@@ -112,6 +127,10 @@ def group_codes(catalog: Catalog, column: str | None = None) -> Int64[np.ndarray
     alone = codes < 0
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
     return codes
+
+
+def _split_column(catalog: Catalog, column: str | None) -> str | None:
+    return "split" if column is None and "split" in catalog.table.columns else column
 
 
 def _codes(text: pl.Series) -> Int64[np.ndarray, " n"]:
@@ -135,7 +154,8 @@ def _read_column(catalog: Catalog, column: str) -> Split:
     if text.null_count():
         row = text.is_null().arg_true()[0]
         raise UserError(
-            f"{where} is empty in {text.null_count()} rows, the first of them row {row}: give each row a split."
+            f"{where} is empty in {text.null_count()} rows, the first of them row {row} (from 0): give each row"
+            " a split."
         )
     counts = dict(text.value_counts(sort=True).iter_rows())
     found = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:10])
@@ -146,9 +166,7 @@ def _read_column(catalog: Catalog, column: str) -> Split:
             "Names are train, val (valid, validation, dev) and test."
         )
     names = text.replace_strict({name: NAMES[name.strip().lower()] for name in counts})
-    split = Split(
-        *(names.eq(name).arg_true().cast(pl.Int64).to_numpy(writable=True) for name in ("train", "val", "test"))
-    )
+    split = Split(*(names.eq(name).arg_true().cast(pl.Int64).to_numpy(writable=True) for name in PARTS))
     for name, rows in (("train", split.train), ("test", split.test)):
         if len(rows) == 0:
             raise UserError(

@@ -14,8 +14,9 @@ from mscon.errors import UserError
 from mscon.evaluate.audit import Audited
 from mscon.evaluate.audit_label import all_projections, audit_label
 from mscon.evaluate.colours import colour_features
+from mscon.evaluate.notes import print_notes
 from mscon.files import write_whole
-from mscon.prepare import Prepared, prepare
+from mscon.prepare import Prepared
 from mscon.run import Run
 
 PRINTED = 5
@@ -54,7 +55,7 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     every column has too few labels.
     """
     model = run.model()
-    data = prepare(run.recipe, labels=run.labels)
+    data = run.prepare()
     names = [name for name in run.recipe.similarities if name in data.labels]
     if not names:
         raise UserError(f"{run.folder}: the run learned from no label column, so there is no label to audit")
@@ -100,6 +101,7 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
             item = Text(ids[audited.rows[place]], overflow="ellipsis")
             table.add_row(item, Text(given), Text(suggested), f"{audited.score[place]:.3f}")
         console.print(table)
+    print_notes(found.data.notes, console)
     for why in found.left_out.values():
         console.print(Text(f"not audited: {why}"))
 

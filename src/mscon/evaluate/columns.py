@@ -33,14 +33,19 @@ def by_training_rows(columns: Mapping[str, np.ndarray], split: Split) -> list[La
     """
     alike: dict[bytes, list[str]] = {}
     for name, values in columns.items():
-        for part in ("train", "test"):
-            if not labelled(values)[getattr(split, part)].any():
-                raise UserError(
-                    f"Label {name!r} is missing on every {part} row, so it cannot be scored. "
-                    "Choose another column, or a split that leaves some of its labels to every part."
-                )
+        if part := lacking_part(values, split):
+            raise UserError(
+                f"Label {name!r} is missing on every {part} row, so it cannot be scored. "
+                "Choose another column, or a split that leaves some of its labels to every part."
+            )
         alike.setdefault(labelled(values)[split.train].tobytes(), []).append(name)
     return [Labelled(tuple(names), split.train[labelled(columns[names[0]])[split.train]]) for names in alike.values()]
+
+
+def lacking_part(values: np.ndarray, split: Split) -> str | None:
+    """The part, train or test, in which no row has a label that could be fitted or scored; None if both have one."""
+    known = labelled(values)
+    return next((part for part in ("train", "test") if not known[getattr(split, part)].any()), None)
 
 
 def membership(members: Sequence[Sequence[int]], tags: int) -> Bool[np.ndarray, "s t"]:

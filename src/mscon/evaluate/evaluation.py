@@ -12,14 +12,17 @@ from rich.text import Text
 from torch import Tensor
 
 from mscon.build import new_model
+from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
+from mscon.evaluate.columns import lacking_part
 from mscon.evaluate.diagnose import diagnose
 from mscon.evaluate.entries import MODEL
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.links import find_links
+from mscon.evaluate.notes import data_notes, print_notes
 from mscon.evaluate.scores import Label, score
 from mscon.model import MSConModel
-from mscon.prepare import Prepared, prepare
+from mscon.prepare import Prepared
 from mscon.run import Run
 
 FLOORS = ("untrained", "pixels", "classical")
@@ -48,17 +51,18 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     write evaluation.json.
 
     A trained label is also told by the nearest neighbours in the projections of its own head. The floors are the same
-    encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients.
+    encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients. A label that no training or no test
+    item has is left out and noted.
 
     **Arguments:**
 
     - `run`: a trained run; its catalog must still be where it was.
     - `progress`: called with steps done and steps in all.
 
-    **Raises:** `UserError` for a run without a model, a catalog that cannot be used, or a label without test rows.
+    **Raises:** `UserError` for a run without a model, or a catalog that cannot be used.
     """
     model = run.model()
-    data = prepare(run.recipe, labels=run.labels)
+    data = run.prepare()
     pixels = data.pixels.array
     embeddings = embed_pixels(model, pixels)
     features = {
@@ -75,8 +79,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
         groups=data.groups,
         progress=progress,
     )
-    rows = {name: len(getattr(data.split, name)) for name in ("train", "val", "test")}
-    evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings)}
+    rows = {name: len(getattr(data.split, name)) for name in PARTS}
+    evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings), "notes": data_notes(data)}
     diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
     evaluation["diagnostics"] = diagnostics.to_json()
     run.write_json("evaluation.json", evaluation)
@@ -90,6 +94,7 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     if evaluation["labels"]:
         _show_probes(evaluation["labels"], console)
     _show_links(evaluation["links"], console)
+    print_notes(evaluation["notes"], console)
     for note in score_notes(evaluation["labels"], evaluation["links"]):
         console.print(note, soft_wrap=True)
     for warning in evaluation["diagnostics"]["warnings"]:
@@ -156,6 +161,8 @@ def _near(each: dict[str, Any], scale: float) -> list[str]:
 
 
 def _interval(scores: dict[str, Any], scale: float) -> str:
+    if scores["low"] is None and scores["high"] is None:
+        return "–"
     return f"{_number(scores['low'], scale)}–{_number(scores['high'], scale)}"
 
 
@@ -190,11 +197,12 @@ def _show_links(links: dict[str, Any], console: Console) -> None:
 
 
 def scored_labels(run: Run, data: Prepared) -> dict[str, Label]:
-    """Every label of a run, as `score` takes them."""
+    """Every label of a run that can be scored, as `score` takes them."""
     ood = run.recipe.catalog.ood
     return {
         name: Label("ood" if name in ood else "in-domain", values, data.labels[name])
         for name, values in data.values.items()
+        if lacking_part(values, data.split) is None
     }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from mscon.data.information import as_codes, shared_information
+from mscon.data.information import as_codes, labelled, shared_information
 from mscon.data.labels import LabelColumn
+from mscon.data.splits import PARTS
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 
@@ -18,8 +19,8 @@ class ColumnFacts:
     """One label column.
 
     - `role`: `similarity` or `ood`; `kind`: as in `LabelColumn`.
-    - `missing`: rows without a value; `classes`: class, tag or node of a path → rows, most frequent first; empty for
-      numbers.
+    - `labelled`: train, val, test → rows with a value; `missing`: rows without one.
+    - `classes`: class, tag or node of a path → rows, most frequent first; empty for numbers.
     - `untrained`: the classes, tags or whole paths that other rows have and no training row has, most frequent first.
     - `low`, `high`: least and greatest value of a continuous column; `period`: P, where it lies on a circle.
     """
@@ -27,6 +28,7 @@ class ColumnFacts:
     name: str
     role: str
     kind: str
+    labelled: dict[str, int]
     missing: int
     classes: dict[str, int]
     untrained: tuple[str, ...] = ()
@@ -65,11 +67,13 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
     """One label column over all rows."""
     label, values = data.labels[name], data.values[name]
     role = "ood" if name in recipe.catalog.ood else "similarity"
+    known = labelled(values)
+    in_parts = {part: int(known[getattr(data.split, part)].sum()) for part in PARTS}
     if label.kind == "continuous":
-        known = values[~np.isnan(values)]
-        ends = (float(known.min()), float(known.max())) if len(known) else (None, None)
+        numbers = values[known]
+        ends = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
         given: dict[str, Any] = {"low": ends[0], "high": ends[1], "period": label.period}
-        return ColumnFacts(name, role, label.kind, len(values) - len(known), {}, **given)
+        return ColumnFacts(name, role, label.kind, in_parts, int((~known).sum()), {}, **given)
     rows, trained = (_counts(label, each) for each in (values, values[data.split.train]))
     members = _of_members(label, rows)
     # A new set of tags is made of known ones, but a new path is a class that nothing was learned of.
@@ -80,7 +84,8 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
         name,
         role,
         label.kind,
-        missing=int((values < 0).sum()),
+        in_parts,
+        missing=int((~known).sum()),
         classes={label.classes[i]: int(members[i]) for i in _falling(members)},
         untrained=tuple(names[i] for i in _falling(rows) if rows[i] and not trained[i]),
     )
@@ -108,7 +113,7 @@ def _falling(counts: Int64[np.ndarray, " k"]) -> list[int]:
 def link_facts(name: str, data: Prepared) -> LinkFacts:
     """One table of pairs over all rows."""
     table = data.pairs[name]
-    linked = {part: len(table.within(getattr(data.split, part))) for part in ("train", "val", "test")}
+    linked = {part: len(table.within(getattr(data.split, part))) for part in PARTS}
     across = len(table) - sum(linked.values())
     return LinkFacts(name, linked, across, apart=len(table.apart), items=len(np.unique(table.edges)))
 

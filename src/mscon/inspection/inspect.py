@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from mscon.copies import silent_copies
+from mscon.data.splits import PARTS
+from mscon.errors import UserError
 from mscon.inspection.batches import BatchFacts, batch_facts
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy, column_facts, link_facts, redundancies
 from mscon.inspection.views import harmful_views
-from mscon.inspection.warnings import batch_warnings, label_warnings, link_warnings, redundancy_warnings
-from mscon.prepare import Prepared
+from mscon.inspection.warnings import batch_warnings, label_warnings, link_warnings, part_warnings, redundancy_warnings
+from mscon.prepare import Prepared, largest_batch, training_batches
 from mscon.recipe import Recipe
 
 
@@ -26,20 +28,25 @@ class Inspection:
 
 
 def inspect(recipe: Recipe, data: Prepared) -> Inspection:
-    """Look at a catalog as a training under `recipe` would see it."""
+    """Look at a catalog as a training under `recipe` would see it; in the largest batches that there can be, where
+    those of the recipe are too large.
+    """
+    recipe, too_large = _with_possible_batches(recipe, data)
     columns = [column_facts(name, recipe, data) for name in data.labels]
     links = [link_facts(name, data) for name in data.pairs]
     batches = list(batch_facts(recipe, data))
     redundancy = redundancies(data)
     return Inspection(
         rows=len(data.catalog),
-        split={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        split={name: len(getattr(data.split, name)) for name in PARTS},
         skipped=len(data.pixels.skipped),
         columns=columns,
         links=links,
         batches=batches,
         redundancy=redundancy,
         warnings=[
+            *too_large,
+            *part_warnings(columns),
             *label_warnings(columns),
             *link_warnings(links),
             *batch_warnings(batches, recipe.training.batch_size),
@@ -52,3 +59,18 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
             *harmful_views(recipe.run_views, data),
         ],
     )
+
+
+def _with_possible_batches(recipe: Recipe, data: Prepared) -> tuple[Recipe, list[str]]:
+    """The recipe, its batches no larger than can be drawn, and what a training would say of the larger ones."""
+    most = largest_batch(recipe, data)
+    if recipe.training.batch_size <= most or most < 2:
+        return recipe, []
+    try:
+        training_batches(recipe, data)
+    except UserError as error:
+        training = recipe.training.model_copy(update={"batch_size": most})
+        return recipe.model_copy(update={"training": training}), [
+            f"{error} What is said of batches is of {most} items."
+        ]
+    return recipe, []

@@ -16,6 +16,26 @@ ACROSS = 0.1
 """Share of pairs whose items are in different splits, and that nothing counts, before they are told of."""
 
 
+LACKING = {
+    "train": "it can't be learned or probed",
+    "val": "nothing is chosen by it: neither how far it is trusted, nor its probe's strength",
+    "test": "it will not be scored",
+}
+"""What comes of a part in which no item has a label."""
+
+
+def part_warnings(columns: Sequence[ColumnFacts]) -> Iterator[str]:
+    """Labels that no item of a part has."""
+    for column in columns:
+        if lacking := [part for part, count in column.labelled.items() if count == 0]:
+            train, val, test = (f"{count:,} {part}" for part, count in column.labelled.items())
+            follows = "; ".join(LACKING[part] for part in lacking)
+            yield (
+                f"{column.name}: {train}, {val} and {test} items have it, so {follows}. Divide the rows otherwise"
+                " (catalog.split), or label more of them."
+            )
+
+
 def label_warnings(columns: Sequence[ColumnFacts]) -> Iterator[str]:
     """Classes that are rare, or that training never sees."""
     for column in columns:

@@ -52,6 +52,7 @@ def write_audit(run: Run, found: AuditedRun) -> Path:
         name=text.catalog_name(run.recipe.catalog.source),
         sections=sections,
         left_out=found.left_out,
+        notes=found.data.notes,
         thumbnails={row: thumbnail(found.data.pixels.array[row]) for row in rows},
         version=__version__,
     )

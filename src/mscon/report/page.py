@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon import __version__
+from mscon.data.splits import PARTS
 from mscon.evaluate.evaluation import FEW
 from mscon.files import write_text
 from mscon.prepare import Prepared
@@ -44,7 +45,7 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
     - `data`: what its recipe prepares.
     - `embeddings`: the model's shared embedding of `data.pixels`, row for row.
     - `evaluation`: what evaluation.json holds; a floor, an interval or a score that is not in it is left blank,
-      and without diagnostics their section is left out.
+      and without notes or diagnostics these are left out.
 
     **Returns:** the file's path.
 
@@ -58,10 +59,11 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
         sentence=text.describe(run.recipe, data, embedding_dim=embeddings.shape[1]),
         recipe=run.recipe,
         data=data,
-        splits={name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        splits={name: len(getattr(data.split, name)) for name in PARTS},
         skipped=data.pixels.skipped[:LISTED],
         last=records[-1] if records else None,
         seconds=next((each["seconds"] for each in reversed(records) if "seconds" in each), None),
+        notes=evaluation.get("notes", ()),
         probes=[(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
         floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
         panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},

@@ -1,0 +1,151 @@
+"""The items of a run and the part that each is in: kept with it, and found again in a catalog that has changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int64, UInt64
+from polars.exceptions import PolarsError
+
+from mscon.data.catalog import ID_NAMES, Catalog
+from mscon.data.splits import PARTS, Split
+from mscon.errors import UserError
+from mscon.files import write_whole
+
+COLUMNS = {"id": pl.String, "image": pl.UInt64, "split": pl.String}
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A run's items in a catalog.
+
+    - `rows`: the catalog's row of each item that is there, in the run's order.
+    - `split`: positions in `rows`.
+    - `gone`: part → how many of its items are not there; `new`: rows that are none of the run's items.
+    - `by_id`: items that are told by their id alone, because their image cell is another.
+    """
+
+    rows: Int64[np.ndarray, " n"]
+    split: Split
+    gone: dict[str, int]
+    new: int
+    by_id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Every item of a catalog in its order, by what it is known again, and its part.
+
+    - `table`: `id`, the text of its id or an empty one; `image`, a digest of what the image cell holds: the bytes, or
+      the path, without the folder that relative paths start from; `split`: train, val or test.
+    """
+
+    table: pl.DataFrame
+
+    @classmethod
+    def of(cls, catalog: Catalog, split: Split, *, id: str | None = None) -> "Items":
+        """The items of a catalog; `id` names its column of ids, found by name when left out."""
+        parts = np.empty(len(catalog), dtype=object)
+        for name in PARTS:
+            parts[getattr(split, name)] = name
+        return cls(_known(catalog, id).with_columns(split=pl.Series(parts.tolist(), dtype=pl.String)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Items":
+        """What `write` wrote. **Raises** `UserError` for a file that is nothing of the kind."""
+        try:
+            table = pl.read_parquet(path, columns=list(COLUMNS))
+        except (OSError, PolarsError) as error:
+            raise UserError(f"{path}: not the split of a run: {error}") from None
+        if dict(table.schema) != COLUMNS or not table["split"].is_in(PARTS).all():
+            raise UserError(f"{path}: not the split of a run: it should hold an id, an image and a split of each item")
+        return cls(table)
+
+    def write(self, path: Path) -> None:
+        """Write them as Parquet, whole or not at all. **Raises** `UserError` when the disk refuses."""
+        write_whole(path, self.table.write_parquet)
+
+    def __len__(self) -> int:
+        """How many items."""
+        return self.table.height
+
+    def find(self, catalog: Catalog, *, id: str | None = None) -> Found:
+        """The items among a catalog's rows, whatever their order and whatever has been added.
+
+        An item is the row with its id and image cell; else one with the same image cell; else the one with its id,
+        where that is the only one and its image none of the run's. Of several alike the first is the first.
+
+        **Raises:** `UserError` when none of them is there.
+        """
+        known = _known(catalog, id)
+        rows = np.full(len(self), -1, dtype=np.int64)
+        free = np.ones(len(catalog), dtype=bool)
+        by_id = 0
+        for keys in (["id", "image"], ["image"], ["id"]):
+            if not (rows < 0).any() or not free.any():
+                break
+            ours, theirs = (each.with_row_index("row") for each in (self.table, known))
+            if keys == ["id"]:
+                ours, theirs = (each.filter(pl.col("id").is_unique(), pl.col("id") != "") for each in (ours, theirs))
+                theirs = theirs.filter(~pl.col("image").is_in(self.table["image"].implode()))
+            places, found = _paired(ours.filter(rows[ours["row"]] < 0), theirs.filter(free[theirs["row"]]), keys)
+            rows[places], free[found] = found, False
+            by_id = len(found) if keys == ["id"] else 0
+        there = rows >= 0
+        if not there.any():
+            raise UserError(
+                f"{catalog.source}: none of the run's {len(self):,} items is in it: ids and image cells are all others."
+                " Give the items the ids or the image cells that they had, or start a new run"
+            )
+        parts = self.table["split"].to_numpy()
+        split = Split(*(np.flatnonzero(parts[there] == name) for name in PARTS))
+        gone = {name: int((parts[~there] == name).sum()) for name in PARTS}
+        return Found(rows[there], split, gone, int(free.sum()), by_id)
+
+    def same(self, other: "Items") -> bool:
+        """Whether these are the same items in the same order and parts."""
+        return self.table.equals(other.table)
+
+
+def _paired(
+    ours: pl.DataFrame, theirs: pl.DataFrame, keys: Sequence[str]
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Row numbers of both that have the same keys, the first with the first, the second with the second."""
+    numbered = [
+        each.select("row", *keys).with_columns(nth=pl.int_range(pl.len()).over(keys)) for each in (ours, theirs)
+    ]
+    joined = numbered[0].join(numbered[1], on=[*keys, "nth"])
+    return joined["row"].cast(pl.Int64).to_numpy(), joined["row_right"].cast(pl.Int64).to_numpy()
+
+
+def _known(catalog: Catalog, id: str | None) -> pl.DataFrame:
+    ids = pl.Series("id", _ids(catalog, id), dtype=pl.String).fill_null("")
+    return pl.DataFrame({"id": ids, "image": _digests(catalog)})
+
+
+def _ids(catalog: Catalog, column: str | None) -> list[str | None]:
+    """What names each item, apart from its image; None where nothing does."""
+    if column is None:
+        usual = (name for name in ID_NAMES if name in catalog.table.columns and name != catalog.image)
+        column = next((name for name in usual if not catalog.column(name).dtype.is_nested()), None)
+    if column is None or catalog.column(column).dtype == pl.Binary:
+        return [None] * len(catalog)
+    return catalog.given_ids(column)
+
+
+def _digests(catalog: Catalog) -> UInt64[np.ndarray, " n"]:
+    """64 bits of what each image cell holds: a million items share none but by a chance of 3 in 100 million."""
+    root = catalog.root.rstrip("/") + "/"
+    cells = catalog.column(catalog.image)
+    digests = (int.from_bytes(blake2b(_content(cell, root), digest_size=8).digest()) for cell in cells)
+    return np.fromiter(digests, dtype=np.uint64, count=len(catalog))
+
+
+def _content(cell: Any, root: str) -> bytes:
+    if isinstance(cell, dict):
+        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+    return cell.removeprefix(root).encode() if isinstance(cell, str) else cell or b""
