@@ -109,7 +109,7 @@ def copies() -> Iterator[str]:
 
 
 def trust() -> Iterator[str]:
-    """What share of labels r stands for, by where r was read; and what functions of r make of it."""
+    """What share of labels r stands for, by where r was read."""
     table = _whole(pl.read_csv(HERE / "trust.csv"))
     classes, shares = (sorted(table[each].unique()) for each in ("classes", "drawn_anew"))
     both = [(where, count) for where in ("running", "held_out") for count in classes]
@@ -119,14 +119,20 @@ def trust() -> Iterator[str]:
         columns = (rows.filter(classes=count)[f"noise_{where}"].to_numpy() for where, count in both)
         yield _line(f"{share}%", *(_mean(100 * each, "%") for each in columns))
     yield ""
+
+
+def functions() -> Iterator[str]:
+    """What functions of r make of a label's noise: their span over class counts, as a share of what a clean one gets."""
+    table = _whole(pl.read_csv(HERE / "trust.csv"))
+    shares = sorted(table["drawn_anew"].unique())
     yield from _lines("f", "r read from", *(f"{share}%" for share in shares))
-    functions: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
+    of_r: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
         "1 / r": lambda r, _: 1 / r,
         "(1 − r) / r": lambda r, _: (1 - r) / r,
         "1 − r": lambda r, _: 1 - r,
         "(1 − η̂)²": lambda _, noise: (1 - noise) ** 2,
     }
-    for name, f in functions.items():
+    for name, f in of_r.items():
         for where in ("running", "held_out"):
             value = f(pl.col(f"r_{where}").clip(LEAST_EXCESS, 1), pl.col(f"noise_{where}"))
             means = table.group_by("classes", "drawn_anew").agg(value.mean().alias("f"))
@@ -190,6 +196,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "most": most,
     "copies": copies,
     "trust": trust,
+    "functions": functions,
     "hard": hard,
     "doubts": doubts,
     "continuous": continuous,

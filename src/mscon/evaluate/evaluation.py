@@ -94,7 +94,7 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     if evaluation["labels"]:
         _show_probes(evaluation["labels"], console)
     _show_links(evaluation["links"], console)
-    print_notes(evaluation["notes"], console)
+    print_notes(evaluation.get("notes", ()), console)
     for note in score_notes(evaluation["labels"], evaluation["links"]):
         console.print(note, soft_wrap=True)
     for warning in evaluation["diagnostics"]["warnings"]:
