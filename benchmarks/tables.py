@@ -122,7 +122,7 @@ def trust() -> Iterator[str]:
 
 
 def functions() -> Iterator[str]:
-    """What functions of r make of a label's noise: their span over class counts, as a share of what a clean one gets."""
+    """What functions of r make of a label's noise: their span over class counts, by what a clean one gets."""
     table = _whole(pl.read_csv(HERE / "trust.csv"))
     shares = sorted(table["drawn_anew"].unique())
     yield from _lines("f", "r read from", *(f"{share}%" for share in shares))
@@ -185,6 +185,8 @@ def doubts() -> Iterator[str]:
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
     for method in ("replaced", "weighed", "audited", "left out", "known"):
+        if method not in table["method"]:
+            continue
         yield _line(method, *_changes(clean, table.filter(method=method), columns))
     yield ""
 
