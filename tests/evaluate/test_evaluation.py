@@ -15,7 +15,7 @@ from mscon.display import TerminalDisplay
 from mscon.errors import UserError
 from mscon.evaluate.audit_run import audit_run
 from mscon.evaluate.audit_run import show as show_audit
-from mscon.evaluate.evaluation import FEW, evaluate_run, show
+from mscon.evaluate.evaluation import FEW, evaluate_run, score_notes, show
 from mscon.inspection import inspect
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
@@ -161,3 +161,11 @@ def test_a_run_of_pairs_alone_has_no_table_of_probes_and_few_links_are_said_to_s
         assert "linear probes" not in said
         assert "like (9 pairs)" in said
         assert (f"like: only {asked} test items have a link to find" in said) == (asked < FEW)
+
+
+def test_what_holds_of_several_labels_is_said_once() -> None:
+    labels = {"a": {"n": 9}, "b": {"n": 9}, "c": {"n": 99}, "d": {"n": 1}}
+    assert [note.plain for note in score_notes(labels, {})] == [
+        "a, b: only 9 test items: its score says little",
+        "d: only 1 test item: its score says little",
+    ]

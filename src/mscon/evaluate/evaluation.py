@@ -102,10 +102,16 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
 
 
 def score_notes(labels: Mapping[str, Mapping[str, Any]], links: Mapping[str, Mapping[str, Any]]) -> Iterator[Text]:
-    """What a reader of the scores should know of the test items: that they are few, or of classes never seen."""
+    """What a reader of the scores should know of the test items: that they are few, or of classes never seen.
+
+    What holds of several labels is said once.
+    """
+    said: dict[str, list[str]] = {}
     for name, each in labels.items():
         for note in _notes(each):
-            yield Text.assemble((f"{name}: ", "yellow"), note)
+            said.setdefault(note, []).append(name)
+    for note, names in said.items():
+        yield Text.assemble((f"{', '.join(names)}: ", "yellow"), note)
     for name, each in links.items():
         if each["asked"] < FEW:
             asked = f"only {each['asked']} test items have a link to find: its score says little"
