@@ -7,8 +7,6 @@ another colour at random:
 - `replaced`: nobody knows which.
 - `audited`: the same, with `training.audit_epochs = 3`.
 - `weighed`: the same, with `objective.item_weights`.
-- `left out`: 5 epochs on all of them, an audit of those that are not of the test split, then 30 epochs anew without
-  the labels that it finds wrong rather than right (score above ½).
 - `known`: those 20% have no colour instead, as if an audit without a fault had been held before the start.
 
 Measured on test: linear probes, and the accuracy of nearest neighbours in each similarity's own head, both with clean
@@ -26,12 +24,10 @@ from safetensors import safe_open
 from trainings import Trained, accuracies, catalog, go_through, labels, own_heads, trained
 
 from mscon.checkpoint import latest_checkpoint
-from mscon.evaluate.audit_label import all_projections, audit_label
-from mscon.evaluate.colours import colour_features
 
 OUT = Path(__file__).with_suffix(".csv")
 LABELS = ("category", "gender", "colour", "brand")
-COLOURS = ("audited", "clean", "replaced", "known", "weighed", "left out")
+COLOURS = ("audited", "clean", "replaced", "known", "weighed")
 WEIGHED = {"objective.item_uncertainty": True, "objective.item_weights": True}
 REPLACED = 0.2
 
@@ -50,8 +46,6 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     wrong = _replaced(colour, table["split"].is_in(["train", "val"]).to_numpy(), np.random.default_rng(case["seed"]))
     settings = {"objective.weighting": "equal", "training.seed": case["seed"]}
     given = {"clean": colour, "known": np.where(wrong == colour, colour, None)}.get(case["colours"], wrong)
-    if case["colours"] == "left out":
-        given = _audited(_trained(table, wrong, folder / "first", settings | {"training.epochs": 5}), wrong)
     settings |= {"training.epochs": 30, "training.audit_epochs": 3 if case["colours"] == "audited" else 0}
     settings |= WEIGHED if case["colours"] == "weighed" else {}
     done = _trained(table, given, folder / "run", settings)
@@ -67,17 +61,6 @@ def _trained(table: pl.DataFrame, given: np.ndarray, folder: Path, settings: Map
     source = folder.with_suffix(".parquet")
     table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
     return trained(source, {"category": {}, "gender": {}, "colour": {"column": "given"}}, folder, settings)
-
-
-def _audited(first: Trained, given: np.ndarray) -> np.ndarray:
-    """Colours without those that an audit of a first training finds wrong."""
-    data, model = first.data, first.run.model()
-    rows = np.union1d(data.split.train, data.split.val)
-    colours = colour_features(data.pixels.array, rows=rows)
-    found = audit_label(data, "colour", all_projections(model, data.pixels.array, rows=rows), colours, rows=rows)
-    left = given.astype(object)
-    left[rows[found.rows[found.score > 0.5]]] = None
-    return left
 
 
 def _kept(done: Trained) -> np.ndarray:

@@ -142,19 +142,6 @@ def functions() -> Iterator[str]:
     yield ""
 
 
-def hard() -> Iterator[str]:
-    """A label that is clean and hard to see."""
-    table = _whole(pl.read_csv(HERE / "hard.csv"))
-    trained = ("category", "gender", "brand")
-    columns = (*(f"probe_{name}" for name in (*trained, "colour")), *(f"own_head_{name}" for name in trained))
-    heads = ("category", "gender", "brand", "colour", "own head: category", "gender", "brand")
-    yield from _lines("weighting", "weight share of brand", *heads, "seeds")
-    equal, excess = (table.filter(method=each).sort("seed") for each in ("equal", "excess"))
-    yield _line("equal", "33.3%", *(_mean(equal[each].to_numpy()) for each in columns), str(len(equal)))
-    yield _line("excess", _mean(100 * excess["weight_brand"].to_numpy(), "%"), *_changes(equal, excess, columns))
-    yield ""
-
-
 def continuous() -> Iterator[str]:
     """Numbers as kernels on ranks, as published, and as bins."""
     # The cube of lightness is there for one seed, and the same as lightness.
@@ -184,9 +171,7 @@ def doubts() -> Iterator[str]:
     yield from _lines("colours", *heads, *(f"probe: {name}" for name in others), "seeds")
     clean = table.filter(method="clean").sort("seed")
     yield _line("clean", *(_mean(clean[each].to_numpy()) for each in columns), str(len(clean)))
-    for method in ("replaced", "weighed", "audited", "left out", "known"):
-        if method not in table["method"]:
-            continue
+    for method in ("replaced", "weighed", "audited", "known"):
         yield _line(method, *_changes(clean, table.filter(method=method), columns))
     yield ""
 
@@ -199,7 +184,6 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "copies": copies,
     "trust": trust,
     "functions": functions,
-    "hard": hard,
     "doubts": doubts,
     "continuous": continuous,
 }
