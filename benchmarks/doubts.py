@@ -48,19 +48,15 @@ def work(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     given = {"clean": colour, "known": np.where(wrong == colour, colour, None)}.get(case["colours"], wrong)
     settings |= {"training.epochs": 30, "training.audit_epochs": 3 if case["colours"] == "audited" else 0}
     settings |= WEIGHED if case["colours"] == "weighed" else {}
-    done = _trained(table, given, folder / "run", settings)
+    source = folder / "given.parquet"
+    table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
+    done = trained(source, {"category": {}, "gender": {}, "colour": {"column": "given"}}, folder / "run", settings)
     doubted = [each for each in done.run.metrics() if each["kind"] == "val"][-1]["doubted"]
     kept = {"colour": _kept(done)}
     row: dict[str, Any] = {f"probe_{name}": value for name, value in accuracies(done, labels(done, LABELS)).items()}
     row |= {f"own_head_{name}": value for name, value in own_heads(done, labels(done, LABELS[:3])).items()}
     row |= {"kept_probe_colour": accuracies(done, kept)["colour"], "kept_head_colour": own_heads(done, kept)["colour"]}
     return row | {f"doubted_{name}": doubted.get(name, "") for name in LABELS[:3]}
-
-
-def _trained(table: pl.DataFrame, given: np.ndarray, folder: Path, settings: Mapping[str, Any]) -> Trained:
-    source = folder.with_suffix(".parquet")
-    table.with_columns(given=pl.Series(given.tolist(), dtype=pl.String)).write_parquet(source)
-    return trained(source, {"category": {}, "gender": {}, "colour": {"column": "given"}}, folder, settings)
 
 
 def _kept(done: Trained) -> np.ndarray:

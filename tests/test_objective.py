@@ -278,8 +278,8 @@ def test_held_out_anchors_count_alike_and_in_a_batch_too_whatever_they_weigh_in_
     assert balanced.trust == plain.trust
 
 
-def test_pure_noise_is_never_above_chance_on_held_out_items() -> None:
-    """Sure of two classes, at a low temperature, where 40% of the labels are chance: a cliff without a flat softmax."""
+def test_a_head_that_is_sure_of_two_classes_at_a_low_temperature_is_not_taken_for_noise() -> None:
+    """Where 40% of the labels are chance: without a flat softmax to hear it at, it is above chance."""
     generator = torch.Generator().manual_seed(0)
     true = torch.arange(2000) % 2
     labels = torch.where(torch.rand(2000, generator=generator) < 0.4, true[torch.randperm(2000)], true)

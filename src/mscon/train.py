@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +22,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from mscon.copies import silent_copies
 from mscon.data.items import Items
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
@@ -80,7 +80,8 @@ def train(
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
     model = model.to(memory_format=torch.channels_last)
     loss_fn = new_objective(recipe, data)
-    model.silent = frozenset(silent_copies(recipe, data))
+    if isinstance(loss_fn.weighting, Excess):
+        model.silent = frozenset(compress(recipe.similarities, ~loss_fn.weighting.speaks))
     if isinstance(loss_fn.weighting, Aggregated):
         model.returns_embedding, loss_fn.weighting.backward = True, fabric.backward
     optimizer = new_optimizer(recipe, model, loss_fn)

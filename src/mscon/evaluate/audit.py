@@ -136,8 +136,7 @@ def audit_continuous(
         u_i = |r_i − median(r)| / (1.4826 · median |r − median(r)|)          score_i = u_i / (1 + u_i)
 
     So 0.75 is three spreads away. On a circle r is taken the shorter way round, as are its distances from the median.
-    When more than half of the residuals are equal, the spread is 0: an item away from
-    the median scores 1, one on it 0.
+    When more than half of the residuals are equal, the spread is 0: an item away from the median scores 1, one on it 0.
 
     **Arguments:** as for `audit_categorical`; `values` are NaN where missing, `period` is P of those on a circle.
 

@@ -167,7 +167,7 @@ class Excess(nn.Module):
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)
         noise = noise_share(r, Classes(self.class_share, self.class_mass).filled(span), self.temperatures)
         value = (self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.alike
-        weight = value * (self.speaks.sum() / value[self.speaks].sum())
+        weight = value * (self.speaks.sum() / (value * self.speaks).sum())
         return Trust(relative_excess=r, noise_share=noise, weight=weight, held_out=held_out)
 
     def _value(self, r: Tensor, noise: Tensor) -> Tensor:
