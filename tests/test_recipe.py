@@ -163,7 +163,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
     values = {option: each[option] for each in KINDS.values() for option in each if option in OPTIONS}
     for option, value in values.items():
         for kind, known in {
-            "categorical": "balance",
+            "categorical": "balance, joint",
             "continuous": "bandwidth, period",
             "rank_n_contrast": "period",
             "tags": "rarity, separator",

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from mscon.baselines import CrossEntropy, RowLosses, SummedLosses, Triplets
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
+from mscon.data.labels import LabelColumn
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -18,6 +21,7 @@ from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
+from mscon.settings import TrainingSettings
 from mscon.similarity import (
     Categorical,
     Continuous,
@@ -79,12 +83,18 @@ def precision(wish: str, device: str, *, size: int) -> Any:
     return "bf16-mixed" if capabilities.get("amx_bf16") and size >= SMALLEST_BF16 else "32-true"
 
 
-def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
-    """The model that a recipe describes, before any training; torch's global seed decides its random weights."""
+def new_model(recipe: Recipe, *, pretrained: bool, labels: Mapping[str, LabelColumn] | None = None) -> MSConModel:
+    """The model that a recipe describes, before any training; torch's global seed decides its random weights.
+
+    Projections are as wide as the recipe says; those of classifiers, as their label in `labels` has classes.
+    """
     settings = recipe.model
+    widths = {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()}
+    if recipe.objective.loss == "cross-entropy":
+        widths = {name: len(_classes(name, recipe, labels or {}).classes) for name in recipe.similarities}
     return build_model(
         settings.backbone,
-        {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()},
+        widths,
         image_size=recipe.image.size,
         stages=[Stage(**each.model_dump()) for each in settings.stages],
         pretrained=pretrained,
@@ -93,16 +103,45 @@ def new_model(recipe: Recipe, *, pretrained: bool) -> MSConModel:
         head_norm=settings.head_norm,
         norm=settings.norm,
         uncertainty=recipe.objective.item_uncertainty,
+        heads=settings.heads,
+        embedding_dim=settings.embedding_dim,
+        embedding_norm=settings.embedding_norm,
     )
 
 
-def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss:
+def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss | SummedLosses:
     """The objective that a recipe describes, over the batch of all processes."""
+    settings = recipe.objective
+    if settings.loss == "contrastive":
+        return new_contrastive(recipe, data)
+    losses: dict[str, RowLosses] = {}
+    for name in recipe.similarities:
+        label = _classes(name, recipe, data.labels)
+        classes = torch.from_numpy(data.values[name][data.split.train])
+        counts = torch.bincount(classes[classes >= 0], minlength=len(label.classes))
+        losses[name] = CrossEntropy(counts) if settings.loss == "cross-entropy" else Triplets()
+    paper = Uncertainty(len(losses), paper=True) if settings.paper else None
+    return SummedLosses(losses, weighting=paper or settings.weighting)
+
+
+def _classes(name: str, recipe: Recipe, labels: Mapping[str, LabelColumn]) -> LabelColumn:
+    """A similarity's label, which must be one of classes. **Raises** `UserError` for any other."""
+    label = labels.get(name)
+    if label is None or label.kind != "categorical":
+        kind = recipe.kind(name) if label is None else label.kind
+        raise UserError(f"objective.loss {recipe.objective.loss} needs classes, but {name!r} is {kind}: leave it out")
+    return label
+
+
+def new_contrastive(recipe: Recipe, data: Prepared) -> MSConLoss:
+    """The contrastive objective over a recipe's similarities; with equal weights where it trains by another loss."""
     settings = recipe.objective
     similarities = {name: new_similarity(name, recipe, data) for name in recipe.similarities}
     temperatures = {name: recipe.temperature(name) for name in similarities}
     weighting: WeightingChoice = settings.weighting
-    if settings.paper:
+    if settings.loss != "contrastive":
+        weighting = "equal"
+    elif settings.paper:
         weighting = Uncertainty(len(similarities), paper=True)
     elif weighting == "excess":
         histograms = [_histogram(data, name) for name in similarities]
@@ -173,7 +212,7 @@ def clipped_apart(model: MSConModel) -> list[list[nn.Parameter]]:
     return [[each for each in model.parameters() if id(each) not in places], *apart]
 
 
-def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torch.optim.Optimizer:
+def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss | SummedLosses) -> torch.optim.Optimizer:
     """The optimiser over all that is learned; each group keeps its highest rate for `set_rates`."""
     settings = recipe.training
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -187,22 +226,26 @@ def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss) -> torc
     if settings.optimizer == "adamw":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     else:
-        optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=settings.nesterov, fused=True)
     for group in optimizer.param_groups:
         group["highest_lr"] = group["lr"]
     return optimizer
 
 
-def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, *, warmup: float) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, settings: TrainingSettings) -> None:
     """Every group's highest rate, times what `rate_factor` says."""
-    factor = rate_factor(step, steps, warmup=warmup)
+    factor = rate_factor(step, steps, warmup=settings.warmup, decay=settings.decay, epochs=settings.epochs)
     for group in optimizer.param_groups:
         group["lr"] = group["highest_lr"] * factor
 
 
-def rate_factor(step: int, steps: int, *, warmup: float) -> float:
-    """Linear from 0 to 1 over the first `warmup` share of the steps, then half a cosine down to 0."""
+def rate_factor(step: int, steps: int, *, warmup: float, decay: float | None = None, epochs: int = 1) -> float:
+    """Linear from 0 to 1 over the first `warmup` share of the steps, then half a cosine down to 0; with a `decay`,
+    then that to the power of the epochs that have passed, of `epochs` in all.
+    """
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
+    if decay is not None:
+        return decay ** (step * epochs // steps)
     return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))

@@ -9,18 +9,19 @@ from mscon.data.information import labelled
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 
-WHERE_IT_STANDS = {"kind", "column", "levels", "separator"}
+WHERE_IT_STANDS = {"kind", "column", "joint", "levels", "separator"}
 """Settings that say where a label is found, and not what is made of it."""
 
 
 def silent_copies(recipe: Recipe, data: Prepared) -> dict[str, str]:
-    """name → the similarity named before it that it repeats; empty unless weights are those of `excess`.
+    """name → the similarity named before it that it repeats; empty unless weights are those of `excess` and heads
+    are separate.
 
     Such a similarity has the other's settings and, on all training items, its labels: the same numbers, sets or paths,
     or classes that correspond one to one. Its head learns as any other, but from the embedding as it is: it has no say
     in the encoder, which would otherwise be led by several heads for what is one notion.
     """
-    if recipe.objective.weighting != "excess":
+    if recipe.objective.weighting != "excess" or recipe.model.heads != "separate":
         return {}
     return {name: same for name in recipe.similarities if (same := next(_repeated(name, recipe, data), None))}
 

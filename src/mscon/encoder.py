@@ -50,17 +50,23 @@ class StagesEncoder(nn.Module):
     - `backbone`: a module that returns its stages' maps, (B, C_s, H_s, W_s) each, finest first.
     - `channels`: C_s of every stage.
     - `stages`: which to gather, and how finely.
-    - `norm`: batch normalisation for `"batch"`, else a LayerNorm of every stage's cells.
+    - `norm`: batch normalisation for `"batch"`, else a LayerNorm of every stage's cells; None for none.
     """
 
-    def __init__(self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage], *, norm: Norm = "batch"):
+    def __init__(
+        self, backbone: nn.Module, channels: Sequence[int], stages: Sequence[Stage], *, norm: Norm | None = "batch"
+    ):
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
         # Some transformers give their maps as (B, H, W, C).
         self.channels_come_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
         widths = [channels[each.stage] * each.grid**2 for each in self.stages]
-        self.norm = nn.BatchNorm1d(sum(widths)) if norm == "batch" else _StageNorms(widths)
+        self.width = sum(widths)
+        if norm is None:
+            self.norm = nn.Identity()
+        else:
+            self.norm = nn.BatchNorm1d(self.width) if norm == "batch" else _StageNorms(widths)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """The embedding of a batch of normalised images."""
@@ -92,6 +98,8 @@ def build_encoder(
     in_chans: int = 3,
     pretrained: bool = False,
     norm: Norm = "batch",
+    embedding_dim: int | None = None,
+    embedding_norm: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A timm backbone from images to (B, D) embeddings.
@@ -104,6 +112,8 @@ def build_encoder(
     - `in_chans`: channels of an image.
     - `pretrained`: start from timm's weights, which are downloaded.
     - `norm`: see `Norm`; a backbone without batch normalisation keeps what it has.
+    - `embedding_dim`: map what is there linearly to this width; left out, it is the embedding as it is.
+    - `embedding_norm`: whether what the stages give is normalised, see `StagesEncoder`.
     - `options`: passed on to `timm.create_model`.
 
     **Raises:** `UserError` for a name that timm does not know (with the nearest), weights that cannot be had, or
@@ -124,11 +134,12 @@ def build_encoder(
     if norm == "group":
         module = _group_normed(module)
     if not stages:
-        return module
+        return module if embedding_dim is None else nn.Sequential(module, nn.Linear(module.num_features, embedding_dim))
     channels: list[int] = module.feature_info.channels()
     if absent := [each.stage for each in stages if not -len(channels) <= each.stage < 0]:
         raise UserError(f"backbone {backbone!r} has stages −1 to −{len(channels)}, but model.stages names {absent}")
-    return StagesEncoder(module, channels, stages, norm=norm)
+    encoder = StagesEncoder(module, channels, stages, norm=norm if embedding_norm else None)
+    return encoder if embedding_dim is None else nn.Sequential(encoder, nn.Linear(encoder.width, embedding_dim))
 
 
 def _group_normed(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,15 @@ EMBEDDING = "\0h"
 
 UNCERTAINTY_WIDTH = 64
 
+Heads = Literal["separate", "shared", "masked"]
+"""How projections are made from an embedding.
+
+- `"separate"`: a head for each similarity.
+- `"shared"`: one head, the same projection under every similarity.
+- `"masked"`: one head, whose numbers every similarity weighs by a mask of its own: z_c = relu(m_c) ⊙ g(h), conditional
+  similarity networks (Veit, Belongie and Karaletsos 2017, arXiv 1603.07810).
+"""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -45,6 +54,9 @@ class Architecture:
     - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
     - `backbone_options`: passed on to timm.
     - `uncertainty`: whether there is an uncertainty head.
+    - `heads`: see `Heads`; all but separate ones have one width.
+    - `embedding_norm`: whether what the stages give is normalised; `embedding_map`: whether it is then mapped linearly
+      to `embedding_dim`.
     - `norm`: what features are normalised by, see `mscon.encoder.Norm`. A module of the user's own keeps its layers;
       `"frozen"` holds for its batch normalisation too.
     """
@@ -61,6 +73,9 @@ class Architecture:
     backbone_options: dict[str, Any] = field(default_factory=dict)
     norm: Norm = "batch"
     uncertainty: bool = False
+    heads: Heads = "separate"
+    embedding_norm: bool = True
+    embedding_map: bool = False
 
 
 class MSConModel(nn.Module):
@@ -76,7 +91,16 @@ class MSConModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.architecture = architecture
-        self.heads = nn.ModuleList(_head(architecture, dim) for dim in architecture.head_dims.values())
+        dims = architecture.head_dims.values()
+        match architecture.heads:
+            case "separate":
+                self.trunk = None
+                self.heads = nn.ModuleList(_head(architecture, dim) for dim in dims)
+            case "shared" | "masked" as which:
+                if len(set(dims)) > 1:
+                    raise ValueError(f"heads that are {which} have one width, not {architecture.head_dims}")
+                self.trunk = _head(architecture, min(dims))
+                self.heads = nn.ModuleList(nn.Identity() if which == "shared" else Mask(dim) for dim in dims)
         self.uncertainty = _uncertainty_head(architecture) if architecture.uncertainty else None
         self.returns_embedding = False
         self.silent: frozenset[str] = frozenset()
@@ -112,6 +136,8 @@ class MSConModel(nn.Module):
 
     def project_all(self, h: Float[Tensor, "n e"]) -> dict[str, Tensor]:
         """Projections of every similarity from embeddings, with their graph, which for those in `silent` ends at h."""
+        if self.trunk is not None:
+            h = self.trunk(h)
         read = {name: h.detach() if name in self.silent else h for name in self.similarities}
         return {name: head(read[name]) for name, head in zip(self.similarities, self.heads, strict=True)}
 
@@ -138,7 +164,8 @@ class MSConModel(nn.Module):
     @torch.inference_mode()
     def project_embedding(self, h: Float[Tensor, "n e"], similarity: str) -> Float[Tensor, "n d"]:
         """The same from embeddings that are already there."""
-        return F.normalize(_evaluating(self, self.heads[self.similarities.index(similarity)], h), dim=1)
+        head = self.heads[self.similarities.index(similarity)]
+        return F.normalize(_evaluating(self, head if self.trunk is None else nn.Sequential(self.trunk, head), h), dim=1)
 
     @torch.inference_mode()
     def item_uncertainty(self, h: Float[Tensor, "n e"]) -> dict[str, Float[Tensor, " n"]]:
@@ -206,16 +233,21 @@ def build_model(
     head_norm: bool = False,
     norm: Norm = "batch",
     uncertainty: bool = False,
+    heads: Heads = "separate",
+    embedding_dim: int | None = None,
+    embedding_norm: bool = True,
     backbone_options: Mapping[str, Any] | None = None,
 ) -> MSConModel:
     """A model around a timm backbone.
 
     **Arguments:**
 
-    - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `norm`, `backbone_options`: see `build_encoder`.
+    - `backbone`, `stages`, `image_size`, `in_chans`, `pretrained`, `norm`, `backbone_options`: see `build_encoder`, and
+      so for `embedding_dim` and `embedding_norm`.
     - `similarities`: name → projection width.
     - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
     - `uncertainty`: add a head that tells how uncertain each similarity is of an item.
+    - `heads`: see `Heads`.
 
     **Raises:** `UserError` as `build_encoder` does, and for a backbone that such small images are not enough for.
     """
@@ -227,6 +259,8 @@ def build_model(
         in_chans=in_chans,
         pretrained=pretrained,
         norm=norm,
+        embedding_dim=embedding_dim,
+        embedding_norm=embedding_norm,
         options=options,
     )
     try:
@@ -247,6 +281,9 @@ def build_model(
         backbone_options=options,
         norm=norm,
         uncertainty=uncertainty,
+        heads=heads,
+        embedding_norm=embedding_norm,
+        embedding_map=embedding_dim is not None,
     )
     return MSConModel(encoder, architecture).train()
 
@@ -260,8 +297,22 @@ def _encoder(architecture: Architecture, path: Path) -> nn.Module:
         image_size=architecture.image_size,
         in_chans=architecture.in_chans,
         norm=architecture.norm,
+        embedding_dim=architecture.embedding_dim if architecture.embedding_map else None,
+        embedding_norm=architecture.embedding_norm,
         options=architecture.backbone_options,
     )
+
+
+class Mask(nn.Module):
+    """z = relu(m) ⊙ x, m learned, started at 𝒩(0.9, 0.7) as its authors' code does (0.9 keeps most of x)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.normal(0.9, 0.7, (width,)))
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """The masked projection."""
+        return x * self.weight.relu()
 
 
 def _head(architecture: Architecture, dim: int) -> nn.Sequential:

@@ -185,7 +185,7 @@ def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
 
 def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
     similarity, kind = recipe.similarities[name], recipe.kind(name)
-    columns = similarity.levels or ((similarity.column,) if similarity.column else ())
+    columns = similarity.levels or similarity.joint or ((similarity.column,) if similarity.column else ())
     read_as = "continuous" if kind == "rank_n_contrast" else kind
     options: dict[str, Any] = {"separator": similarity.separator, "period": similarity.period}
     label = read_label(catalog, name, read_as, columns=columns, **options)

@@ -64,6 +64,7 @@ class Recipe(Section):
             raise ValueError(
                 f"objective.weighting {weights} needs the whole batch at once: leave out training.micro_batch"
             )
+        self._check_loss()
         instances = [name for name in names if self.is_instance(name)]
         if instances and self.training.views_per_item < 2:
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
@@ -84,6 +85,27 @@ class Recipe(Section):
                 first = error.errors()[0]
                 raise ValueError(f"similarities.{name}.views.{first['loc'][0]}: {first['msg']}") from None
         return self
+
+    def _check_loss(self) -> None:
+        """Losses to compare with have less to choose from."""
+        loss, weighting, heads = self.objective.loss, self.objective.weighting, self.model.heads
+        if (
+            heads != "separate"
+            and len({each.head_dim or self.model.head_dim for each in self.similarities.values()}) > 1
+        ):
+            raise ValueError(f"model.heads = {heads!r} have one width: leave out the similarities' head_dim")
+        if loss == "contrastive":
+            return
+        if not isinstance(weighting, dict) and weighting not in ("equal", "uncertainty"):
+            raise ValueError(
+                f"objective.weighting {weighting} reads contrastive losses; with loss = {loss!r} take equal,"
+                " uncertainty, or a table of weights"
+            )
+        if heads != "separate" and loss == "cross-entropy":
+            raise ValueError("a classifier has a head of its own: set model.heads = 'separate', or another loss")
+        for key in ("learn_temperature", "item_uncertainty"):
+            if getattr(self.objective, key):
+                raise ValueError(f"objective.{key} belongs to contrastive losses: leave it out with loss = {loss!r}")
 
     def _check_temperatures(self) -> None:
         """What is learned must start within its bounds, and be learned once."""
@@ -126,6 +148,8 @@ class Recipe(Section):
                 return "pairs"
             if similarity.levels is not None:
                 return "hierarchy"
+            if similarity.joint is not None:
+                return "categorical"
         return similarity.kind
 
     def is_instance(self, name: str) -> bool:

@@ -49,6 +49,7 @@ SimilarityKind = Literal["categorical", "continuous", "rank_n_contrast", "tags",
 
 OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
     "balance": ("categorical",),
+    "joint": ("categorical",),
     "bandwidth": ("continuous",),
     "period": ("continuous", "rank_n_contrast"),
     "rarity": ("tags",),
@@ -70,6 +71,9 @@ class SimilaritySettings(Section):
         default=None, description="How alike is decided; from the column when left out ('instance' by its name)."
     )
     column: str | None = Field(default=None, description="The label column, where it is not the similarity's name.")
+    joint: tuple[str, ...] | None = Field(
+        default=None, min_length=2, description="categorical: columns whose values together make one class."
+    )
     balance: float | None = Field(
         default=None, ge=0, le=1, description="categorical: anchors count as n_class^(−balance); 1, every class alike."
     )
@@ -116,6 +120,8 @@ class SimilaritySettings(Section):
             raise ValueError(f"similarities.{name}.column: {kind} reads no column")
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
+        if self.joint is not None and self.column is not None:
+            raise ValueError(f"similarities.{name}: joint names the columns; leave out column")
 
     def fitting_kinds(self) -> tuple[SimilarityKind, ...]:
         """The kinds that know all the options that are set."""
@@ -158,14 +164,26 @@ class ModelSettings(Section):
     head_width: int = Field(default=512, ge=1, description="Hidden width of a head.")
     head_norm: bool = Field(default=True, description="Normalisation before a head's ReLU, of the kind of `norm`.")
     head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
+    heads: Literal["separate", "shared", "masked"] = Field(
+        default="separate",
+        description="One for each similarity; shared: one for all; masked: one for all, its numbers weighed by each.",
+    )
+    embedding_dim: int | None = Field(
+        default=None, ge=2, description="A linear map of what the stages give, to this width; none when left out."
+    )
+    embedding_norm: bool = Field(default=True, description="Normalise what the stages give, by `norm`.")
     norm: Literal["batch", "group", "frozen"] = Field(
         default="batch", description="batch; group: each image by itself; frozen: pretrained statistics that stay."
     )
 
 
 class ObjectiveSettings(Section):
-    """The sum of contrastive losses."""
+    """The sum of the similarities' losses."""
 
+    loss: Literal["contrastive", "cross-entropy", "triplet"] = Field(
+        default="contrastive",
+        description="Of every similarity. To compare with: cross-entropy of a classifier; triplets, as CSN has them.",
+    )
     temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
     learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
     temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
@@ -214,13 +232,15 @@ class TrainingSettings(Section):
     per_class: int = Field(
         default=4, ge=2, description="Items per class, or linked to one another, when a similarity is the sampler."
     )
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with Nesterov momentum 0.9.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with momentum 0.9.")
+    nesterov: bool = Field(default=True, description="Of sgd: Nesterov's form of momentum.")
     lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
     weight_decay: float = Field(
         default=0.05, ge=0, description="On weight matrices and filters; never on biases and norms."
     )
-    warmup: float = Field(
-        default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises; a cosine follows."
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps in which the rate rises.")
+    decay: float | None = Field(
+        default=None, gt=0, le=1, description="What the rate is multiplied by every epoch; a cosine when left out."
     )
     clip: float = Field(default=5.0, gt=0, description="Largest length of the gradient.")
     ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0 for none.")

@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from mscon.data.items import Items
@@ -77,7 +78,7 @@ def train(
     kept_run, data, train_batches = each_process(fabric, begin)
 
     torch.manual_seed(settings.seed)
-    model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained))
+    model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained, labels=data.labels))
     model = model.to(memory_format=torch.channels_last)
     loss_fn = new_objective(recipe, data)
     if isinstance(loss_fn.weighting, Excess):
@@ -126,7 +127,7 @@ def train(
         for epoch in range(at.epoch, settings.epochs):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
-                set_rates(optimizer, at.step, steps, warmup=settings.warmup)
+                set_rates(optimizer, at.step, steps, settings)
                 views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
                 if doubts:
                     values = doubts.left_out(values, items.repeat(settings.views_per_item))
@@ -227,7 +228,7 @@ def _views(
 
 
 def _objective(
-    loss_fn: MSConLoss, values: dict[str, Tensor], outputs: dict[str, Tensor], *, weighed: bool = False
+    loss_fn: MSConLoss | SummedLosses, values: dict[str, Tensor], outputs: dict[str, Tensor], *, weighed: bool = False
 ) -> MSConOutput:
     """The objective of what the model returned, an uncertainty head's part included; its anchors `weighed` by it."""
     projections = {name: outputs[name] for name in values}
@@ -245,7 +246,7 @@ def _validate(
     recipe: Recipe,
     data: Prepared,
     model: MSConModel,
-    loss_fn: MSConLoss,
+    loss_fn: MSConLoss | SummedLosses,
     fabric: Fabric,
     log: Log,
     at: Position,
@@ -262,7 +263,8 @@ def _validate(
     world = fabric.world_size
     size = min(recipe.training.batch_size, len(data.split.val)) // world * world
     order = np.random.default_rng(0).permutation(data.split.val)
-    terms, held_out, listens = TermMeans(), torch.zeros(()), isinstance(loss_fn.weighting, Excess)
+    terms, held_out = TermMeans(), torch.zeros(())
+    listening = loss_fn if isinstance(loss_fn, MSConLoss) and isinstance(loss_fn.weighting, Excess) else None
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         items = torch.from_numpy(np.split(order[start : start + size], world)[fabric.global_rank])
         views, values = _views(recipe, data, items, seed=(0, number), fabric=fabric)
@@ -273,12 +275,12 @@ def _validate(
         out = _objective(loss_fn, values, projections)
         _check_finite(out, at.step, last_good=log.run.checkpoints)
         terms.add(out)
-        if listens:
+        if listening:
             of_all = {name: projections[name] for name in values}
-            held_out = held_out + loss_fn.held_out_sums(of_all, values, views=recipe.training.views_per_item)
+            held_out = held_out + listening.held_out_sums(of_all, values, views=recipe.training.views_per_item)
     loss_fn.train()
-    if listens:
-        loss_fn.observe_held_out(held_out)
+    if listening:
+        listening.observe_held_out(held_out)
     means = terms.take()
     led_by = [each for name, each in means.items() if name not in model.silent]
     relative = [each["relative_excess"] for each in led_by if each["relative_excess"] is not None]

@@ -225,7 +225,9 @@ def test_tags_and_paths_that_tell_nothing_are_refused(values: list, kind: str | 
 
 
 def test_only_a_hierarchy_has_several_columns() -> None:
-    with pytest.raises(UserError, match=r"'p' names 2 columns: only a hierarchy has several, not 'tags'"):
+    with pytest.raises(
+        UserError, match=r"'p' names 2 columns: a hierarchy has several, or classes that are joint, not 'tags'"
+    ):
         read_label(catalog_of(a=["x"], b=["y"]), "p", "tags", columns=["a", "b"])
 
 

@@ -19,6 +19,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 # Whole numbers with more distinct values than this are measurements (an age, a price), with fewer they name classes.
 FEW_INTEGERS = 50
 SEPARATORS = {"tags": ",", "hierarchy": "/"}
+JOINT = " × "
+"""Between the values that make one class of several columns."""
 # So many of the training items' numbers are kept with a run, spread evenly over their order: ranks to 1/16,384.
 REFERENCE = 2**14
 
@@ -36,7 +38,8 @@ class LabelColumn:
       value is the number of its set or path here, which holds codes.
     - `reference`: for numbers that are trained on, those of the training items (or 16,384 of them, evenly spread over
       their order): what ranks are taken among.
-    - `columns`: of the catalog, where they are not the one of the label's name; several are the levels of a hierarchy.
+    - `columns`: of the catalog, where they are not the one of the label's name; several are the levels of a hierarchy,
+      or columns whose values together make one class.
     - `separator`: between tags or between the nodes of a path, where a column holds text.
     - `period`: P of numbers on a circle, such as 24 for hours, which are read as remainders in [0, P); None on a line.
     """
@@ -63,7 +66,7 @@ class LabelColumn:
         try:
             if self.members:
                 return self._numbered(_members(columns, self.kind, self.separator))
-            return self.encode(columns[0])
+            return self.encode(columns[0] if len(columns) == 1 else _joint(columns))
         except UserError as error:
             raise UserError(f"{catalog.source}: {error}") from None
 
@@ -147,8 +150,9 @@ def read_label(
     **Arguments:**
 
     - `name`: the label's, and its column's where `columns` names no other.
-    - `kind`: one of `KINDS`; left out, `infer_kind` tells. Several columns are always a hierarchy.
+    - `kind`: one of `KINDS`; left out, `infer_kind` tells, and several columns are a hierarchy.
     - `columns`: one column, or the levels of a hierarchy from coarse to fine. A path ends at its first missing level.
+      Where the kind is categorical, several make one class of their values together, missing where one of them is.
     - `separator`: between the tags of a text (`,` when left out), or between the nodes of a path (`/`).
     - `period`: of numbers on a circle: values whole turns apart are one value. Other kinds have none.
 
@@ -160,8 +164,10 @@ def read_label(
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"{kind!r} is no kind of label.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
-    if len(columns) > 1 and kind not in (None, "hierarchy"):
-        raise UserError(f"{name!r} names {len(columns)} columns: only a hierarchy has several, not {kind!r}.")
+    if len(columns) > 1 and kind not in (None, "hierarchy", "categorical"):
+        raise UserError(
+            f"{name!r} names {len(columns)} columns: a hierarchy has several, or classes that are joint, not {kind!r}."
+        )
     where = f"column {' / '.join(columns or (name,))!r} of {catalog.source}"
     values = [catalog.column(each) for each in columns or (name,)]
     for each in values:
@@ -176,7 +182,7 @@ def read_label(
     if kind == "continuous":
         known = pl.Series(in_one_turn(as_numbers(values[0], where), period)).fill_nan(None)
     else:
-        known = as_text(values[0])
+        known = as_text(values[0]) if len(values) == 1 else _joint(values)
     distinct = known.drop_nulls().unique().sort()
     if len(distinct) == 0:
         raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
@@ -209,6 +215,20 @@ def _read_members(
     codes = {each: code for code, each in enumerate(classes)}
     members = tuple(tuple(codes[each] for each in item) for item in kinds)
     return LabelColumn(name, kind, tuple(classes), members, columns=columns, separator=separator)
+
+
+def _joint(values: Sequence[pl.Series]) -> pl.Series:
+    """The values of several columns side by side, null where one of them is missing."""
+    texts = [as_text(each) for each in values]
+    for each in texts:
+        if (odd := each.str.contains(JOINT, literal=True).fill_null(False)).any():
+            row = odd.arg_true()[0]
+            raise UserError(
+                f"column {each.name!r}, row {row} (from 0): {each[row]!r} holds {JOINT!r}, which stands between"
+                " the values of joint classes. Write it otherwise."
+            )
+    named = [each.alias(str(number)) for number, each in enumerate(texts)]
+    return pl.select(pl.concat_str(named, separator=JOINT)).to_series()
 
 
 def _members(values: Sequence[pl.Series], kind: Kind, separator: str) -> Members:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from safetensors import safe_open
 from torch import Tensor
 
-from mscon.build import new_objective
+from mscon.build import new_contrastive
 from mscon.checkpoint import latest_checkpoint
 from mscon.copies import silent_copies
 from mscon.data.views import apply_views, draw_views
@@ -47,7 +47,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     """
     rows = np.random.default_rng(0).permutation(data.split.val)[:SAMPLE]
     model, objective = run.model(), _objective(run, data)
-    loss_fn = new_objective(run.recipe, data).eval() if objective is None else objective
+    loss_fn = new_contrastive(run.recipe, data).eval() if objective is None else objective
     projections = {name: model.project_embedding(embeddings[rows], name) for name in model.similarities}
     products, terms, excess = _under_views(run, data, rows, model, loss_fn)
     cosine = cosines(products)
@@ -128,11 +128,11 @@ def _weight_at_bound(weighting: AnyWeighting) -> list[Bound | None]:
 
 
 def _objective(run: Run, data: Prepared) -> MSConLoss | None:
-    """The objective as training left it, from the last checkpoint; None when there is none."""
+    """The objective as training left it, from the last checkpoint; None when there is none, or it was another's."""
     path = latest_checkpoint(run.checkpoints)
-    if path is None:
+    if path is None or run.recipe.objective.loss != "contrastive":
         return None
-    objective = new_objective(run.recipe, data)
+    objective = new_contrastive(run.recipe, data)
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
     objective.load_state_dict(state)

@@ -219,7 +219,7 @@ def _heads(model: MSConModel, data: Prepared, embeddings: Float[Tensor, "n d"]) 
 
 def _untrained(run: Run) -> MSConModel:
     torch.manual_seed(run.recipe.training.seed)
-    return new_model(run.recipe, pretrained=False).eval()
+    return new_model(run.recipe, pretrained=False, labels=run.labels).eval()
 
 
 def _number(value: float | None, scale: float) -> str:
