@@ -264,6 +264,45 @@ def embed(
 
 
 @app.command
+def data(
+    name: str,
+    *,
+    root: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    only: str | None = None,
+) -> None:
+    """Make a catalog of a well-known set from its original files: zappos50k, medic, cub200 or fashion.
+
+        mscon data zappos50k --root ~/zappos
+
+        mscon data fashion --root ~/fashion --only Footwear
+
+    Nothing is downloaded: it says where the files are got, what of them is there, and what is missing. Counts are
+    compared with those known of the whole set.
+
+    Parameters
+    ----------
+    name
+        zappos50k (shoes), medic (disasters), cub200 (birds) or fashion (clothes, shoes and more).
+    root
+        The folder in which the archives were unpacked.
+    out
+        The Parquet file to write; NAME.parquet in the root when left out.
+    only
+        Of fashion, one masterCategory, such as Footwear; then the file is footwear.parquet.
+    """
+    from mscon.data.originals import sets
+    from mscon.data.originals.show import show, show_checklist, show_written
+
+    console = Console()
+    show_checklist(sets.about(name), root, console)
+    with _progress("reading images") as progress:
+        original = sets.read(name, root, only=only, progress=progress)
+    show(original, console)
+    show_written(original, original.write(out or sets.catalog_path(name, root, only)), console)
+
+
+@app.command
 def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:
     """Inspect, train, evaluate and report on letters drawn from real typefaces: about two minutes, nothing downloaded.
 
