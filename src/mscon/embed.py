@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from mscon.data.cache import Skipped, load_pixels
 from mscon.data.catalog import Catalog
+from mscon.data.views import ViewParameters, apply_views
 from mscon.errors import UserError
 from mscon.files import write_whole
 from mscon.memory import freed_memory_kept
@@ -24,23 +25,31 @@ def embed_pixels(
     model: MSConModel,
     pixels: UInt8[np.ndarray, "n h w 3"],
     *,
+    rows: Int64[np.ndarray, " m"] | None = None,
+    views: ViewParameters | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Float[Tensor, "n d"]:
+) -> Float[Tensor, "m d"]:
     """The shared embedding of each image, on the CPU, in batches that bound the memory.
 
     **Arguments:**
 
     - `model`: a model on any device.
     - `pixels`: RGB images in [0, 255], such as `Pixels.array`.
+    - `rows`: the images to embed, in this order; left out, all as they stand.
+    - `views`: of each of these images; left out, it is embedded as it is.
     - `progress`: called with images done and images in all.
     """
-    embeddings = torch.empty(len(pixels), model.architecture.embedding_dim)
+    count = len(pixels) if rows is None else len(rows)
+    embeddings = torch.empty(count, model.architecture.embedding_dim)
     with freed_memory_kept():
-        for start in range(0, len(pixels), BATCH):
-            batch = torch.from_numpy(np.array(pixels[start : start + BATCH])).permute(0, 3, 1, 2)
-            embeddings[start : start + len(batch)] = model.embed(batch)
+        for start in range(0, count, BATCH):
+            here = slice(start, start + BATCH)
+            batch = torch.from_numpy(np.array(pixels[here if rows is None else rows[here]])).permute(0, 3, 1, 2)
+            if views is not None:
+                batch = apply_views(batch.to(next(model.parameters()).device), views[here])
+            embeddings[here] = model.embed(batch)
             if progress:
-                progress(start + len(batch), len(pixels))
+                progress(start + len(batch), count)
     return embeddings
 
 

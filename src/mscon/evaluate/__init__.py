@@ -4,6 +4,7 @@
 
 - `probe_categorical`, `probe_continuous`, `probe_tags`: linear probes, their strength chosen on validation, scored on
   test; `compare_levels` tells how far down a path a prediction is right.
+- `probe_by_sgd`: a linear probe trained by SGD on augmented images, after the first author's precursor code.
 - `knn_categorical`, `knn_continuous`, `knn_tags`: what the nearest neighbours by cosine say.
 - `find_links`: how linked items find one another.
 - `pixel_features`, `classical_features`: the floors that need no encoder.
@@ -18,6 +19,7 @@ from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.hierarchy import Levels, compare_levels
 from mscon.evaluate.links import LinkResult, find_links
 from mscon.evaluate.measures import average_precision, circular, mean_average_precision, spearman
+from mscon.evaluate.paper_probe import SgdProbe, probe_by_sgd
 from mscon.evaluate.probe import ProbeResult, probe_categorical
 from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
@@ -32,6 +34,7 @@ __all__ = [
     "NeighbourResult",
     "ProbeResult",
     "RidgeResult",
+    "SgdProbe",
     "TagResult",
     "average_precision",
     "circular",
@@ -45,6 +48,7 @@ __all__ = [
     "mean_average_precision",
     "membership",
     "pixel_features",
+    "probe_by_sgd",
     "probe_categorical",
     "probe_continuous",
     "probe_tags",

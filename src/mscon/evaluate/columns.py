@@ -31,15 +31,21 @@ def by_training_rows(columns: Mapping[str, np.ndarray], split: Split) -> list[La
 
     **Raises:** `UserError` for a column that has no labelled row in train or in test.
     """
+    check_labelled(columns, split)
     alike: dict[bytes, list[str]] = {}
+    for name, values in columns.items():
+        alike.setdefault(labelled(values)[split.train].tobytes(), []).append(name)
+    return [Labelled(tuple(names), split.train[labelled(columns[names[0]])[split.train]]) for names in alike.values()]
+
+
+def check_labelled(columns: Mapping[str, np.ndarray], split: Split) -> None:
+    """**Raises** `UserError` for a column that has no labelled row in train or in test."""
     for name, values in columns.items():
         if part := lacking_part(values, split):
             raise UserError(
                 f"Label {name!r} is missing on every {part} row, so it cannot be scored. "
                 "Choose another column, or a split that leaves some of its labels to every part."
             )
-        alike.setdefault(labelled(values)[split.train].tobytes(), []).append(name)
-    return [Labelled(tuple(names), split.train[labelled(columns[names[0]])[split.train]]) for names in alike.values()]
 
 
 def lacking_part(values: np.ndarray, split: Split) -> str | None:

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int, Int64
 from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.hierarchy import compare_levels
 from mscon.evaluate.measures import correlation, mean_average_precision, single
+from mscon.evaluate.paper_probe import SgdProbe
 from mscon.evaluate.probe import ProbeResult
 from mscon.evaluate.retrieval import NeighbourResult
 from mscon.evaluate.ridge import RidgeResult
@@ -111,6 +112,19 @@ def tag_entry(probes: Mapping[str, TagResult], names: Sequence[str], draws: Resa
             for code, precision, prevalence, positives in tags
         },
         "floors": _floors({each: probe.mean_precision for each, probe in probes.items()}, samples),
+    }
+
+
+def paper_entry(probe: SgdProbe, draws: Resampling, *, lr: float) -> dict[str, Any]:
+    """Accuracy of the probe by SGD, the epoch that was kept, and what validation said after each."""
+    samples = resampled_accuracy(probe.correct[:, None], **draws.of(probe.rows))[:, 0]
+    return {
+        "metric": "accuracy",
+        **estimate(probe.accuracy, samples),
+        "epoch": probe.epoch,
+        "validation": [defined(each) for each in probe.validation],
+        "epochs": len(probe.validation),
+        "lr": lr,
     }
 
 

@@ -14,12 +14,14 @@ from torch import Tensor
 from mscon.build import new_model
 from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
+from mscon.evaluate.bootstrap import RESAMPLES
 from mscon.evaluate.columns import lacking_part
 from mscon.evaluate.diagnose import diagnose
-from mscon.evaluate.entries import MODEL
+from mscon.evaluate.entries import MODEL, Resampling, paper_entry
 from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.links import find_links
 from mscon.evaluate.notes import data_notes, print_notes
+from mscon.evaluate.paper_probe import LR, probe_by_sgd
 from mscon.evaluate.scores import Label, score
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
@@ -46,7 +48,9 @@ class Evaluated:
     embeddings: Float[Tensor, "n d"]
 
 
-def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -> Evaluated:
+def evaluate_run(
+    run: Run, *, paper_probe: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Evaluated:
     """Probe the trained and the out-of-domain labels on a run's embedding and on three floors, and diagnose the run;
     write evaluation.json.
 
@@ -57,7 +61,8 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
     **Arguments:**
 
     - `run`: a trained run; its catalog must still be where it was.
-    - `progress`: called with steps done and steps in all.
+    - `paper_probe`: also probe the model's categories and paths by `probe_by_sgd`, under the run's own views.
+    - `progress`: called with steps done and steps in all, of one kind of probes and then of the other.
 
     **Raises:** `UserError` for a run without a model, or a catalog that cannot be used.
     """
@@ -71,14 +76,18 @@ def evaluate_run(run: Run, *, progress: Callable[[int, int], None] | None = None
         "pixels": pixel_features(pixels),
         "classical": classical_features(pixels),
     }
+    labels = scored_labels(run, data)
     scores = score(
         features,
-        scored_labels(run, data),
+        labels,
         data.split,
         heads=_heads(model, data, embeddings),
         groups=data.groups,
         progress=progress,
     )
+    if paper_probe:
+        for name, entry in _paper_probes(run, model, data, labels, progress).items():
+            scores[name]["paper_probe"] = entry
     rows = {name: len(getattr(data.split, name)) for name in PARTS}
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings), "notes": data_notes(data)}
     diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
@@ -93,6 +102,7 @@ def show(evaluation: dict[str, Any], console: Console) -> None:
     """
     if evaluation["labels"]:
         _show_probes(evaluation["labels"], console)
+        _show_paper_probes(evaluation["labels"], console)
     _show_links(evaluation["links"], console)
     print_notes(evaluation.get("notes", ()), console)
     for note in score_notes(evaluation["labels"], evaluation["links"]):
@@ -131,6 +141,24 @@ def _show_probes(labels: Mapping[str, dict[str, Any]], console: Console) -> None
     console.print(table)
     console.print("* never trained on; intervals: 95%; green: above the floor, red: below", style="dim")
     console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
+
+
+def _show_paper_probes(labels: Mapping[str, dict[str, Any]], console: Console) -> None:
+    probed = {name: each["paper_probe"] for name, each in labels.items() if "paper_probe" in each}
+    if not probed:
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("label", no_wrap=True)
+    for title in ("score", "interval", "epoch", "validation"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, each in probed.items():
+        score = Text(f"{_number(each['value'], 100.0)} %", style="bold")
+        validation = _number(each["validation"][each["epoch"] - 1], 100.0)
+        name = Text(name + "*" * (labels[name]["role"] == "ood"))
+        table.add_row(name, score, _interval(each, 100.0), f"{each['epoch']} of {each['epochs']}", validation)
+    console.print("linear probes by SGD on augmented images, scored on test", style="bold")
+    console.print(table)
+    console.print("after the first author's precursor code; of the epochs the best on validation", style="dim")
 
 
 def _notes(each: Mapping[str, Any]) -> Iterator[str]:
@@ -210,6 +238,20 @@ def scored_labels(run: Run, data: Prepared) -> dict[str, Label]:
         for name, values in data.values.items()
         if lacking_part(values, data.split) is None
     }
+
+
+def _paper_probes(
+    run: Run,
+    model: MSConModel,
+    data: Prepared,
+    labels: Mapping[str, Label],
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, dict[str, Any]]:
+    """What evaluation.json holds under `paper_probe`, of every label that has classes."""
+    columns = {name: label.values for name, label in labels.items() if label.is_class}
+    probes = probe_by_sgd(model, data.pixels.array, columns, data.split, views=run.recipe.run_views, progress=progress)
+    draws = Resampling(data.groups, RESAMPLES, seed=0)
+    return {name: paper_entry(probe, draws, lr=LR) for name, probe in probes.items()}
 
 
 def _heads(model: MSConModel, data: Prepared, embeddings: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n _"]]:

@@ -52,6 +52,11 @@ class Label:
         return "categorical" if np.issubdtype(self.values.dtype, np.integer) else "continuous"
 
     @property
+    def is_class(self) -> bool:
+        """Whether its values are classes, one of which an item has: categories, or whole paths."""
+        return self.kind in ("categorical", "hierarchy")
+
+    @property
     def period(self) -> float | None:
         """P of numbers on a circle."""
         return None if self.column is None else self.column.period
@@ -154,13 +159,14 @@ class _Columns:
 
     @classmethod
     def of(cls, labels: Mapping[str, Label]) -> "_Columns":
-        def values(*kinds: Kind) -> dict[str, np.ndarray]:
-            return {name: label.values for name, label in labels.items() if label.kind in kinds}
+        def values(kind: Kind) -> dict[str, np.ndarray]:
+            return {name: label.values for name, label in labels.items() if label.kind == kind}
 
         read = {name: label.column for name, label in labels.items() if label.column and label.kind == "tags"}
         members = {name: membership(column.members, len(column.classes)) for name, column in read.items()}
         periods = {name: label.period for name, label in labels.items() if label.period is not None}
-        return cls(values("categorical", "hierarchy"), values("continuous"), values("tags"), members, periods)
+        classes = {name: label.values for name, label in labels.items() if label.is_class}
+        return cls(classes, values("continuous"), values("tags"), members, periods)
 
     def only(self, name: str) -> "_Columns":
         """One of the labels alone."""

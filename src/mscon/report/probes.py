@@ -51,6 +51,7 @@ class Probe:
 
     - `knn`, `own_head`: of nearest neighbours in the shared embedding, in the label's own projections; of numbers, as
       `spearman` is, correlations of ranks, and as `circular` is, of those on a circle.
+    - `by_sgd`: of the probe that is trained on augmented images, `mscon.evaluate.probe_by_sgd`.
     - `levels`: accuracy of a path's beginning, coarse to fine.
     - `tags`: the most frequent first.
     """
@@ -66,6 +67,7 @@ class Probe:
     majority: float | None
     knn: float | None
     own_head: Score | None
+    by_sgd: Score | None
     mae: float | None
     spearman: Score | None
     circular: Score | None
@@ -110,6 +112,7 @@ def _probe(name: str, label: Mapping[str, Any], floors: list[str]) -> Probe:
         majority=label.get("majority"),
         knn=label.get("knn"),
         own_head=_score(label["own_head"]) if label.get("own_head") else None,
+        by_sgd=_score(label["paper_probe"]) if label.get("paper_probe") else None,
         mae=label.get("mae"),
         spearman=_score(label["spearman"]) if label.get("spearman") else None,
         circular=_score(label["circular"]) if label.get("circular") else None,
