@@ -308,6 +308,57 @@ def data(
 
 
 @app.command
+def reproduce(
+    study: str,
+    *,
+    method: Annotated[list[str] | None, Parameter(negative="")] = None,
+    seeds: int = 3,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    run: str | None = None,
+    root: Path | None = None,
+    results: Path = Path("results"),
+    runs: Path = Path("runs/reproduce"),
+) -> None:
+    """Train and compare methods on a study, and print the table: footwear, clothing, zappos50k, medic or cub200.
+
+        mscon reproduce footwear --root data/footwear --quick
+
+        mscon reproduce footwear --method mscon-excess --method supcon --seeds 5
+
+        mscon reproduce footwear --list | xargs -P 8 -I {} sh -c "{}"
+
+    Every method has the same encoder, views and steps; its learning rate is chosen among three on the first seed, by
+    validation. What is done is not done again, what was stopped goes on, and several processes can work at once.
+    Every training leaves a small JSON file; the table is made from these alone.
+
+    Parameters
+    ----------
+    study
+        What is trained on what; see docs/reproduce.md.
+    method
+        Only this method; all when left out. Repeat it.
+    seeds
+        How many seeds, from 0 on.
+    quick
+        The short preset.
+    list_
+        Print the trainings that can be done now as commands, one a line, and do nothing.
+    run
+        Do only this training, named as --list does.
+    root
+        The folder of the study's data; its name below $MSCON_DATA when left out.
+    results
+        Where result files and the table are kept.
+    runs
+        Where the trainings themselves are kept.
+    """
+    from mscon.experiments.command import reproduce as run_study
+
+    run_study(study, method, seeds, quick=quick, list_=list_, run=run, root=root, results=results, runs=runs)
+
+
+@app.command
 def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:
     """Inspect, train, evaluate and report on letters drawn from real typefaces: about two minutes, nothing downloaded.
 

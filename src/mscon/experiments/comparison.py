@@ -1,0 +1,150 @@
+"""The table of a study: methods by labels, with intervals over seeds, made from result files alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mscon.experiments.methods import Method
+from mscon.experiments.results import Result
+from mscon.experiments.statistics import Mean, mean, paired
+from mscon.experiments.studies import Study
+
+BASELINE = "mscon-equal"
+"""What every method is compared with."""
+
+READING = ("cross-entropy", "simclr", "supcon", "csn", "mscon")
+"""In which order a reader meets the methods: by the beginning of their names."""
+
+Probe = Literal["lbfgs", "paper"]
+"""Which probe's accuracies: ours, or those of the paper's protocol."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: accuracies in percent, and differences to the baseline on the same seeds, in points.
+
+    - `labels`: every scored label's; `in_domain`, `ood`: means over the study's own labels and over those that nothing
+      was trained on; None without any.
+    - `beside_in_domain`, `beside_ood`: this − the baseline; None for the baseline itself, and without common seeds.
+    - `published`: label → percent.
+    - `minutes`: of training, the median over seeds. `rate`: the learning rate chosen.
+    """
+
+    method: str
+    title: str
+    labels: Mapping[str, Mean]
+    in_domain: Mean
+    ood: Mean | None
+    beside_in_domain: Mean | None
+    beside_ood: Mean | None
+    published: Mapping[str, float]
+    minutes: float
+    rate: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows that there are results for, as a reader meets them."""
+
+    study: Study
+    rows: tuple[Row, ...]
+
+
+def compare(
+    study: Study, methods: Sequence[Method], results: Mapping[str, Sequence[Result]], *, probe: Probe = "lbfgs"
+) -> Comparison:
+    """**Arguments:** `results`: method → a result for each of its seeds; methods without any are left out."""
+    there = {each.name: each for each in methods if results.get(each.name)}
+    order = sorted(there, key=_place)
+    accuracies = {name: {label: _of(results[name], label, probe) for label in study.labels} for name in order}
+    rows = tuple(_row(study, there[name], results[name], accuracies) for name in order)
+    return Comparison(study, tuple(row for row in rows if row is not None))
+
+
+def markdown(found: Comparison) -> Iterator[str]:
+    """The table's lines."""
+    heads, body = cells(found)
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{' --- |' * len(heads)}"
+    for row in body:
+        yield f"| {' | '.join(row)} |"
+
+
+def cells(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Column titles, and the rows' cells; a published row stands below its method's."""
+    study = found.study
+    own, ood = list(study.similarities), [name for name in study.ood if any(name in row.labels for row in found.rows)]
+    heads = ["method", *own, "mean", "beside equal"]
+    if ood:
+        heads += [*(f"{name} (OOD)" for name in ood), "mean OOD", "beside equal"]
+    heads += ["rate", "minutes", "seeds"]
+    body = []
+    for row in found.rows:
+        line = [row.title, *(_text(row.labels.get(name)) for name in own), _text(row.in_domain)]
+        line.append(_text(row.beside_in_domain, signed=True))
+        if ood:
+            line += [*(_text(row.labels.get(name)) for name in ood), _text(row.ood)]
+            line.append(_text(row.beside_ood, signed=True))
+        body.append([*line, f"{row.rate:g}", f"{row.minutes:.1f}", str(row.seeds)])
+        if row.published:
+            said = {name: f"{value:.2f}" for name, value in row.published.items()}
+            line = [f"{row.title}: in print", *(said.get(name, "") for name in own), "", ""]
+            line += [*(said.get(name, "") for name in ood), "", ""] if ood else []
+            body.append([*line, "", "", ""])
+    return heads, body
+
+
+def _row(
+    study: Study, method: Method, results: Sequence[Result], accuracies: Mapping[str, Mapping[str, dict[int, float]]]
+) -> Row | None:
+    mine, baseline = accuracies[method.name], accuracies.get(BASELINE)
+    labels = {name: mean(list(each.values())) for name, each in mine.items() if each}
+    if not labels:
+        return None
+    beside: dict[str, Mean | None] = {"in": None, "ood": None}
+    if baseline and method.name != BASELINE:
+        for key, names in (("in", study.similarities), ("ood", study.ood)):
+            beside[key] = paired(_means(mine, names), _means(baseline, names))
+    ood = list(_means(mine, study.ood).values())
+    return Row(
+        method=method.name,
+        title=method.title,
+        labels=labels,
+        in_domain=mean(list(_means(mine, study.similarities).values())),
+        ood=mean(ood) if ood else None,
+        beside_in_domain=beside["in"],
+        beside_ood=beside["ood"],
+        published=study.published.get(method.name, {}),
+        minutes=float(np.median([each.seconds["training"] for each in results])) / 60,
+        rate=results[0].learning_rate,
+        seeds=len(results),
+    )
+
+
+def _of(results: Sequence[Result], label: str, probe: Probe) -> dict[int, float]:
+    """Seed → accuracy in percent, of the seeds that have it."""
+    if probe == "lbfgs":
+        found = {each.seed: each.accuracy(label) for each in results}
+    else:
+        found = {each.seed: each.measures.get("paper_probe", {}).get(label) for each in results}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _means(accuracies: Mapping[str, Mapping[int, float]], names: Sequence[str]) -> dict[int, float]:
+    """Seed → mean over the labels that were scored, of the seeds that have all of these."""
+    known = [accuracies[name] for name in names if accuracies.get(name)]
+    if not known:
+        return {}
+    common = set.intersection(*(set(each) for each in known))
+    return {seed: float(np.mean([each[seed] for each in known])) for seed in sorted(common)}
+
+
+def _place(name: str) -> tuple[int, str]:
+    return next((number for number, each in enumerate(READING) if name.startswith(each)), len(READING)), name
+
+
+def _text(value: Mean | None, *, signed: bool = False) -> str:
+    return "" if value is None else value.text(signed=signed)

@@ -1,0 +1,1 @@
+"""Studies, methods and what they share, as TOML."""

@@ -1,0 +1,146 @@
+"""One job: train, score, keep the result; never twice at a time, and nothing lost when it is stopped."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+import mscon
+from mscon.embed import embed_pixels
+from mscon.errors import UserError
+from mscon.experiments.jobs import Job, recipe_hash, tables_of
+from mscon.experiments.results import Result, chosen_rate, result_of, searched
+from mscon.experiments.scoring import items_digest, scored
+from mscon.files import write_whole
+from mscon.log import Display
+from mscon.run import Run
+from mscon.train import train
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are: the study's data, the results, and the trainings themselves."""
+
+    root: Path
+    results: Path
+    runs: Path
+
+    def run(self, job: Job) -> Path:
+        """The folder of a job's training."""
+        return self.runs / job.folder / job.key
+
+
+class TakenError(Exception):
+    """Another process is doing the job."""
+
+
+def do(job: Job, places: Places, *, display: Display | None = None) -> Result:
+    """Do a job that is not done: train (or go on with it), score, and write its result.
+
+    What is trained stays in its run folder, without its checkpoints once the result is written. A training that was
+    begun by another recipe is removed and made anew.
+
+    **Raises:** `TakenError` when another process has it in hand; `UserError` when its learning rate is not chosen yet;
+    what `train` raises.
+    """
+    folder = places.run(job)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_name(folder.name + ".lock")):
+        if done := result_of(job, places.results):  # by another process, since this one looked
+            return done
+        rate = chosen_rate(job, places.results) if job.learning_rate is None else job.learning_rate
+        if rate is None:
+            raise UserError(f"{job.key}: its learning rate is not chosen yet; the search for it comes first")
+        result = _from_search(job, rate, places) or _trained(job, rate, places, folder, display)
+        result.write(job.result(places.results))
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return result
+
+
+def _from_search(job: Job, rate: float, places: Places) -> Result | None:
+    """The first seed of the study as it is was trained in the search."""
+    if job.learning_rate is not None or job.variant.name or job.seed != 0:
+        return None
+    found = searched(job, places.results)
+    validation = {f"{each:g}": round(of.validation(job.study.similarities), 4) for each, of in found.items()}
+    return replace(found[rate], searched=validation)
+
+
+def _trained(job: Job, rate: float, places: Places, folder: Path, display: Display | None) -> Result:
+    recipe = job.recipe(str(_catalog(job, places)), rate)
+    resume = (folder / "recipe.toml").exists()
+    if resume and recipe_hash(Run.open(folder).recipe) != recipe_hash(recipe):
+        shutil.rmtree(folder)
+        resume = False
+    run = train(recipe, folder, resume=resume, display=display)
+    started = perf_counter()
+    data, model = run.prepare(), run.model()
+    embedding = embed_pixels(model, data.pixels.array)
+    found = scored(job.study, data, model, embedding, seed=job.seed)
+    return Result(
+        method=job.method.name,
+        variant=job.variant.name,
+        seed=job.seed,
+        learning_rate=rate,
+        recipe=tables_of(recipe),
+        recipe_hash=recipe_hash(recipe),
+        rows={part: len(getattr(data.split, part)) for part in ("train", "val", "test")},
+        items=items_digest(data, recipe.catalog.id),
+        scores=found.scores,
+        correct=found.correct,
+        measures=found.measures,
+        weights=_weights(run),
+        seconds={"training": round(_training_seconds(run), 1), "scoring": round(perf_counter() - started, 1)},
+        versions={"mscon": mscon.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+
+
+def _catalog(job: Job, places: Places) -> Path:
+    """The study's catalog as the job's variant has it, written where its run is."""
+    seed = job.seed if job.variant.alter else None
+    name = "-".join(each for each in (job.study.name, job.variant.name if job.variant.alter else "") if each)
+    path = places.runs / "catalogs" / (f"{name}.parquet" if seed is None else f"{name}-{seed}.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(path.name + ".lock")):
+        if not path.exists() or path.stat().st_mtime < _changed(places.root):
+            table = job.study.table(places.root)
+            if job.variant.alter:
+                table = job.variant.alter(table, job.seed)
+            write_whole(path, table.write_parquet)
+    return path
+
+
+def _changed(root: Path) -> float:
+    """When the newest file of a study's folder was written."""
+    return max((each.stat().st_mtime for each in root.iterdir() if each.is_file()), default=0.0)
+
+
+def _weights(run: Run) -> dict[str, float]:
+    records = [each for each in run.metrics() if each["kind"] == "train"]
+    late = [each["terms"] for each in records if each["epoch"] > records[-1]["epoch"] - 1]
+    mean = {name: float(np.mean([each[name]["weight"] for each in late])) for name in late[0]}
+    return {name: round(weight / sum(mean.values()), 4) for name, weight in mean.items()}
+
+
+def _training_seconds(run: Run) -> float:
+    return next(each["seconds"] for each in reversed(list(run.metrics())) if each["kind"] == "train")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A lock that goes with the process that holds it, however it ends."""
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise TakenError(path) from None
+
+
+__all__ = ["Places", "TakenError", "do"]
