@@ -312,8 +312,9 @@ def reproduce(
     study: str,
     *,
     method: Annotated[list[str] | None, Parameter(negative="")] = None,
-    seeds: int = 3,
+    seeds: int | None = None,
     quick: Annotated[bool, Parameter(negative="")] = False,
+    figure: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
     run: str | None = None,
     root: Path | None = None,
@@ -326,22 +327,27 @@ def reproduce(
 
         mscon reproduce footwear --method mscon-excess --method supcon --seeds 5
 
+        mscon reproduce footwear --figure noise
+
         mscon reproduce footwear --list | xargs -P 8 -I {} sh -c "{}"
 
     Every method has the same encoder, views and steps; its learning rate is chosen among three on the first seed, by
     validation. What is done is not done again, what was stopped goes on, and several processes can work at once.
-    Every training leaves a small JSON file; the table is made from these alone.
+    Every training leaves a small JSON file; tables and figures are made from these alone.
 
     Parameters
     ----------
     study
-        What is trained on what; see docs/reproduce.md.
+        What is trained on what; docs/reproduce.md tells of each.
     method
         Only this method; all when left out. Repeat it.
     seeds
-        How many seeds, from 0 on.
+        How many seeds, from 0 on: 3 when left out, of a figure 2.
     quick
         The short preset.
+    figure
+        The trainings of a figure in place of the table's, in the short preset: noise, redundancy, temperature,
+        similarities, leave-one-out, heads, batch-size, equal-steps; transfer and retrieval need none of their own.
     list_
         Print the trainings that can be done now as commands, one a line, and do nothing.
     run
@@ -349,13 +355,15 @@ def reproduce(
     root
         The folder of the study's data; its name below $MSCON_DATA when left out.
     results
-        Where result files and the table are kept.
+        Where result files, tables and figures are kept.
     runs
         Where the trainings themselves are kept.
     """
+    from mscon.experiments.command import Wish, list_commands
     from mscon.experiments.command import reproduce as run_study
 
-    run_study(study, method, seeds, quick=quick, list_=list_, run=run, root=root, results=results, runs=runs)
+    wish = Wish(study, method, seeds, quick, figure, run)
+    (list_commands if list_ else run_study)(wish, root, results, runs)
 
 
 @app.command

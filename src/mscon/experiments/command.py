@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from rich.text import Text
 
 from mscon.experiments.comparison import Comparison, cells
 from mscon.experiments.jobs import Job
-from mscon.experiments.reproduce import Plan, commands, comparison, find_job, run_jobs, write_comparison
+from mscon.experiments.reproduce import (
+    Plan,
+    commands,
+    comparison,
+    figure_jobs,
+    find_job,
+    run_jobs,
+    write_comparison,
+    write_figure,
+)
 from mscon.experiments.results import Result, result_of
 from mscon.experiments.studies import find_root, study
 from mscon.experiments.work import Places
@@ -21,43 +31,63 @@ from mscon.log import Display
 from mscon.prepare import Prepared
 from mscon.run import Run
 
+USUAL_SEEDS, FIGURE_SEEDS = 3, 2
 
-def reproduce(
-    name: str,
-    wanted: list[str] | None,
-    count: int,
-    *,
-    quick: bool,
-    list_: bool,
-    run: str | None,
-    root: Path | None,
-    results: Path,
-    runs: Path,
-) -> None:
-    """Do, or list, the trainings of a study and show its table. **Raises** `UserError` for what cannot be done."""
+
+@dataclass(frozen=True)
+class Wish:
+    """What a command line asks for.
+
+    - `study`, `methods`, `seeds`, `quick`, `figure`: which trainings; `seeds` left out is 3 for the table, 2 for a
+      figure.
+    - `run`: only this one of them.
+    """
+
+    study: str
+    methods: list[str] | None = None
+    seeds: int | None = None
+    quick: bool = False
+    figure: str | None = None
+    run: str | None = None
+
+
+def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
+    """Do the trainings asked for and show what they come to. **Raises** `UserError` for what cannot be done."""
     console, aside = Console(), Console(stderr=True)
-    plan = Plan.of(study(name), quick=quick, wanted=wanted, seeds=count)
-    places = Places(find_root(name, root), results, runs)
-    jobs = plan.jobs
-    if list_:
-        given = [("--root", root), ("--results", results), ("--runs", runs)]
-        usual = {"--results": Path("results"), "--runs": Path("runs/reproduce")}
-        options = [str(each) for key, path in given if path and path != usual.get(key) for each in (key, path)]
-        lines = list(commands(jobs, places, options=options))
-        for line in lines:
-            print(line)
-        later = sum(result_of(job, places.results) is None for job in jobs) - len(lines)
-        if later:
-            _say(aside, f"{later} more once these have chosen the learning rates: list again then")
-        return
-    asked = jobs if run is None else [find_job(jobs, run)]
-    left = run_jobs(asked, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
-    path = write_comparison(plan, places)
-    if run is None:
+    plan, jobs = _planned(wish)
+    places = Places(find_root(plan.study.data, root), results, runs)
+    if wish.run is not None:
+        jobs = [find_job(jobs, wish.run)]
+    left = run_jobs(jobs, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
+    written = [write_comparison(plan, places)] if wish.figure is None else write_figure(wish.figure, plan, places)
+    if wish.run is None and wish.figure is None:
         show(comparison(plan, places), console)
-        _say(console, f"table: {path}")
+    for path in written:
+        _say(console, f"written: {path}")
     if left:
         _say(aside, f"{len(left)} are in another process's hands, or wait for these: run the command again later")
+
+
+def list_commands(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
+    """Print the trainings that can be done now, one command a line. **Raises** `UserError` as `reproduce`."""
+    plan, jobs = _planned(wish)
+    places = Places(find_root(plan.study.data, root), results, runs)
+    given = {"--figure": wish.figure, "--root": root, "--results": results, "--runs": runs}
+    usual = {"--results": Path("results"), "--runs": Path("runs/reproduce")}
+    chosen = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
+    options = [str(each) for pair in chosen.items() for each in pair]
+    lines = list(commands(jobs, places, study=wish.study, options=options))
+    for line in lines:
+        print(line)
+    if later := sum(result_of(job, places.results) is None for job in jobs) - len(lines):
+        _say(Console(stderr=True), f"{later} more once these have chosen the learning rates: list again then")
+
+
+def _planned(wish: Wish) -> tuple[Plan, list[Job]]:
+    usual = USUAL_SEEDS if wish.figure is None else FIGURE_SEEDS
+    seeds = usual if wish.seeds is None else wish.seeds
+    plan = Plan.of(study(wish.study), quick=wish.quick, wanted=wish.methods, seeds=seeds)
+    return plan, plan.jobs if wish.figure is None else figure_jobs(wish.figure, plan)
 
 
 def show(found: Comparison, console: Console) -> None:
@@ -77,7 +107,8 @@ def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result
     """A line for a training that is done, and the table as it stands."""
     scores = "  ".join(f"{name} {100 * each['accuracy']:.1f}" for name, each in result.scores.items())
     _say(console, f"{job.folder}/{job.key}: {scores}  ({result.seconds['training'] / 60:.1f} min)")
-    write_comparison(plan, places)
+    if job.folder == plan.folder:
+        write_comparison(plan, places)
 
 
 @contextmanager

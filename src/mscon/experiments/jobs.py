@@ -56,7 +56,7 @@ class Job:
         tables = laid_over(self.preset.recipe, self.method.recipe)
         tables["catalog"] = {"source": source}
         tables["similarities"] = {name: dict(each) for name, each in self.method.similarities.items()}
-        values = {"training.lr": learning_rate, "training.seed": self.seed}
+        values = {"training.lr": learning_rate * self.variant.rate, "training.seed": self.seed}
         return Recipe.of(tables, {**values, **self.variant.recipe}, name=self.key)
 
 

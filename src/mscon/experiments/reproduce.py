@@ -1,7 +1,7 @@
 """A study from its first training to its table: what is done is not done again, and what is stopped goes on."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +9,11 @@ from pathlib import Path
 
 from mscon.errors import UserError, nearest
 from mscon.experiments.comparison import BASELINE, Comparison, compare, markdown
+from mscon.experiments.figures import figure
+from mscon.experiments.figures.draw import chart, draw
+from mscon.experiments.figures.draw import markdown as chart_markdown
+from mscon.experiments.figures.figure import read_lines
+from mscon.experiments.figures.measures import retrieval, transfer
 from mscon.experiments.jobs import Job, search, seeds
 from mscon.experiments.methods import Method, chosen, methods
 from mscon.experiments.results import Result, chosen_rate, result_of
@@ -16,6 +21,9 @@ from mscon.experiments.studies import Study
 from mscon.experiments.work import Places, TakenError, do
 from mscon.files import write_text
 from mscon.log import Display
+
+MEASURES = ("transfer", "retrieval")
+"""Figures that are read from the table's own results."""
 
 Watch = Callable[[Job, int, int], AbstractContextManager[Display | None]]
 """What watches a training: asked for with the job, how many are done, and how many there are in all."""
@@ -36,6 +44,11 @@ class Plan:
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: at least one is needed")
         return cls(study, quick, tuple(chosen(methods(study), wanted)), seeds)
+
+    @property
+    def folder(self) -> str:
+        """The folder of its results."""
+        return Job(self.study, self.quick, self.methods[0], 0).folder
 
     @property
     def jobs(self) -> list[Job]:
@@ -74,13 +87,13 @@ def run_jobs(
     return left
 
 
-def commands(jobs: Sequence[Job], places: Places, *, options: Sequence[str] = ()) -> Iterator[str]:
-    """One command for each job that can be done now, each a training of its own."""
+def commands(jobs: Sequence[Job], places: Places, *, study: str, options: Sequence[str] = ()) -> Iterator[str]:
+    """One command for each job that can be done now, each a training of its own; `study` as it was asked for."""
     for job in jobs:
         waits = job.learning_rate is None and chosen_rate(job, places.results) is None
         if not waits and not result_of(job, places.results):
             quick = ["--quick"] if job.quick else []
-            yield shlex.join(["mscon", "reproduce", job.study.name, "--run", job.key, *quick, *options])
+            yield shlex.join(["mscon", "reproduce", study, "--run", job.key, *quick, *options])
 
 
 def find_job(jobs: Sequence[Job], key: str) -> Job:
@@ -118,13 +131,42 @@ def comparison(plan: Plan, places: Places) -> Comparison:
     return compare(plan.study, whole.methods, {name: each or first.get(name, []) for name, each in results.items()})
 
 
+def figure_jobs(name: str, plan: Plan) -> list[Job]:
+    """The trainings of a figure, which are in the quick preset; none for what the table's own say."""
+    if name in MEASURES:
+        return []
+    return figure(name).jobs(plan.study, quick=True, seeds=plan.seeds)
+
+
 def write_comparison(plan: Plan, places: Places) -> Path:
     """The table as Markdown beside the results, of all methods."""
     everything = Plan(plan.study, plan.quick, tuple(methods(plan.study)), plan.seeds)
-    path = places.results / Job(plan.study, plan.quick, everything.methods[0], 0).folder / "table.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "\n".join(markdown(comparison(everything, places))) + "\n")
+    path = places.results / plan.folder / "table.md"
+    _write(path, markdown(comparison(everything, places)))
     return path
+
+
+def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:
+    """A figure as SVG and Markdown in the folder `figures` beside the results; retrieval as Markdown alone."""
+    quick = plan.quick or name not in MEASURES
+    there = Plan(plan.study, quick, tuple(methods(plan.study)), plan.seeds)
+    path = places.results / there.folder / "figures" / f"{name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name == "retrieval":
+        _write(path, retrieval(plan.study, there.methods, finished(there, places)))
+        return [path]
+    if name == "transfer":
+        drawn = transfer(plan.study, there.methods, finished(there, places))
+    else:
+        drawn = chart(figure(name), plan.study, read_lines(figure(name), plan.study, places, quick=True))
+    draw(drawn, path.with_suffix(".svg"))
+    _write(path, chart_markdown(drawn))
+    return [path, path.with_suffix(".svg")]
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _with_baseline(plan: Plan) -> Plan:

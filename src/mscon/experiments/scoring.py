@@ -44,8 +44,10 @@ def study_labels(study: Study, data: Prepared) -> dict[str, Int64[np.ndarray, " 
     return {name: column for name, column in columns.items() if lacking_part(column, data.split) is None}
 
 
-def scored(study: Study, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"], *, seed: int) -> Scores:
-    """Linear probes on the embedding, their strength chosen on held-out items; and as `measures`
+def scored(
+    study: Study, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"], *, seed: int, whole: bool
+) -> Scores:
+    """Linear probes on the embedding, their strength chosen on held-out items; if `whole`, also as `measures`
 
     - `transfer`: percent of the training items → label → accuracy of a probe that got these items' labels alone. They
       are drawn by `seed`, each smaller set from the larger ones.
@@ -60,7 +62,9 @@ def scored(study: Study, data: Prepared, model: MSConModel, embedding: Float[Ten
         measures={
             "transfer": _transfer(columns, data.split, embedding, seed=seed),
             "retrieval": _retrieval(columns, data, model, embedding),
-        },
+        }
+        if whole
+        else {},
     )
 
 

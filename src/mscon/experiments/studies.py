@@ -1,6 +1,7 @@
 """Studies: which catalog, which of its labels are learned and which are only asked for, and with what settings."""
 
 import os
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ import polars as pl
 from mscon.data.originals import sets
 from mscon.errors import UserError, nearest
 from mscon.experiments.tables import laid_over, names, read_table
+
+
+IN_PRINT = ("published", "published_left_out")
+"""What belongs to one study and not to those that are like it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Preset:
 class Study:
     """One catalog and what is asked of it.
 
+    - `data`: the catalog's name, NAME.parquet or the original files of a set; `split`: its column of parts.
     - `similarities`, `ood`: label columns to learn, and those that are only probed.
     - `missing`: per column, values that stand for a missing label.
     - `classes`: classes of as many training items each, made from a column of numbers: name → (column, how many).
@@ -40,6 +46,8 @@ class Study:
 
     name: str
     about: str
+    data: str
+    split: str
     similarities: tuple[str, ...]
     ood: tuple[str, ...]
     full: Preset
@@ -67,23 +75,24 @@ class Study:
 
         **Raises:** `UserError` when it is not there, or lacks a column.
         """
-        path = root / f"{self.name}.parquet"
+        path = root / f"{self.data}.parquet"
         if path.exists():
             table = pl.read_parquet(path)
             if table.schema.get("image") == pl.String:  # wherever the table lies from now on
                 table = table.with_columns(image=pl.col("image").map_elements(lambda each: str(root / each), pl.String))
-        elif self.name in sets.ABOUTS:
-            table = sets.read(self.name, root, progress=progress).table
+        elif self.data in sets.ABOUTS:
+            table = sets.read(self.data, root, progress=progress).table
         else:
-            raise UserError(f"{path} is not there: name the folder of {self.name}.parquet with --root")
+            raise UserError(f"{path} is not there: name the folder of {self.data}.parquet with --root")
         needed = [
             *(name for name in self.labels if name not in self.classes),
             *(each for each, _ in self.classes.values()),
         ]
-        if lacking := [name for name in (*needed, "split") if name not in table.columns]:
+        if lacking := [name for name in (*needed, self.split) if name not in table.columns]:
             raise UserError(
                 f"{path} has no column {lacking[0]!r}, which this study needs. It has {', '.join(table.columns)}"
             )
+        table = table.with_columns(table[self.split].alias("split"))
         for column, values in self.missing.items():
             known = pl.when(pl.col(column).cast(pl.String).is_in(values)).then(None).otherwise(pl.col(column))
             table = table.with_columns(known.alias(column))
@@ -94,13 +103,32 @@ class Study:
 
 
 def study(name: str) -> Study:
-    """One of the package's studies. **Raises** `UserError` for a name that is none."""
+    """One of the package's studies, or one of your own, by the path of a TOML file that is laid out as theirs.
+
+    **Raises:** `UserError` for a name that is none, and for a file that is no study.
+    """
+    if name.endswith(".toml"):
+        try:
+            return _study(Path(name).stem, tomllib.loads(Path(name).read_text(encoding="utf-8")))
+        except KeyError as error:
+            raise UserError(
+                f"{name}: {error.args[0]!r} is missing; see docs/reproduce.md for what a study says"
+            ) from None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{name}: not a study that can be read: {error}") from None
     if name not in (known := names("studies")):
-        raise UserError(f"there is no study {name!r}.{nearest(name, known)} Known: {', '.join(known)}")
-    table = read_table("studies", name)
+        raise UserError(f"there is no study {name!r}.{nearest(name, known)} Known: {', '.join(known)}, or a .toml file")
+    return _study(name, read_table("studies", name))
+
+
+def _study(name: str, given: Mapping[str, Any]) -> Study:
+    other = {} if "like" not in given else read_table("studies", given["like"])
+    table = laid_over({key: value for key, value in other.items() if key not in IN_PRINT}, given)
     return Study(
         name=name,
         about=table["about"],
+        data=table.get("data", name),
+        split=table.get("split", "split"),
         similarities=tuple(table["similarities"]),
         ood=tuple(table["ood"]),
         full=_preset(table["full"]),
@@ -127,7 +155,10 @@ def find_root(name: str, root: Path | None) -> Path:
 
 
 def _preset(table: Mapping[str, Any]) -> Preset:
-    recipe = laid_over(read_table("bases", table["base"]), table.get("recipe", {}))
+    base = table.get("base")
+    if base is not None and base not in (known := names("bases")):
+        raise UserError(f"there is no base {base!r} for a study.{nearest(base, known)} Known: {', '.join(known)}")
+    recipe = laid_over(read_table("bases", base) if base else {}, table.get("recipe", {}))
     return Preset(recipe, tuple(table["learning_rates"]))
 
 

@@ -18,12 +18,14 @@ class Variant:
     - `recipe`: values by dotted keys, set last.
     - `similarities`: in place of the study's.
     - `alter`: changes the catalog; what it does depends on the catalog and the seed alone.
+    - `rate`: what the learning rate is multiplied by.
     """
 
     name: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     similarities: Mapping[str, Mapping[str, Any]] | None = None
     alter: Alter | None = None
+    rate: float = 1.0
 
 
 PLAIN = Variant()

@@ -1,0 +1,108 @@
+"""A figure: points on an axis, each a variant of a study, and the trainings that they ask for."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mscon.experiments.jobs import Job, search
+from mscon.experiments.methods import Method, methods
+from mscon.experiments.results import Result, result_of
+from mscon.experiments.studies import Study
+from mscon.experiments.variants import Variant
+from mscon.experiments.work import Places
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the axis: what stands there, and the variant that is trained."""
+
+    at: str
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is read at every point: the mean accuracy over some labels, or the weight that a similarity has.
+
+    - `labels`: whose accuracies; `weight_of`: the similarity whose weight.
+    """
+
+    title: str
+    labels: tuple[str, ...] = ()
+    weight_of: str | None = None
+
+    def values(self, results: Mapping[int, Result]) -> dict[int, float]:
+        """Seed → percent; seeds that lack one of the labels are left out."""
+        if self.weight_of is not None:
+            return {seed: 100 * each.weights[self.weight_of] for seed, each in results.items() if self._has(each)}
+        found: dict[int, float] = {}
+        for seed, result in results.items():
+            known = [value for value in map(result.accuracy, self.labels) if value is not None]
+            if known and len(known) == len(self.labels):
+                found[seed] = sum(known) / len(known)
+        return found
+
+    def _has(self, result: Result) -> bool:
+        return self.weight_of in result.weights
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is trained for a figure.
+
+    - `name`: the word of `--figure`, and the stem of its files; `title`, `axis`: as a reader sees them.
+    - `methods`: by name.
+    - `points`: of a study, along the axis; `panels`: what is read at each.
+    """
+
+    name: str
+    title: str
+    axis: str
+    methods: tuple[str, ...]
+    points: Callable[[Study], Sequence[Point]]
+    panels: Callable[[Study], Sequence[Panel]]
+
+    def jobs(self, study: Study, *, quick: bool, seeds: int) -> list[Job]:
+        """The search for learning rates, in the study as it is; then all points seed by seed."""
+        known = [each for each in methods(study) if each.name in self.methods]
+        found = list(search(study, known, quick=quick))
+        for seed in range(seeds):
+            for point in self.points(study):
+                there = {each.name: each for each in self.methods_at(study, point)}
+                found += [Job(study, quick, there[name], seed, variant=point.variant) for name in self.methods]
+        return found
+
+    def methods_at(self, study: Study, point: Point) -> list[Method]:
+        """The figure's methods with the similarities that the point has."""
+        return [each for each in methods(study, point.variant.similarities) if each.name in self.methods]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method along the axis.
+
+    - `results`: of each point by its name, seed → result; a point without any is not there yet.
+    """
+
+    method: Method
+    results: Mapping[str, Mapping[int, Result]]
+
+
+def read_lines(figure: Figure, study: Study, places: Places, *, quick: bool, seeds: int = 20) -> list[Line]:
+    """What there is of a figure, method by method."""
+    titles = {each.name: each for each in methods(study)}
+    lines: dict[str, dict[str, dict[int, Result]]] = {name: {} for name in figure.methods}
+    for point in figure.points(study):
+        for method in figure.methods_at(study, point):
+            there = dict(_found(study, quick, method, point, places, seeds))
+            if there:
+                lines[method.name][point.at] = there
+    return [Line(titles[name], results) for name, results in lines.items() if results]
+
+
+def _found(
+    study: Study, quick: bool, method: Method, point: Point, places: Places, seeds: int
+) -> Iterator[tuple[int, Result]]:
+    for seed in range(seeds):
+        job = Job(study, quick, method, seed, variant=point.variant)
+        if job.result(places.results).exists() and (found := result_of(job, places.results)):
+            yield seed, found
