@@ -11,6 +11,7 @@ STUDY = """
 about = "A few letters"
 similarities = ["character", "weight"]
 ood = ["slant", "typeface"]
+paper_probe = true
 
 [missing]
 typeface = ["STIX"]

@@ -17,7 +17,7 @@ from mscon.errors import UserError
 from mscon.evaluate import probe_categorical
 from mscon.experiments.jobs import Job
 from mscon.experiments.methods import chosen, methods
-from mscon.experiments.reproduce import Plan, commands, comparison, find_job, run_jobs
+from mscon.experiments.reproduce import Plan, commands, comparisons, find_job, run_jobs
 from mscon.experiments.results import chosen_rate, packed, read_result, result_of, unpacked
 from mscon.experiments.scoring import SHARES, STRENGTHS, study_labels
 from mscon.experiments.studies import Study, study
@@ -52,6 +52,8 @@ def test_a_job_leaves_one_result_and_a_run(small: Study, places: Places) -> None
         np.testing.assert_array_equal(result.was_correct(name), probe.correct)
     assert set(result.measures["transfer"]) == set(map(str, SHARES))
     assert set(result.measures["retrieval"]) == {"shared", "head character", "head weight", "heads"}
+    assert set(result.measures["paper_probe"]) == set(small.labels)
+    assert result.measures["paper_probe"]["character"] > 0.3
     assert result.weights == {"character": 0.5, "weight": 0.5}
     assert "source" not in result.recipe["catalog"]
 
@@ -156,7 +158,7 @@ def test_a_study_goes_from_nothing_to_its_table(small: Study, places: Places) ->
     assert list(commands(plan.jobs, places, study="l.toml")) == []
     assert run_jobs(plan.jobs, places, done=lambda job, _: told.append("again")) == []
     assert "again" not in told
-    found = {row.method: row for row in comparison(plan, places).rows}
+    found = {row.method: row for row in comparisons(plan, places)[0].rows}
     assert [found[name].seeds for name in ("simclr", "mscon-equal")] == [2, 2]
     with pytest.raises(UserError, match="there is no such training"):
         find_job(plan.jobs, "mscon-equal/7")

@@ -17,11 +17,11 @@ from mscon.experiments.jobs import Job
 from mscon.experiments.reproduce import (
     Plan,
     commands,
-    comparison,
+    comparisons,
     figure_jobs,
     find_job,
     run_jobs,
-    write_comparison,
+    write_comparisons,
     write_figure,
 )
 from mscon.experiments.results import Result, result_of
@@ -59,9 +59,10 @@ def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
     if wish.run is not None:
         jobs = [find_job(jobs, wish.run)]
     left = run_jobs(jobs, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
-    written = [write_comparison(plan, places)] if wish.figure is None else write_figure(wish.figure, plan, places)
+    written = write_comparisons(plan, places) if wish.figure is None else write_figure(wish.figure, plan, places)
     if wish.run is None and wish.figure is None:
-        show(comparison(plan, places), console)
+        for found in comparisons(plan, places):
+            show(found, console)
     for path in written:
         _say(console, f"written: {path}")
     if left:
@@ -100,7 +101,8 @@ def show(found: Comparison, console: Console) -> None:
         table.add_row(*map(Text, row))
     console.print(Text(found.study.about, style="bold"))
     console.print(table)
-    console.print("accuracy in % of linear probes on test; ±: half a 95% interval over seeds", style="dim")
+    by = "linear probes" if found.probe == "lbfgs" else "linear probes as the paper trains them"
+    console.print(f"accuracy in % of {by} on test; ±: half a 95% interval over seeds", style="dim")
 
 
 def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result) -> None:
@@ -108,7 +110,7 @@ def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result
     scores = "  ".join(f"{name} {100 * each['accuracy']:.1f}" for name, each in result.scores.items())
     _say(console, f"{job.folder}/{job.key}: {scores}  ({result.seconds['training'] / 60:.1f} min)")
     if job.folder == plan.folder:
-        write_comparison(plan, places)
+        write_comparisons(plan, places)
 
 
 @contextmanager

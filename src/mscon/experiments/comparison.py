@@ -51,6 +51,7 @@ class Comparison:
 
     study: Study
     rows: tuple[Row, ...]
+    probe: Probe = "lbfgs"
 
 
 def compare(
@@ -61,7 +62,7 @@ def compare(
     order = sorted(there, key=_place)
     accuracies = {name: {label: _of(results[name], label, probe) for label in study.labels} for name in order}
     rows = tuple(_row(study, there[name], results[name], accuracies) for name in order)
-    return Comparison(study, tuple(row for row in rows if row is not None))
+    return Comparison(study, tuple(row for row in rows if row is not None), probe)
 
 
 def markdown(found: Comparison) -> Iterator[str]:
@@ -129,8 +130,13 @@ def _of(results: Sequence[Result], label: str, probe: Probe) -> dict[int, float]
     if probe == "lbfgs":
         found = {each.seed: each.accuracy(label) for each in results}
     else:
-        found = {each.seed: each.measures.get("paper_probe", {}).get(label) for each in results}
+        found = {each.seed: _by_sgd(each, label) for each in results}
     return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _by_sgd(result: Result, label: str) -> float | None:
+    found = result.measures.get("paper_probe", {}).get(label)
+    return None if found is None else 100 * found
 
 
 def _means(accuracies: Mapping[str, Mapping[int, float]], names: Sequence[str]) -> dict[int, float]:

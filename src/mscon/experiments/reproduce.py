@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from mscon.errors import UserError, nearest
-from mscon.experiments.comparison import BASELINE, Comparison, compare, markdown
+from mscon.experiments.comparison import BASELINE, Comparison, Probe, compare, markdown
 from mscon.experiments.figures import figure
 from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
@@ -21,6 +21,8 @@ from mscon.experiments.studies import Study
 from mscon.experiments.work import Places, TakenError, do
 from mscon.files import write_text
 from mscon.log import Display
+
+TABLES: dict[Probe, str] = {"lbfgs": "table.md", "paper": "table-paper-probe.md"}
 
 MEASURES = ("transfer", "retrieval")
 """Figures that are read from the table's own results."""
@@ -123,12 +125,16 @@ def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
     return {name: [each] for name, each in found.items() if each}
 
 
-def comparison(plan: Plan, places: Places) -> Comparison:
-    """The table of what is there; the baseline's results count whether it is asked for or not."""
+def comparisons(plan: Plan, places: Places) -> list[Comparison]:
+    """The table of what is there, and of a study that asks for it, one more by the paper's probe; the baseline's
+    results count whether it is asked for or not.
+    """
     whole = plan if any(each.name == BASELINE for each in plan.methods) else _with_baseline(plan)
     results = finished(whole, places)
     first = searched_first(whole, places)
-    return compare(plan.study, whole.methods, {name: each or first.get(name, []) for name, each in results.items()})
+    there = {name: each or first.get(name, []) for name, each in results.items()}
+    probes: list[Probe] = ["lbfgs", "paper"] if plan.study.paper_probe and not plan.quick else ["lbfgs"]
+    return [compare(plan.study, whole.methods, there, probe=probe) for probe in probes]
 
 
 def figure_jobs(name: str, plan: Plan) -> list[Job]:
@@ -138,12 +144,14 @@ def figure_jobs(name: str, plan: Plan) -> list[Job]:
     return figure(name).jobs(plan.study, quick=True, seeds=plan.seeds)
 
 
-def write_comparison(plan: Plan, places: Places) -> Path:
-    """The table as Markdown beside the results, of all methods."""
+def write_comparisons(plan: Plan, places: Places) -> list[Path]:
+    """The tables as Markdown beside the results, of all methods."""
     everything = Plan(plan.study, plan.quick, tuple(methods(plan.study)), plan.seeds)
-    path = places.results / plan.folder / "table.md"
-    _write(path, markdown(comparison(everything, places)))
-    return path
+    paths: list[Path] = []
+    for found in comparisons(everything, places):
+        paths.append(places.results / plan.folder / TABLES[found.probe])
+        _write(paths[-1], markdown(found))
+    return paths
 
 
 def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from mscon.data.labels import read_label
 from mscon.data.splits import Split
-from mscon.evaluate import ProbeResult, probe_categorical
+from mscon.evaluate import ProbeResult, probe_by_sgd, probe_categorical
 from mscon.evaluate.columns import lacking_part
 from mscon.evaluate.ranking import rank_categorical
 from mscon.experiments.results import packed
 from mscon.experiments.studies import Study
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
+from mscon.recipe import Recipe
 
 STRENGTHS = (1e0, 1e-1, 1e-2)
 """L2 penalties of the probes; the embeddings of these studies have not chosen a weaker one."""
@@ -45,12 +46,13 @@ def study_labels(study: Study, data: Prepared) -> dict[str, Int64[np.ndarray, " 
 
 
 def scored(
-    study: Study, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"], *, seed: int, whole: bool
+    study: Study, recipe: Recipe, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"], *, whole: bool
 ) -> Scores:
     """Linear probes on the embedding, their strength chosen on held-out items; if `whole`, also as `measures`
 
+    - `paper_probe`, of studies that ask for it: label → accuracy by the paper's probe protocol.
     - `transfer`: percent of the training items → label → accuracy of a probe that got these items' labels alone. They
-      are drawn by `seed`, each smaller set from the larger ones.
+      are drawn by the recipe's seed, each smaller set from the larger ones.
     - `retrieval`: space → label → `map_at_r`, `precision_1`, `precision_10` of the test items among themselves, near-
       duplicates left out; the spaces being `shared`, `head NAME`, and `heads`, all of them side by side.
     """
@@ -59,12 +61,7 @@ def scored(
     return Scores(
         scores={name: _score(probe) for name, probe in probes.items()},
         correct={name: packed(probe.correct) for name, probe in probes.items()},
-        measures={
-            "transfer": _transfer(columns, data.split, embedding, seed=seed),
-            "retrieval": _retrieval(columns, data, model, embedding),
-        }
-        if whole
-        else {},
+        measures=_measures(study, recipe, data, model, embedding, columns) if whole else {},
     )
 
 
@@ -82,6 +79,25 @@ def _score(probe: ProbeResult) -> dict[str, Any]:
         "n": len(probe.rows),
         "strength": probe.strength,
     }
+
+
+def _measures(
+    study: Study,
+    recipe: Recipe,
+    data: Prepared,
+    model: MSConModel,
+    embedding: Tensor,
+    columns: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    seed = recipe.training.seed
+    found: dict[str, Any] = {
+        "transfer": _transfer(columns, data.split, embedding, seed=seed),
+        "retrieval": _retrieval(columns, data, model, embedding),
+    }
+    if study.paper_probe:
+        probes = probe_by_sgd(model, data.pixels.array, columns, data.split, views=recipe.run_views, seed=seed)
+        found["paper_probe"] = {name: round(probe.accuracy, 6) for name, probe in probes.items()}
+    return found
 
 
 def _transfer(

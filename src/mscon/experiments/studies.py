@@ -14,7 +14,6 @@ from mscon.data.originals import sets
 from mscon.errors import UserError, nearest
 from mscon.experiments.tables import laid_over, names, read_table
 
-
 IN_PRINT = ("published", "published_left_out")
 """What belongs to one study and not to those that are like it."""
 

@@ -83,7 +83,7 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
     started = perf_counter()
     data, model = run.prepare(), run.model()
     embedding = embed_pixels(model, data.pixels.array)
-    found = scored(job.study, data, model, embedding, seed=job.seed, whole=not job.quick)
+    found = scored(job.study, recipe, data, model, embedding, whole=not job.quick)
     return Result(
         method=job.method.name,
         variant=job.variant.name,
