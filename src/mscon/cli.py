@@ -195,7 +195,8 @@ def ablate(run: Path) -> None:
     opened = Run.open(run)
     for note in notes(opened.recipe):
         _say(console, note)
-    without = train_without_each(opened, display=lambda: TerminalDisplay(console))
+    with _goes_on():
+        without = train_without_each(opened, display=lambda: TerminalDisplay(console))
     with _progress("probing") as progress:
         found = compare(opened, without, progress=progress)
     show(found, console)
@@ -363,7 +364,8 @@ def reproduce(
     from mscon.experiments.command import reproduce as run_study
 
     wish = Wish(study, method, seeds, quick, figure, run)
-    (list_commands if list_ else run_study)(wish, root, results, runs)
+    with _goes_on():
+        (list_commands if list_ else run_study)(wish, root, results, runs)
 
 
 @app.command
@@ -388,7 +390,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 130
     when interrupted, with 1 for ours.
     """
-    from mscon.interrupt import InterruptedRun
+    from mscon.interrupt import InterruptedRun, InterruptedRunsError
 
     errors = Console(stderr=True)
     rank, processes = _torchrun("RANK", 0), _torchrun("WORLD_SIZE", 1)
@@ -412,8 +414,22 @@ def main(words: Sequence[str] | None = None) -> None:
         if rank == 0:
             _say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
         sys.exit(INTERRUPTED)
+    except InterruptedRunsError as stop:
+        _say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _goes_on() -> Iterator[None]:
+    """Around several trainings: one that is stopped is gone on with by the command that began it."""
+    from mscon.interrupt import InterruptedRun, InterruptedRunsError
+
+    try:
+        yield
+    except InterruptedRun as stop:
+        raise InterruptedRunsError(*stop.args) from None
 
 
 def _torchrun(name: str, alone: int) -> int:

@@ -9,6 +9,10 @@ class InterruptedRun(Exception):  # noqa: N818 - nothing went wrong
     """The training was asked to stop and wrote a checkpoint first; its text is the run's folder."""
 
 
+class InterruptedRunsError(Exception):
+    """The same, in the midst of several trainings, which the same command goes on with."""
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Within it, SIGINT and SIGTERM only make the yielded function answer True; a second SIGINT stops at once."""
