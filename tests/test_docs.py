@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,10 @@ from pydantic import BaseModel
 
 from mscon import settings
 from mscon.data.views import ViewSettings
+from mscon.experiments.comparison import markdown
+from mscon.experiments.reproduce import Plan, comparisons
+from mscon.experiments.studies import study
+from mscon.experiments.work import Places
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -54,6 +59,20 @@ def test_the_experiments_tables_are_what_their_csvs_come_to() -> None:
     assert shown
     for name in shown:
         assert "\n".join(tables[name]()).strip() in text, name
+
+
+@pytest.mark.parametrize("folder", sorted(each.parent for each in (ROOT / "results").glob("*/table.md")), ids=str)
+def test_the_comparisons_tables_are_what_their_results_come_to(folder: Path) -> None:
+    """Every result that is kept counts, and the page shows what they come to."""
+    quick = folder.name.endswith("-quick")
+    plan = Plan.of(study(folder.name.removesuffix("-quick")), quick=quick, wanted=None, seeds=1)
+    (found, *_) = comparisons(plan, Places(folder, folder.parent, folder))
+    table = "\n".join(markdown(found))
+    assert (folder / "table.md").read_text(encoding="utf-8").strip() == table
+    there = [path.parent.name for path in folder.glob("*/[0-9]*.json")]
+    assert {row.method: row.seeds for row in found.rows}.items() >= Counter(there).items()
+    if not quick:
+        assert table in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def words(picture: Path) -> list[str]:

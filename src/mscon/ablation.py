@@ -136,7 +136,8 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             continue
         settings = recipe.similarities[name]
         # Its label is probed on, where a column of its name is all it takes to read it.
-        asked = settings.kind or settings.column or settings.levels or settings.separator or settings.period
+        columns = settings.column or settings.joint or settings.levels
+        asked = settings.kind or columns or settings.separator or settings.period
         plain = name in recipe.labelled and not asked
         probed = (name,) if plain else ()
         changed = {

@@ -120,8 +120,8 @@ def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss | SummedLosses:
         classes = torch.from_numpy(data.values[name][data.split.train])
         counts = torch.bincount(classes[classes >= 0], minlength=len(label.classes))
         losses[name] = CrossEntropy(counts) if settings.loss == "cross-entropy" else Triplets()
-    paper = Uncertainty(len(losses), paper=True) if settings.paper else None
-    return SummedLosses(losses, weighting=paper or settings.weighting)
+    kendall = Uncertainty(len(losses), paper=True, start=0.0, penalty=0.5) if settings.paper else None
+    return SummedLosses(losses, weighting=kendall or settings.weighting)
 
 
 def _classes(name: str, recipe: Recipe, labels: Mapping[str, LabelColumn]) -> LabelColumn:
@@ -217,7 +217,7 @@ def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss | Summed
     settings = recipe.training
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    if recipe.objective.paper:
+    if recipe.objective.paper and recipe.objective.loss == "contrastive":
         decayed += list(loss_fn.parameters())
         own = []
     else:

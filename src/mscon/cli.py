@@ -314,7 +314,7 @@ def reproduce(
     *,
     method: Annotated[list[str] | None, Parameter(negative="")] = None,
     seeds: int | None = None,
-    quick: Annotated[bool, Parameter(negative="")] = False,
+    quick: Annotated[bool | None, Parameter(negative="--full")] = None,
     figure: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
     run: str | None = None,
@@ -330,7 +330,7 @@ def reproduce(
 
         mscon reproduce footwear --figure noise
 
-        mscon reproduce footwear --list | xargs -P 8 -I {} sh -c "{}"
+        mscon reproduce footwear --list | tr '\\n' '\\0' | xargs -0 -P 8 -I {} sh -c "{}"
 
     Every method has the same encoder, views and steps; its learning rate is chosen among three on the first seed, by
     validation. What is done is not done again, what was stopped goes on, and several processes can work at once.
@@ -345,10 +345,10 @@ def reproduce(
     seeds
         How many seeds, from 0 on: 3 when left out, of a figure 2.
     quick
-        The short preset.
+        The short preset; when left out, that of a figure is short, that of the table full.
     figure
-        The trainings of a figure in place of the table's, in the short preset: noise, redundancy, temperature,
-        similarities, leave-one-out, heads, batch-size, equal-steps; transfer and retrieval need none of their own.
+        The trainings of a figure in place of the table's: noise, redundancy, temperature, similarities, leave-one-out,
+        heads, batch-size, equal-steps; transfer and retrieval need none of their own.
     list_
         Print the trainings that can be done now as commands, one a line, and do nothing.
     run

@@ -10,6 +10,10 @@ class UserError(Exception):
     """
 
 
+class DivergedError(UserError):
+    """A training whose loss or gradient is not finite any more."""
+
+
 class ToldElsewhere(UserError):  # noqa: N818 - nobody is told of it
     """A `UserError` of another process, which tells it; this one only stops."""
 

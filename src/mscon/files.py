@@ -17,7 +17,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Whatever happens half-way, `path` holds what it held before. **Raises** `UserError` when the disk refuses.
     """
-    aside = path.with_name(path.name + ".partial")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may write the same file
     try:
         write(aside)
         with aside.open("rb+") as file:

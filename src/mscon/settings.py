@@ -191,7 +191,9 @@ class ObjectiveSettings(Section):
         default="excess",
         description="excess, equal, uncertainty, uncertainty-exact, one of TorchJD's, or a table of fixed weights.",
     )
-    paper: bool = Field(default=False, description="With uncertainty: the published joint form.")
+    paper: bool = Field(
+        default=False, description="With uncertainty: the published joint form; with cross-entropy, Kendall's."
+    )
     item_uncertainty: bool = Field(
         default=False, description="A head that learns how uncertain an item is under each similarity."
     )
@@ -217,6 +219,7 @@ class TrainingSettings(Section):
     epochs: int = Field(
         default=30, ge=1, description="An epoch is every training item once (or as many items, per class)."
     )
+    steps: int | None = Field(default=None, ge=1, description="Steps in all, in place of epochs.")
     batch_size: int = Field(default=128, ge=2, description="Items of a step, over all processes; each comes in views.")
     views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
     micro_batch: int | None = Field(

@@ -26,7 +26,7 @@ from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_
 from mscon.data.items import Items
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
-from mscon.errors import UserError
+from mscon.errors import DivergedError, UserError
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.item_uncertainty import item_weights
 from mscon.log import Display, Log, TermMeans
@@ -111,7 +111,8 @@ def train(
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
         run.cut_metrics(at.step)
-    steps, clipped = settings.epochs * len(train_batches), clipped_apart(model)
+    steps, clipped = settings.steps or settings.epochs * len(train_batches), clipped_apart(model)
+    epochs_in_all = -(-steps // len(train_batches))
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:
@@ -124,7 +125,7 @@ def train(
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
     with stop_signals() as stopped, kept_memory:
-        for epoch in range(at.epoch, settings.epochs):
+        for epoch in range(at.epoch, epochs_in_all):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
                 set_rates(optimizer, at.step, steps, settings)
@@ -145,7 +146,8 @@ def train(
                 for part in clipped:
                     length = nn.utils.get_total_norm([each.grad for each in part if each.grad is not None])
                     if not length.isfinite():
-                        raise UserError(_not_finite("gradient", at.step, "all similarities together", run.checkpoints))
+                        where = "all similarities together"
+                        raise DivergedError(_not_finite("gradient", at.step, where, run.checkpoints))
                     if length > settings.clip:
                         nn.utils.clip_grads_with_norm_(part, settings.clip, length)
                 stepper.step()
@@ -158,8 +160,10 @@ def train(
                 if stop:
                     save(at)
                     raise InterruptedRun(folder)
+                if at.step == steps:
+                    break
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
-            final = at.epoch == settings.epochs
+            final = at.epoch == epochs_in_all
             if doubts and at.epoch % settings.audit_epochs == 0 and not final:
                 each_process(fabric, partial(doubts.ask, kept, data) if first else lambda: None)
                 share_buffers(fabric, doubts)
@@ -292,7 +296,7 @@ def _validate(
 def _check_finite(out: MSConOutput, step: int, last_good: Path) -> None:
     if not out.total.isfinite():
         bad = [name for name, term in out.terms.items() if not term.loss.isfinite()]
-        raise UserError(_not_finite("loss", step, ", ".join(bad) or "the weighting", last_good))
+        raise DivergedError(_not_finite("loss", step, ", ".join(bad) or "the weighting", last_good))
 
 
 def _not_finite(what: str, step: int, where: str, checkpoints: Path) -> str:

@@ -119,11 +119,16 @@ def test_the_total_is_the_weighted_sum_of_means() -> None:
     assert [float(out.terms[name].weight) for name in "ab"] == [0.5, 1.5]
 
 
-def test_uncertainty_as_published_is_kendalls() -> None:
-    loss_fn, logits, values = two(Uncertainty(2, paper=True))
+def test_uncertainty_is_kendalls() -> None:
+    """L/σ² + log σ, as he has it."""
+    weighting = Uncertainty(2, paper=True, start=0.0, penalty=0.5)
+    loss_fn, logits, values = two(weighting)
+    assert not weighting.log_variance.any()
+    sigmas = {"a": 1.3, "b": 0.8}
+    weighting.log_variance.data = 2 * torch.tensor(list(sigmas.values())).log()
     out = loss_fn(logits, values)
-    each = [float(out.terms[name].loss.detach()) for name in "ab"]
-    assert float(out.total.detach()) == pytest.approx(sum(loss / np.e + 1.0 for loss in each), rel=1e-5)
+    wanted = sum(float(out.terms[name].loss.detach()) / sigma**2 + np.log(sigma) for name, sigma in sigmas.items())
+    assert float(out.total.detach()) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_weightings_that_read_contrastive_losses_are_refused() -> None:

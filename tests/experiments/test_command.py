@@ -1,6 +1,8 @@
 """`mscon reproduce` as a person calls it: on a study of their own, stopped, gone on with, listed, shown."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,10 +35,9 @@ def test_a_study_of_ones_own_is_reproduced_and_figures_are_drawn(
     assert said.count("search/0.003") == 1, "the other was there"
     table = (tmp_path / "results" / "letters-quick" / "table.md").read_text()
     assert "SupCon: weight" in table
-    main(words(study_file, letters, tmp_path, "--quick", "--figure", "retrieval"))
-    assert (tmp_path / "results" / "letters-quick" / "figures" / "retrieval.md").exists()
-    main(words(study_file, letters, tmp_path, "--quick", "--figure", "transfer"))
-    assert (tmp_path / "results" / "letters-quick" / "figures" / "transfer.svg").exists()
+    for name, suffix in (("retrieval", "md"), ("transfer", "svg")):
+        main(words(study_file, letters, tmp_path, "--figure", name))
+        assert (tmp_path / "results" / "letters" / "figures" / f"{name}.{suffix}").exists()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,8 @@ def test_a_study_of_ones_own_is_reproduced_and_figures_are_drawn(
         (["--figure", "nois"], "there is no figure 'nois'. Did you mean 'noise'"),
         (["--run", "mscon-equal/9"], "there is no such training"),
         (["--seeds", "0"], "--seeds 0: at least one"),
+        (["--figure", "noise", "--method", "csn"], "has methods of its own"),
+        (["--figure", "transfer", "--quick"], "leave out --quick"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_explained(
@@ -77,3 +80,50 @@ def test_ctrl_c_says_that_the_same_command_goes_on(study_file: Path, letters: Pa
     assert process.returncode == 130
     assert "with a checkpoint: the same command goes on" in errors
     assert not (tmp_path / "results" / "letters" / "mscon-equal" / "search").exists()
+
+
+def test_every_line_that_is_listed_is_a_training(
+    study_file: Path, letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever was asked for: many seeds of a figure, once its search is done."""
+    given = ["--figure", "heads", "--seeds", "4"]
+    main(words(study_file, letters, tmp_path, "--list", *given))
+    for line in capsys.readouterr().out.splitlines():
+        main(shlex.split(line)[1:])
+    capsys.readouterr()
+    main(words(study_file, letters, tmp_path, "--list", *given))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 3 * 4
+    main(shlex.split(lines[-1])[1:])
+    assert "letters-quick/heads-masked/mscon-excess/3: character" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[missing]", "[mising]", "mising: .*Did you mean 'missing'"),
+        ('typeface = ["STIX"]', 'typeface = "STIX"', "missing.typeface: "),
+        ('typeface = ["STIX"]', 'typo = ["STIX"]', "no column 'typo'"),
+        ('of = "ink"', 'of = "slant"', "'slant' holds String, and not the numbers"),
+        ("learning_rates = [0.003]", "learning_rates = []", "quick.learning_rates: "),
+        ("learning_rates = [0.001, 0.003]", "learning_rates = [0.003, 0.003]", "every rate once"),
+        ('"slant", "typeface"]', '"slant", "slant"]', "'slant' is named twice"),
+        ('"slant", "typeface"]', '"joint"]', "would be taken for a method's"),
+        ("[full]", '[full]\nbase = "smal"', "there is no base 'smal'. Did you mean 'small'"),
+    ],
+)
+def test_a_mistake_in_a_study_of_ones_own_is_explained(
+    old: str,
+    new: str,
+    message: str,
+    study_file: Path,
+    letters: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert old in study_file.read_text()
+    study_file.write_text(study_file.read_text().replace(old, new, 1))
+    with pytest.raises(SystemExit) as end:
+        main(words(study_file, letters, tmp_path, "--quick", "--method", "mscon-equal", "--seeds", "1"))
+    assert end.value.code == 2
+    assert re.search(message, capsys.readouterr().err.replace("\n", " "))

@@ -100,7 +100,7 @@ def test_a_study_that_cannot_be_read_says_why(small: Study, study_file: Path, tm
     with pytest.raises(UserError, match=r"no study 'footware'. Did you mean 'footwear'"):
         study("footware")
     study_file.write_text(study_file.read_text().replace("about", "abuot"))
-    with pytest.raises(UserError, match="'about' is missing"):
+    with pytest.raises(UserError, match=r"about: Field required\. See docs/reproduce.md"):
         study(str(study_file))
     study_file.write_text("about = ")
     with pytest.raises(UserError, match="not a study that can be read"):

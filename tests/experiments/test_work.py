@@ -15,12 +15,14 @@ from mscon.data.originals.bird_attributes import SINGLE
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate import probe_categorical
-from mscon.experiments.jobs import Job
+from mscon.experiments.figures import FIGURES, figure
+from mscon.experiments.jobs import Job, tables_of
 from mscon.experiments.methods import chosen, methods
-from mscon.experiments.reproduce import Plan, commands, comparisons, find_job, run_jobs
+from mscon.experiments.reproduce import Left, Plan, commands, comparisons, find_job, run_jobs
 from mscon.experiments.results import chosen_rate, packed, read_result, result_of, unpacked
 from mscon.experiments.scoring import SHARES, STRENGTHS, study_labels
-from mscon.experiments.studies import Study, study
+from mscon.experiments.studies import Preset, Study, study
+from mscon.experiments.variants import Variant
 from mscon.experiments.work import Places, TakenError, do
 from mscon.interrupt import InterruptedRun
 from mscon.run import Run
@@ -116,7 +118,7 @@ def test_a_job_in_another_process_hands_is_left_to_it(small: Study, places: Plac
     with FileLock(folder.with_name(folder.name + ".lock")):
         with pytest.raises(TakenError):
             do(one, places)
-        assert run_jobs([one], places) == [one]
+        assert run_jobs([one], places) == Left((one,), {})
     assert not one.result(places.results).exists()
 
 
@@ -151,17 +153,79 @@ def test_a_study_goes_from_nothing_to_its_table(small: Study, places: Places) ->
         f"mscon reproduce l.toml --run {key} --quick" for key in keys
     ]
     told: list[str] = []
-    assert run_jobs(plan.jobs, places, done=lambda job, _: told.append(job.key)) == []
+    assert run_jobs(plan.jobs, places, done=lambda job, _: told.append(job.key)) == Left((), {})
     assert told == [
         *("mscon-equal/search/0.003", "simclr/search/0.003", "mscon-equal/0", "simclr/0", "mscon-equal/1", "simclr/1")
     ]
     assert list(commands(plan.jobs, places, study="l.toml")) == []
-    assert run_jobs(plan.jobs, places, done=lambda job, _: told.append("again")) == []
+    assert run_jobs(plan.jobs, places, done=lambda job, _: told.append("again")) == Left((), {})
     assert "again" not in told
     found = {row.method: row for row in comparisons(plan, places)[0].rows}
     assert [found[name].seeds for name in ("simclr", "mscon-equal")] == [2, 2]
     with pytest.raises(UserError, match="there is no such training"):
         find_job(plan.jobs, "mscon-equal/7")
+
+
+def test_what_is_left_of_another_training_is_not_gone_on_with(small: Study, places: Places, tmp_path: Path) -> None:
+    """A removal that was cut short has taken the recipe, and left the checkpoints."""
+    whole = do(job(small), replace(places, results=tmp_path / "whole", runs=tmp_path / "elsewhere"))
+    recipe = {**small.full.recipe, "training": {**small.full.recipe["training"], "epochs": 4}}
+    longer = small.model_copy(update={"full": Preset(recipe=recipe, learning_rates=small.full.learning_rates)})
+    with pytest.raises(InterruptedRun):
+        do(job(longer), places, display=Stop())
+    (places.run(job(small)) / "recipe.toml").unlink()
+    assert do(job(small), places).scores == whole.scores
+
+
+def test_a_run_whose_device_or_place_changed_is_gone_on_with(small: Study, places: Places, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRun):
+        do(job(small), places, display=Stop())
+    moved = places.runs.rename(tmp_path / "moved")
+    result = do(job(small), replace(places, runs=moved))
+    assert result.scores == do(job(small), replace(places, runs=tmp_path / "r", results=tmp_path / "other")).scores
+
+
+def test_a_changed_study_is_asked_again(small: Study, places: Places) -> None:
+    do(job(small), places)
+    fewer = small.model_copy(update={"ood": ("slant",)})
+    assert result_of(job(fewer), places.results) is None
+    assert set(do(job(fewer), places).scores) == {"character", "weight", "slant"}
+    known = small.model_copy(update={"missing": {}})
+    with_stix = do(job(known), places)
+    assert with_stix.scores["typeface"]["n"] > do(job(small), places).scores["typeface"]["n"]
+
+
+def test_a_rate_that_diverges_is_not_chosen_and_stops_nothing(small: Study, places: Places) -> None:
+    recipe = {**small.full.recipe, "training": {**small.full.recipe["training"], "optimizer": "sgd", "warmup": 0.0}}
+    wild = small.model_copy(update={"full": Preset(recipe=recipe, learning_rates=(0.003, 1e30))})
+    plan = Plan.of(wild, quick=False, wanted=["mscon-equal"], seeds=1)
+    assert run_jobs(plan.jobs, places) == Left((), {})
+    assert chosen_rate(plan.jobs[-1], places.results) == 0.003
+    failed = [found.failed for one in plan.jobs if (found := read_result(one.result(places.results)))]
+    assert sum("not finite any more" in each for each in failed) == 1
+    assert [row.seeds for row in comparisons(plan, places)[0].rows] == [1]
+
+
+def test_a_training_that_cannot_be_done_does_not_keep_the_others(small: Study, places: Places) -> None:
+    large = replace(job(small), variant=Variant("large", {"training.batch_size": 100_000}), learning_rate=0.003)
+    left = run_jobs([large, job(small)], places)
+    assert "training.batch_size: a batch of 100,000" in left.failed["large/mscon-equal/search/0.003"]
+    assert result_of(job(small), places.results)
+
+
+def test_once_the_search_is_done_every_point_of_a_figure_can_be_trained(small: Study, places: Places) -> None:
+    result = do(Job(small, True, job(small).method, 0, 0.003), places)
+    for method in methods(small):
+        one = Job(small, True, method, 0, 0.003)
+        replace(result, method=method.name, recipe=tables_of(one.recipe("", 0.003))).write(one.result(places.results))
+    for name in FIGURES:
+        for one in figure(name).jobs(small, quick=True, seeds=2):
+            assert one.learning_rate is not None or chosen_rate(one, places.results) == 0.003, one.key
+    noisy = next(one for one in figure("noise").jobs(small, quick=True, seeds=1) if one.variant.name == "noise-100")
+    found = do(noisy, places)
+    assert found.variant == "noise-100"
+    assert noisy.result(places.results).parent.parent.name == "noise-100"
+    assert found.scores["weight"]["n"] == result.scores["weight"]["n"], "scored on labels as they are"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class SummedLosses(nn.Module):
 
     - `losses`: name → loss.
     - `weighting`: `"equal"`, `"uncertainty"`, name → fixed weight, or a `Fixed` or `Uncertainty`. With cross-entropies
-      `Uncertainty(…, paper=True)` is Kendall, Gal and Cipolla's (2018, arXiv 1705.07115) for classification.
+      `Uncertainty(…, paper=True, start=0, penalty=0.5)` is Kendall, Gal and Cipolla's (2018, arXiv 1705.07115).
 
     In a batch over several processes each computes the losses of its own rows, and means run over the rows of all.
 

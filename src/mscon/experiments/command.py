@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from mscon.errors import UserError
 from mscon.experiments.comparison import Comparison, cells
+from mscon.experiments.figures import MEASURES
 from mscon.experiments.jobs import Job
 from mscon.experiments.reproduce import (
     Plan,
@@ -38,15 +40,15 @@ USUAL_SEEDS, FIGURE_SEEDS = 3, 2
 class Wish:
     """What a command line asks for.
 
-    - `study`, `methods`, `seeds`, `quick`, `figure`: which trainings; `seeds` left out is 3 for the table, 2 for a
-      figure.
+    - `study`, `methods`, `seeds`, `quick`, `figure`: which trainings. Left out, `seeds` is 3 for the table and 2 for a
+      figure, and `quick` the full preset for the table and the quick one for a figure that trains.
     - `run`: only this one of them.
     """
 
     study: str
     methods: list[str] | None = None
     seeds: int | None = None
-    quick: bool = False
+    quick: bool | None = None
     figure: str | None = None
     run: str | None = None
 
@@ -55,7 +57,7 @@ def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
     """Do the trainings asked for and show what they come to. **Raises** `UserError` for what cannot be done."""
     console, aside = Console(), Console(stderr=True)
     plan, jobs = _planned(wish)
-    places = Places(find_root(plan.study.data, root), results, runs)
+    places = Places(find_root(plan.study.data, root), results, runs.absolute())
     if wish.run is not None:
         jobs = [find_job(jobs, wish.run)]
     left = run_jobs(jobs, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
@@ -65,15 +67,19 @@ def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
             show(found, console)
     for path in written:
         _say(console, f"written: {path}")
-    if left:
-        _say(aside, f"{len(left)} are in another process's hands, or wait for these: run the command again later")
+    if left.waiting:
+        _say(
+            aside, f"{len(left.waiting)} are in another process's hands, or wait for these: run the command again later"
+        )
+    if left.failed:
+        raise UserError("\n".join(f"{key}: {error}" for key, error in left.failed.items()))
 
 
 def list_commands(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
     """Print the trainings that can be done now, one command a line. **Raises** `UserError` as `reproduce`."""
     plan, jobs = _planned(wish)
-    places = Places(find_root(plan.study.data, root), results, runs)
-    given = {"--figure": wish.figure, "--root": root, "--results": results, "--runs": runs}
+    places = Places(find_root(plan.study.data, root), results, runs.absolute())
+    given = {"--figure": wish.figure, "--seeds": wish.seeds, "--root": root, "--results": results, "--runs": runs}
     usual = {"--results": Path("results"), "--runs": Path("runs/reproduce")}
     chosen = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
     options = [str(each) for pair in chosen.items() for each in pair]
@@ -85,9 +91,16 @@ def list_commands(wish: Wish, root: Path | None, results: Path, runs: Path) -> N
 
 
 def _planned(wish: Wish) -> tuple[Plan, list[Job]]:
+    if wish.figure is not None and wish.methods:
+        raise UserError("--figure has methods of its own: leave out --method")
+    if wish.figure in MEASURES and wish.quick:
+        raise UserError(
+            f"--figure {wish.figure} is read from the table's results in the full preset: leave out --quick"
+        )
     usual = USUAL_SEEDS if wish.figure is None else FIGURE_SEEDS
     seeds = usual if wish.seeds is None else wish.seeds
-    plan = Plan.of(study(wish.study), quick=wish.quick, wanted=wish.methods, seeds=seeds)
+    quick = wish.quick if wish.quick is not None else wish.figure not in (None, *MEASURES)
+    plan = Plan.of(study(wish.study), quick=quick, wanted=wish.methods, seeds=seeds)
     return plan, plan.jobs if wish.figure is None else figure_jobs(wish.figure, plan)
 
 
@@ -108,7 +121,8 @@ def show(found: Comparison, console: Console) -> None:
 def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result) -> None:
     """A line for a training that is done, and the table as it stands."""
     scores = "  ".join(f"{name} {100 * each['accuracy']:.1f}" for name, each in result.scores.items())
-    _say(console, f"{job.folder}/{job.key}: {scores}  ({result.seconds['training'] / 60:.1f} min)")
+    minutes = f"{scores}  ({result.seconds['training'] / 60:.1f} min)" if result.seconds else ""
+    _say(console, f"{job.folder}/{job.key}: {result.failed or minutes}")
     if job.folder == plan.folder:
         write_comparisons(plan, places)
 

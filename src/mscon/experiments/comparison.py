@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from mscon.errors import UserError
 from mscon.experiments.methods import Method
 from mscon.experiments.results import Result
 from mscon.experiments.statistics import Mean, mean, paired
@@ -29,13 +30,14 @@ class Row:
       was trained on; None without any.
     - `beside_in_domain`, `beside_ood`: this − the baseline; None for the baseline itself, and without common seeds.
     - `published`: label → percent.
-    - `minutes`: of training, the median over seeds. `rate`: the learning rate chosen.
+    - `minutes`: of training, the median over seeds. `rate`: the learning rate.
+    - `seeds`: how many; 0 while the search for the rate goes on, and what stands here is its middle rate.
     """
 
     method: str
     title: str
     labels: Mapping[str, Mean]
-    in_domain: Mean
+    in_domain: Mean | None
     ood: Mean | None
     beside_in_domain: Mean | None
     beside_ood: Mean | None
@@ -59,9 +61,11 @@ def compare(
 ) -> Comparison:
     """**Arguments:** `results`: method → a result for each of its seeds; methods without any are left out."""
     there = {each.name: each for each in methods if results.get(each.name)}
+    if len({each.items for name in there for each in results[name]}) > 1:
+        raise UserError(f"results of {study.name} were scored on several sets of test items: remove the older ones")
     order = sorted(there, key=_place)
     accuracies = {name: {label: _of(results[name], label, probe) for label in study.labels} for name in order}
-    rows = tuple(_row(study, there[name], results[name], accuracies) for name in order)
+    rows = tuple(_row(study, there[name], results[name], accuracies, probe) for name in order)
     return Comparison(study, tuple(row for row in rows if row is not None), probe)
 
 
@@ -89,7 +93,7 @@ def cells(found: Comparison) -> tuple[list[str], list[list[str]]]:
         if ood:
             line += [*(_text(row.labels.get(name)) for name in ood), _text(row.ood)]
             line.append(_text(row.beside_ood, signed=True))
-        body.append([*line, f"{row.rate:g}", f"{row.minutes:.1f}", str(row.seeds)])
+        body.append([*line, f"{row.rate:g}", f"{row.minutes:.1f}", str(row.seeds or "search")])
         if row.published:
             said = {name: f"{value:.2f}" for name, value in row.published.items()}
             line = [f"{row.title}: in print", *(said.get(name, "") for name in own), "", ""]
@@ -99,7 +103,11 @@ def cells(found: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def _row(
-    study: Study, method: Method, results: Sequence[Result], accuracies: Mapping[str, Mapping[str, dict[int, float]]]
+    study: Study,
+    method: Method,
+    results: Sequence[Result],
+    accuracies: Mapping[str, Mapping[str, dict[int, float]]],
+    probe: Probe,
 ) -> Row | None:
     mine, baseline = accuracies[method.name], accuracies.get(BASELINE)
     labels = {name: mean(list(each.values())) for name, each in mine.items() if each}
@@ -109,19 +117,19 @@ def _row(
     if baseline and method.name != BASELINE:
         for key, names in (("in", study.similarities), ("ood", study.ood)):
             beside[key] = paired(_means(mine, names), _means(baseline, names))
-    ood = list(_means(mine, study.ood).values())
+    own, ood = (list(_means(mine, names).values()) for names in (study.similarities, study.ood))
     return Row(
         method=method.name,
         title=method.title,
         labels=labels,
-        in_domain=mean(list(_means(mine, study.similarities).values())),
+        in_domain=mean(own) if own else None,
         ood=mean(ood) if ood else None,
         beside_in_domain=beside["in"],
         beside_ood=beside["ood"],
-        published=study.published.get(method.name, {}),
+        published=study.published.get(method.name, {}) if probe == "paper" else {},
         minutes=float(np.median([each.seconds["training"] for each in results])) / 60,
         rate=results[0].learning_rate,
-        seeds=len(results),
+        seeds=len(results) if any(each.searched for each in results) else 0,
     )
 
 

@@ -53,8 +53,7 @@ class Job:
 
     def recipe(self, source: str, learning_rate: float) -> Recipe:
         """What it trains by, from a catalog at this place."""
-        tables = laid_over(self.preset.recipe, self.method.recipe)
-        tables["catalog"] = {"source": source}
+        tables = laid_over(self.preset.tables, self.method.recipe, {"catalog": {"source": source}})
         tables["similarities"] = {name: dict(each) for name, each in self.method.similarities.items()}
         values = {"training.lr": learning_rate * self.variant.rate, "training.seed": self.seed}
         return Recipe.of(tables, {**values, **self.variant.recipe}, name=self.key)

@@ -48,9 +48,14 @@ class Method:
     similarities: Mapping[str, Mapping[str, Any]]
     recipe: Mapping[str, Any]
 
+    def trained_of(self, study: Study) -> tuple[str, ...]:
+        """The study's labels that it trains each by itself; all of them, where it trains none so."""
+        return tuple(name for name in study.similarities if name in self.similarities) or study.similarities
+
 
 def methods(study: Study, similarities: Mapping[str, Mapping[str, Any]] | None = None) -> list[Method]:
-    """All methods, in the order of `ORDER`; what trains under each label alone is one method for each.
+    """All methods, in the order of `ORDER`; what trains under each label alone is one method for each, and of one label
+    there is no joint one.
 
     **Arguments:** `similarities`: in place of the study's own.
     """
@@ -86,7 +91,8 @@ def _expanded(name: str, similarities: Mapping[str, Mapping[str, Any]]) -> Itera
             yield Method(name, name, title, {**similarities, "instance": {}}, recipe)
         case "joint":
             columns = [settings.get("column", each) for each, settings in similarities.items()]
-            yield Method(name, name, title, {"joint": {"joint": columns}}, recipe)
+            if len(columns) > 1:
+                yield Method(name, name, title, {"joint": {"joint": columns}}, recipe)
         case "instance":
             yield Method(name, name, title, {"instance": {}}, recipe)
         case _:

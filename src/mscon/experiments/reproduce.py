@@ -1,7 +1,7 @@
 """A study from its first training to its table: what is done is not done again, and what is stopped goes on."""
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mscon.errors import UserError, nearest
 from mscon.experiments.comparison import BASELINE, Comparison, Probe, compare, markdown
-from mscon.experiments.figures import figure
+from mscon.experiments.figures import MEASURES, figure
 from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
 from mscon.experiments.figures.figure import read_lines
@@ -23,9 +23,6 @@ from mscon.files import write_text
 from mscon.log import Display
 
 TABLES: dict[Probe, str] = {"lbfgs": "table.md", "paper": "table-paper-probe.md"}
-
-MEASURES = ("transfer", "retrieval")
-"""Figures that are read from the table's own results."""
 
 Watch = Callable[[Job, int, int], AbstractContextManager[Display | None]]
 """What watches a training: asked for with the job, how many are done, and how many there are in all."""
@@ -59,34 +56,47 @@ class Plan:
         return [*found, *seeds(self.study, self.methods, quick=self.quick, count=self.seeds)]
 
 
+@dataclass(frozen=True)
+class Left:
+    """Jobs that were not done.
+
+    - `waiting`: those that another process has in hand, or that need what others do.
+    - `failed`: key → what is wrong, of those that cannot be done.
+    """
+
+    waiting: tuple[Job, ...]
+    failed: Mapping[str, str]
+
+
 def run_jobs(
     jobs: Sequence[Job],
     places: Places,
     *,
     watch: Watch = lambda *_: nullcontext(),
     done: Callable[[Job, Result], object] = lambda *_: None,
-) -> list[Job]:
-    """Do all jobs that are not done.
+) -> Left:
+    """Do all jobs that are not done; one that cannot be done does not keep the others.
 
     **Arguments:** `watch`: see `Watch`; `done`: told of every result that was not there before.
-
-    **Returns:** the jobs that could not be done: another process has them in hand, or what they need.
     """
-    left: list[Job] = []
+    waiting: list[Job] = []
+    failed: dict[str, str] = {}
     for number, job in enumerate(jobs):
         if result_of(job, places.results):
             continue
         if job.learning_rate is None and chosen_rate(job, places.results) is None:
-            left.append(job)
+            waiting.append(job)
             continue
         try:
             with watch(job, number, len(jobs)) as display:
                 result = do(job, places, display=display)
         except TakenError:
-            left.append(job)
-            continue
-        done(job, result)
-    return left
+            waiting.append(job)
+        except UserError as error:
+            failed[job.key] = str(error)
+        else:
+            done(job, result)
+    return Left(tuple(waiting), failed)
 
 
 def commands(jobs: Sequence[Job], places: Places, *, study: str, options: Sequence[str] = ()) -> Iterator[str]:
@@ -94,8 +104,8 @@ def commands(jobs: Sequence[Job], places: Places, *, study: str, options: Sequen
     for job in jobs:
         waits = job.learning_rate is None and chosen_rate(job, places.results) is None
         if not waits and not result_of(job, places.results):
-            quick = ["--quick"] if job.quick else []
-            yield shlex.join(["mscon", "reproduce", study, "--run", job.key, *quick, *options])
+            preset = "--quick" if job.quick else "--full"
+            yield shlex.join(["mscon", "reproduce", study, "--run", job.key, preset, *options])
 
 
 def find_job(jobs: Sequence[Job], key: str) -> Job:
@@ -111,9 +121,10 @@ def finished(plan: Plan, places: Places) -> dict[str, list[Result]]:
     found: dict[str, list[Result]] = {}
     for method in plan.methods:
         first = Job(plan.study, plan.quick, method, 0)
-        there = sorted(int(path.stem) for path in first.result(places.results).parent.glob("*.json"))
+        files = first.result(places.results).parent.glob("*.json")
+        there = sorted(int(path.stem) for path in files if path.stem.isdecimal())
         each = (result_of(Job(plan.study, plan.quick, method, seed), places.results) for seed in there)
-        found[method.name] = [result for result in each if result]
+        found[method.name] = [result for result in each if result and not result.failed]
     return found
 
 
@@ -122,7 +133,7 @@ def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
     rates = plan.study.preset(plan.quick).learning_rates
     jobs = (Job(plan.study, plan.quick, each, 0, rates[len(rates) // 2]) for each in plan.methods)
     found = {job.method.name: result_of(job, places.results) for job in jobs}
-    return {name: [each] for name, each in found.items() if each}
+    return {name: [each] for name, each in found.items() if each and not each.failed}
 
 
 def comparisons(plan: Plan, places: Places) -> list[Comparison]:
@@ -138,10 +149,8 @@ def comparisons(plan: Plan, places: Places) -> list[Comparison]:
 
 
 def figure_jobs(name: str, plan: Plan) -> list[Job]:
-    """The trainings of a figure, which are in the quick preset; none for what the table's own say."""
-    if name in MEASURES:
-        return []
-    return figure(name).jobs(plan.study, quick=True, seeds=plan.seeds)
+    """The trainings of a figure; none for what the table's own say."""
+    return [] if name in MEASURES else figure(name).jobs(plan.study, quick=plan.quick, seeds=plan.seeds)
 
 
 def write_comparisons(plan: Plan, places: Places) -> list[Path]:
@@ -156,17 +165,17 @@ def write_comparisons(plan: Plan, places: Places) -> list[Path]:
 
 def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:
     """A figure as SVG and Markdown in the folder `figures` beside the results; retrieval as Markdown alone."""
-    quick = plan.quick or name not in MEASURES
-    there = Plan(plan.study, quick, tuple(methods(plan.study)), plan.seeds)
-    path = places.results / there.folder / "figures" / f"{name}.md"
+    every = Plan(plan.study, plan.quick, tuple(methods(plan.study)), plan.seeds)
+    path = places.results / plan.folder / "figures" / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     if name == "retrieval":
-        _write(path, retrieval(plan.study, there.methods, finished(there, places)))
+        _write(path, retrieval(plan.study, every.methods, finished(every, places)))
         return [path]
     if name == "transfer":
-        drawn = transfer(plan.study, there.methods, finished(there, places))
+        drawn = transfer(plan.study, every.methods, finished(every, places))
     else:
-        drawn = chart(figure(name), plan.study, read_lines(figure(name), plan.study, places, quick=True))
+        lines = read_lines(figure(name), plan.study, places, quick=plan.quick)
+        drawn = chart(figure(name), plan.study, lines, quick=plan.quick)
     draw(drawn, path.with_suffix(".svg"))
     _write(path, chart_markdown(drawn))
     return [path, path.with_suffix(".svg")]

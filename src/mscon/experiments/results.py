@@ -1,7 +1,7 @@
 """Results: what is kept of a job, a small JSON file each, and what is read back from them."""
 
 import json
-from collections.abc import Mapping
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from mscon.errors import UserError
 from mscon.experiments.jobs import Job, recipe_hash, search
+from mscon.experiments.methods import methods
 from mscon.experiments.tables import laid_over
 from mscon.files import write_text
 from mscon.recipe import Recipe
@@ -22,7 +23,7 @@ FORMAT = "mscon result 1"
 class Result:
     """What one training came to.
 
-    - `method`, `variant`, `seed`, `learning_rate`: which it was.
+    - `method`, `variant`, `seed`, `learning_rate`: which it was; `study`: what was read and asked, `Study.digest`.
     - `recipe`, `recipe_hash`: all its values but those of the machine, and a digest of them.
     - `rows`: items in train, val and test; `items`: a digest of the test items' ids, in order.
     - `scores`: label → `accuracy` on test and `validation`, both shares, `classes`, `n`.
@@ -31,8 +32,11 @@ class Result:
     - `weights`: similarity → its weight over the last epoch, as a share of all.
     - `seconds`: of `training` and of `scoring`.
     - `versions`: of what it was made with.
+    - `searched`: learning rate → the percentage that the choice was by, of a first seed.
+    - `failed`: why there is nothing else, of a training that diverged.
     """
 
+    study: str
     method: str
     variant: str
     seed: int
@@ -48,6 +52,7 @@ class Result:
     seconds: dict[str, float]
     versions: dict[str, str]
     searched: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
 
     def accuracy(self, label: str) -> float | None:
         """In percent of the labelled test items; None for a label that was not scored."""
@@ -55,9 +60,10 @@ class Result:
         return None if found is None else 100 * found["accuracy"]
 
     def validation(self, labels: tuple[str, ...]) -> float:
-        """Mean accuracy on held-out items, in percent, over the labels that were scored."""
+        """Mean accuracy on held-out items, in percent, over the labels that have any; below all without one."""
         known = [self.scores[name]["validation"] for name in labels if name in self.scores]
-        return 100 * float(np.mean(known))
+        known = [value for value in known if not math.isnan(value)]
+        return 100 * float(np.mean(known)) if known else -math.inf
 
     def was_correct(self, label: str) -> Bool[np.ndarray, " n"]:
         """Of each labelled test item, whether the probe was right."""
@@ -88,26 +94,30 @@ def result_of(job: Job, results: Path) -> Result | None:
     rate = chosen_rate(job, results) if job.learning_rate is None else job.learning_rate
     if found is None or rate is None:
         return None
-    return found if _same(found, job.recipe("", rate)) else None
+    same = found.study == job.study.digest and _same(found, job.recipe("", rate))
+    return found if same else None
 
 
 def searched(job: Job, results: Path) -> dict[float, Result]:
     """The results there are of the search for the learning rate of a job's method, in the study as it is."""
-    each = {rate.learning_rate: result_of(rate, results) for rate in search(job.study, [job.method], quick=job.quick)}
+    own = [each for each in methods(job.study) if each.name == job.method.name]
+    each = {rate.learning_rate: result_of(rate, results) for rate in search(job.study, own, quick=job.quick)}
     return {rate: found for rate, found in each.items() if rate is not None and found is not None}
 
 
 def chosen_rate(job: Job, results: Path) -> float | None:
-    """The rate with the highest accuracy on held-out items, mean over the study's own labels; the middle one of equals.
+    """The rate with the highest accuracy on held-out items, mean over the labels that the method trains, or over the
+    study's own where it trains none of them; the middle one of equals.
 
-    None while the search is not done. Labels out of the domain, and test items, have no say.
+    None while the search is not done. Other labels, and test items, have no say.
     """
     found = searched(job, results)
     rates = job.preset.learning_rates
     if len(found) < len(rates):
         return None
     middle = rates[len(rates) // 2]
-    return max(rates, key=lambda rate: (found[rate].validation(job.study.similarities), rate == middle))
+    trained = job.method.trained_of(job.study)
+    return max(rates, key=lambda rate: (found[rate].validation(trained), rate == middle))
 
 
 def _same(found: Result, recipe: Recipe) -> bool:
@@ -127,11 +137,3 @@ def packed(correct: Bool[np.ndarray, " n"]) -> str:
 def unpacked(text: str, count: int) -> Bool[np.ndarray, " n"]:
     """The same back."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:count].astype(bool)
-
-
-def by_method(found: Mapping[Job, Result]) -> dict[str, list[Result]]:
-    """Results by their method, in order of their seeds."""
-    grouped: dict[str, list[Result]] = {}
-    for result in sorted(found.values(), key=lambda each: each.seed):
-        grouped.setdefault(result.method, []).append(result)
-    return grouped

@@ -1,43 +1,76 @@
 """Studies: which catalog, which of its labels are learned and which are only asked for, and with what settings."""
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from mscon.data.catalog import Catalog
 from mscon.data.originals import sets
+from mscon.data.splits import PARTS
 from mscon.errors import UserError, nearest
 from mscon.experiments.tables import laid_over, names, read_table
+from mscon.settings import Section
 
 IN_PRINT = ("published", "published_left_out")
 """What belongs to one study and not to those that are like it."""
 
+TAKEN = {"joint", "equal", "uncertainty", "instance"}
+"""Words that methods are named by."""
 
-@dataclass(frozen=True)
-class Preset:
+
+class Preset(Section):
     """How long and with what a study's methods are trained.
 
-    - `recipe`: nested tables, without a catalog and similarities.
+    - `base`: the tables that `recipe`, itself without similarities, is laid over.
     - `learning_rates`: those to choose from, by validation.
     """
 
-    recipe: Mapping[str, Any]
-    learning_rates: tuple[float, ...]
+    base: str | None = None
+    recipe: dict[str, Any] = Field(default={})
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+
+    @field_validator("base")
+    @classmethod
+    def _known(cls, base: str | None) -> str | None:
+        if base is not None and base not in (known := names("bases")):
+            raise ValueError(f"there is no base {base!r}.{nearest(base, known)} Known: {', '.join(known)}")
+        return base
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _distinct(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len({f"{rate:g}" for rate in rates}) < len(rates):
+            raise ValueError("every rate once")
+        return rates
+
+    @cached_property
+    def tables(self) -> dict[str, Any]:
+        """The whole recipe as nested tables."""
+        return laid_over(read_table("bases", self.base) if self.base else {}, self.recipe)
 
 
-@dataclass(frozen=True)
-class Study:
+class ClassesOf(Section):
+    """Classes of as many training items each, made from a column of numbers."""
+
+    of: str
+    count: int = Field(ge=2)
+
+
+class Study(Section):
     """One catalog and what is asked of it.
 
     - `data`: the catalog's name, NAME.parquet or the original files of a set; `split`: its column of parts.
-    - `similarities`, `ood`: label columns to learn, and those that are only probed.
+    - `similarities`, `ood`: label columns to learn, and those that are only probed; all are read as classes.
     - `missing`: per column, values that stand for a missing label.
-    - `classes`: classes of as many training items each, made from a column of numbers: name → (column, how many).
+    - `classes`: labels made from numbers, by name.
     - `paper_probe`: whether to score by the paper's probe protocol, too.
     - `published`: method → label → percent, as published; `published_left_out`: where the label was left out of the
       training.
@@ -46,59 +79,87 @@ class Study:
     name: str
     about: str
     data: str
-    split: str
-    similarities: tuple[str, ...]
-    ood: tuple[str, ...]
+    split: str = "split"
+    similarities: tuple[str, ...] = Field(min_length=1)
+    ood: tuple[str, ...] = ()
     full: Preset
     quick: Preset
-    missing: Mapping[str, tuple[str, ...]]
-    classes: Mapping[str, tuple[str, int]]
-    paper_probe: bool
-    published: Mapping[str, Mapping[str, float]]
-    published_left_out: Mapping[str, Mapping[str, float]]
+    missing: dict[str, tuple[str, ...]] = Field(default={})
+    classes: dict[str, ClassesOf] = Field(default={})
+    paper_probe: bool = False
+    published: dict[str, dict[str, float]] = Field(default={})
+    published_left_out: dict[str, dict[str, float]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Study":
+        for label in self.labels:
+            if label in TAKEN or set(label) & set("/\\"):
+                raise ValueError(f"a label called {label!r} would be taken for a method's: rename the column")
+        if twice := [label for label in self.labels if self.labels.count(label) > 1]:
+            raise ValueError(f"{twice[0]!r} is named twice")
+        return self
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All that are scored, those learned first."""
         return self.similarities + self.ood
 
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell what is read from the catalog and asked of it, the trainings apart."""
+        asked = self.model_dump_json(exclude={"name", "about", "full", "quick", *IN_PRINT})
+        return hashlib.sha256(asked.encode()).hexdigest()[:12]
+
     def preset(self, quick: bool) -> Preset:
         """The quick or the full one."""
         return self.quick if quick else self.full
 
     def table(self, root: Path, *, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
-        """The catalog with missing values as null and classes of numbers added.
+        """The catalog with labels as text, null where one is missing, and images by absolute paths.
 
-        **Arguments:** `root`: the folder that holds NAME.parquet, or the original files of a set that `mscon data`
+        **Arguments:** `root`: the folder that holds DATA.parquet, or the original files of a set that `mscon data`
         knows.
 
-        **Raises:** `UserError` when it is not there, or lacks a column.
+        **Raises:** `UserError` when it is not there, lacks a column, or has not all of train, val and test.
         """
         path = root / f"{self.data}.parquet"
         if path.exists():
-            table = pl.read_parquet(path)
-            if table.schema.get("image") == pl.String:  # wherever the table lies from now on
-                table = table.with_columns(image=pl.col("image").map_elements(lambda each: str(root / each), pl.String))
+            catalog = Catalog.read(str(path))
+            table = catalog.table
+            if table.schema[catalog.image] == pl.String:
+                there = [catalog.image_source(row) for row in range(len(table))]
+                table = table.with_columns(pl.Series(catalog.image, there, dtype=pl.String))
         elif self.data in sets.ABOUTS:
             table = sets.read(self.data, root, progress=progress).table
         else:
             raise UserError(f"{path} is not there: name the folder of {self.data}.parquet with --root")
-        needed = [
-            *(name for name in self.labels if name not in self.classes),
-            *(each for each, _ in self.classes.values()),
-        ]
-        if lacking := [name for name in (*needed, self.split) if name not in table.columns]:
-            raise UserError(
-                f"{path} has no column {lacking[0]!r}, which this study needs. It has {', '.join(table.columns)}"
-            )
+        self._check(table, path)
         table = table.with_columns(table[self.split].alias("split"))
-        for column, values in self.missing.items():
-            known = pl.when(pl.col(column).cast(pl.String).is_in(values)).then(None).otherwise(pl.col(column))
-            table = table.with_columns(known.alias(column))
-        return table.with_columns(
-            _classes(table[column], count, table["split"] == "train").alias(name)
-            for name, (column, count) in self.classes.items()
-        )
+        made = [
+            _classes(table[each.of], each.count, table["split"] == "train").alias(name)
+            for name, each in self.classes.items()
+        ]
+        table = table.with_columns(made)
+        known = [_known(table[name].cast(pl.String), self.missing.get(name, ())) for name in self.labels]
+        return table.with_columns(known)
+
+    def _check(self, table: pl.DataFrame, path: Path) -> None:
+        needed = [name for name in (*self.labels, *self.missing) if name not in self.classes]
+        needed += [self.split, *(each.of for each in self.classes.values())]
+        for name in needed:
+            if name not in table.columns:
+                raise UserError(
+                    f"{path} has no column {name!r}, which this study needs.{nearest(name, table.columns)}"
+                    f" It has {', '.join(table.columns)}"
+                )
+            if table.schema[name].is_nested():
+                raise UserError(f"{path}: {name!r} holds {table.schema[name]}; a study reads every label as classes")
+        for each in self.classes.values():
+            if not table.schema[each.of].is_numeric():
+                raise UserError(f"{path}: {each.of!r} holds {table.schema[each.of]}, and not the numbers of classes")
+        parts = set(table[self.split].cast(pl.String))
+        if parts != set(PARTS):
+            raise UserError(f"{path}: column {self.split!r} must name each item's part, train, val or test: {parts}")
 
 
 def study(name: str) -> Study:
@@ -106,38 +167,21 @@ def study(name: str) -> Study:
 
     **Raises:** `UserError` for a name that is none, and for a file that is no study.
     """
-    if name.endswith(".toml"):
-        try:
-            return _study(Path(name).stem, tomllib.loads(Path(name).read_text(encoding="utf-8")))
-        except KeyError as error:
-            raise UserError(
-                f"{name}: {error.args[0]!r} is missing; see docs/reproduce.md for what a study says"
-            ) from None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{name}: not a study that can be read: {error}") from None
-    if name not in (known := names("studies")):
-        raise UserError(f"there is no study {name!r}.{nearest(name, known)} Known: {', '.join(known)}, or a .toml file")
-    return _study(name, read_table("studies", name))
-
-
-def _study(name: str, given: Mapping[str, Any]) -> Study:
-    other = {} if "like" not in given else read_table("studies", given["like"])
-    table = laid_over({key: value for key, value in other.items() if key not in IN_PRINT}, given)
-    return Study(
-        name=name,
-        about=table["about"],
-        data=table.get("data", name),
-        split=table.get("split", "split"),
-        similarities=tuple(table["similarities"]),
-        ood=tuple(table["ood"]),
-        full=_preset(table["full"]),
-        quick=_preset(table["quick"]),
-        missing={column: tuple(values) for column, values in table.get("missing", {}).items()},
-        classes={each: (made["of"], made["count"]) for each, made in table.get("classes", {}).items()},
-        paper_probe=table.get("paper_probe", False),
-        published=table.get("published", {}),
-        published_left_out=table.get("published_left_out", {}),
-    )
+    if not name.endswith(".toml"):
+        if name not in (known := names("studies")):
+            known = ", ".join(known)
+            raise UserError(f"there is no study {name!r}.{nearest(name, names('studies'))} Known: {known}, or a .toml")
+        return _study(name, read_table("studies", name))
+    try:
+        return _study(Path(name).stem, tomllib.loads(Path(name).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        hint = nearest(str(first["loc"][-1]), Study.model_fields) if first["type"] == "extra_forbidden" else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{name}: {where}{': ' if where else ''}{message}.{hint} See docs/reproduce.md") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: not a study that can be read: {error}") from None
 
 
 def find_root(name: str, root: Path | None) -> Path:
@@ -153,16 +197,24 @@ def find_root(name: str, root: Path | None) -> Path:
     return found.absolute()
 
 
-def _preset(table: Mapping[str, Any]) -> Preset:
-    base = table.get("base")
-    if base is not None and base not in (known := names("bases")):
-        raise UserError(f"there is no base {base!r} for a study.{nearest(base, known)} Known: {', '.join(known)}")
-    recipe = laid_over(read_table("bases", base) if base else {}, table.get("recipe", {}))
-    return Preset(recipe, tuple(table["learning_rates"]))
+def _study(name: str, given: Mapping[str, Any]) -> Study:
+    other: dict[str, Any] = {}
+    if "like" in given:
+        if given["like"] not in (known := names("studies")):
+            raise UserError(f"{name}: like: there is no study {given['like']!r}. Known: {', '.join(known)}")
+        other = {"data": given["like"]} | read_table("studies", given["like"])
+    own = {key: value for key, value in given.items() if key != "like"}
+    tables = laid_over({key: value for key, value in other.items() if key not in IN_PRINT}, own)
+    return Study.model_validate({"data": name, **tables, "name": name})
+
+
+def _known(values: pl.Series, missing: tuple[str, ...]) -> pl.Series:
+    return values.set(values.is_in(missing).fill_null(False), None) if missing else values
 
 
 def _classes(numbers: pl.Series, count: int, training: pl.Series) -> pl.Series:
     """0 … count − 1 by quantiles of the training items' numbers; null where a number is missing."""
+    numbers = numbers.cast(pl.Float64).fill_nan(None)
     edges = np.quantile(numbers.filter(training).drop_nulls().to_numpy(), np.arange(1, count) / count)
     places = np.searchsorted(edges, numbers.fill_null(0.0).to_numpy(), side="right")
     return pl.Series(places).cast(pl.String).set(numbers.is_null(), None)

@@ -2,12 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 RECIPES = files("mscon.experiments.recipes")
 
 
+@cache
 def read_table(folder: str, name: str) -> dict[str, Any]:
     """One of the package's files."""
     return tomllib.loads((RECIPES / folder / f"{name}.toml").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """One job: train, score, keep the result; never twice at a time, and nothing lost when it is stopped."""
 
+import hashlib
 import platform
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +16,13 @@ from filelock import FileLock, Timeout
 
 import mscon
 from mscon.embed import embed_pixels
-from mscon.errors import UserError
+from mscon.errors import DivergedError, UserError
 from mscon.experiments.jobs import Job, recipe_hash, tables_of
 from mscon.experiments.results import Result, chosen_rate, result_of, searched
 from mscon.experiments.scoring import items_digest, scored
-from mscon.files import write_whole
+from mscon.files import write_text, write_whole
 from mscon.log import Display
+from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
 
@@ -69,28 +72,26 @@ def _from_search(job: Job, rate: float, places: Places) -> Result | None:
     if job.learning_rate is not None or job.variant.name or job.seed != 0:
         return None
     found = searched(job, places.results)
-    validation = {f"{each:g}": round(of.validation(job.study.similarities), 4) for each, of in found.items()}
+    trained = job.method.trained_of(job.study)
+    validation = {f"{each:g}": round(of.validation(trained), 4) for each, of in found.items() if not of.failed}
     return replace(found[rate], searched=validation)
 
 
 def _trained(job: Job, rate: float, places: Places, folder: Path, display: Display | None) -> Result:
     recipe = job.recipe(str(_catalog(job, places)), rate)
-    resume = (folder / "recipe.toml").exists()
-    if resume and recipe_hash(Run.open(folder).recipe) != recipe_hash(recipe):
-        shutil.rmtree(folder)
-        resume = False
-    run = train(recipe, folder, resume=resume, display=display)
+    resume = _goes_on(folder, recipe)
+    try:
+        run = train(recipe, folder, resume=resume, display=display)
+    except DivergedError as error:
+        return _result(job, rate, recipe, failed=str(error))
     started = perf_counter()
     data, model = run.prepare(), run.model()
     embedding = embed_pixels(model, data.pixels.array)
     found = scored(job.study, recipe, data, model, embedding, whole=not job.quick)
-    return Result(
-        method=job.method.name,
-        variant=job.variant.name,
-        seed=job.seed,
-        learning_rate=rate,
-        recipe=tables_of(recipe),
-        recipe_hash=recipe_hash(recipe),
+    return _result(
+        job,
+        rate,
+        recipe,
         rows={part: len(getattr(data.split, part)) for part in ("train", "val", "test")},
         items=items_digest(data, recipe.catalog.id),
         scores=found.scores,
@@ -98,18 +99,48 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
         measures=found.measures,
         weights=_weights(run),
         seconds={"training": round(_training_seconds(run), 1), "scoring": round(perf_counter() - started, 1)},
+    )
+
+
+def _goes_on(folder: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds a training by this recipe; one by another is removed.
+
+    What belongs to the machine may have changed since: it is written anew.
+    """
+    if (folder / "recipe.toml").exists():
+        begun = Run.open(folder).recipe
+        if recipe_hash(begun) == recipe_hash(recipe):
+            if begun != recipe:
+                write_text(folder / "recipe.toml", recipe.to_toml())
+            return True
+    if folder.exists():  # also what is left of a folder whose removal was cut short
+        shutil.rmtree(folder)
+    return False
+
+
+def _result(job: Job, rate: float, recipe: Recipe, **found: Any) -> Result:
+    """A result, empty but for what was found."""
+    empty: dict[str, Any] = {"rows": {}, "items": "", "scores": {}, "correct": {}, "measures": {}, "weights": {}}
+    return Result(
+        study=job.study.digest,
+        method=job.method.name,
+        variant=job.variant.name,
+        seed=job.seed,
+        learning_rate=rate,
+        recipe=tables_of(recipe),
+        recipe_hash=recipe_hash(recipe),
         versions={"mscon": mscon.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        **{**empty, "seconds": {}, **found},
     )
 
 
 def _catalog(job: Job, places: Places) -> Path:
-    """The study's catalog as the job's variant has it, written where its run is."""
-    seed = job.seed if job.variant.alter else None
-    name = "-".join(each for each in (job.study.name, job.variant.name if job.variant.alter else "") if each)
-    path = places.runs / "catalogs" / (f"{name}.parquet" if seed is None else f"{name}-{seed}.parquet")
+    """The study's catalog as the job's variant has it, written where its run is, once for each state of the data."""
+    altered = [job.variant.name, str(job.seed)] if job.variant.alter else []
+    path = places.runs / "catalogs" / f"{'-'.join([job.study.name, _state(job, places.root), *altered])}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(path.name + ".lock")):
-        if not path.exists() or path.stat().st_mtime < _changed(places.root):
+        if not path.exists():
             table = job.study.table(places.root)
             if job.variant.alter:
                 table = job.variant.alter(table, job.seed)
@@ -117,9 +148,11 @@ def _catalog(job: Job, places: Places) -> Path:
     return path
 
 
-def _changed(root: Path) -> float:
-    """When the newest file of a study's folder was written."""
-    return max((each.stat().st_mtime for each in root.iterdir() if each.is_file()), default=0.0)
+def _state(job: Job, root: Path) -> str:
+    """Twelve digits of what the study reads, of where it lies, and of the sizes and times of the files there."""
+    files = sorted(each for each in root.iterdir() if each.is_file())
+    there = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
+    return hashlib.sha256(repr((job.study.digest, str(root), there)).encode()).hexdigest()[:12]
 
 
 def _weights(run: Run) -> dict[str, float]:

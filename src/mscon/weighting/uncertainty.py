@@ -25,21 +25,24 @@ class Uncertainty(nn.Module):
     (`MSConLoss.parameter_groups`).
 
     `paper=True` is the published joint form: raw weights 1/σ_c² carrying the gradient, log σ_c² started at 1 and not
-    bounded, and trained like any other parameter of the encoder, weight decay included.
+    bounded, and trained like any other parameter of the encoder, weight decay included. `start` is where log σ_c²
+    starts there, and `penalty` what it is multiplied by: 0 and ½ are Kendall, Gal and Cipolla's L_c / σ_c² + log σ_c
+    for cross-entropies (2018, arXiv 1705.07115, equation 10).
     """
 
     BOUND = 4.0
 
-    def __init__(self, similarities: int, *, paper: bool = False):
+    def __init__(self, similarities: int, *, paper: bool = False, start: float = 1.0, penalty: float = 1.0):
         super().__init__()
-        self.similarities, self.paper = similarities, paper
-        self.log_variance = nn.Parameter(torch.full((similarities,), 1.0 if paper else 0.0))
+        self.similarities, self.paper, self.penalty = similarities, paper, penalty
+        self.log_variance = nn.Parameter(torch.full((similarities,), start if paper else 0.0))
 
     def forward(self, terms: BatchTerms) -> Weights:
         """Weights from σ²; the penalty teaches σ²."""
         present = (terms.anchors > 0).to(terms.loss.dtype)
         if self.paper:
-            return Weights(weight=torch.exp(-self.log_variance), penalty=(present * self.log_variance).sum())
+            penalty = self.penalty * (present * self.log_variance).sum()
+            return Weights(weight=torch.exp(-self.log_variance), penalty=penalty)
         if self.training:
             with torch.no_grad():  # where the optimiser went beyond a bound, or it would take as long to come back
                 self.log_variance.clamp_(-self.BOUND, self.BOUND)

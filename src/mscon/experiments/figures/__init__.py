@@ -1,4 +1,4 @@
-"""What changes along an axis: each figure is some variants of a study, trained in the quick preset, and lines drawn."""
+"""What changes along an axis: each figure is some variants of a study, and lines drawn through what they come to."""
 
 from mscon.errors import UserError, nearest
 from mscon.experiments.figures.axes import (
@@ -17,13 +17,17 @@ FIGURES = {
     each.name: each
     for each in (noise, redundancy, temperature, similarities, leave_one_out, heads, batch_size, equal_steps)
 }
-"""All that train something; `transfer` and `retrieval` are read from the table's own results."""
+"""All that train something."""
 
-__all__ = ["FIGURES", "Figure", "Point", "figure"]
+MEASURES = ("transfer", "retrieval")
+"""Those that are read from the table's own results, in the full preset."""
+
+__all__ = ["FIGURES", "MEASURES", "Figure", "Point", "figure"]
 
 
 def figure(name: str) -> Figure:
     """A figure by its name. **Raises** `UserError` for a name that is none."""
     if name not in FIGURES:
-        raise UserError(f"there is no figure {name!r}.{nearest(name, FIGURES)} Known: {', '.join(FIGURES)}")
+        known = [*FIGURES, *MEASURES]
+        raise UserError(f"there is no figure {name!r}.{nearest(name, known)} Known: {', '.join(known)}")
     return FIGURES[name]

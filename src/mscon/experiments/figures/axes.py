@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 
 from mscon.experiments.figures.figure import Figure, Panel, Point
-from mscon.experiments.studies import Study
+from mscon.experiments.studies import Preset, Study
 from mscon.experiments.variants import PLAIN, Variant
+from mscon.recipe import Recipe
+from mscon.settings import TrainingSettings
 
 WEIGHTINGS = ("mscon-equal", "mscon-paper", "mscon-uncertainty", "mscon-exact", "mscon-excess")
 TWO = ("mscon-equal", "mscon-excess")
@@ -17,7 +19,7 @@ PARTS = 6
 """Classes of the two labels whose shared information is set."""
 
 
-def _noise(study: Study) -> list[Point]:
+def _noise(study: Study, _: Preset) -> list[Point]:
     label = study.similarities[-1]
     points = [Point("0", PLAIN)]
     for share in (20, 40, 60, 80, 100):
@@ -37,7 +39,7 @@ def shuffled(table: pl.DataFrame, seed: int, *, label: str, share: float) -> pl.
     return table.with_columns(pl.Series(f"noisy_{label}", values, dtype=pl.String))
 
 
-def _redundancy(study: Study) -> list[Point]:
+def _redundancy(study: Study, _: Preset) -> list[Point]:
     label = study.similarities[-1]
     own: dict[str, dict[str, Any]] = {name: {} for name in study.similarities}
     thrice = own | {"again": {"column": label}, "once_more": {"column": label}}
@@ -73,12 +75,18 @@ def _dealt(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([rng.permutation(PARTS) for _ in range(rounds)])[:count]
 
 
-def _temperature(_: Study) -> list[Point]:
+def _temperature(_: Study, preset: Preset) -> list[Point]:
     values = (0.02, 0.05, 0.1, 0.2, 0.5)
-    return [
-        Point(f"{tau:g}", PLAIN if tau == 0.1 else Variant(f"temperature-{tau:g}", {"objective.temperature": tau}))
-        for tau in values
-    ]
+    return [_changed(f"{tau:g}", preset, "temperature", "objective.temperature", tau) for tau in values]
+
+
+def _changed(at: str, preset: Preset, name: str, key: str, value: Any) -> Point:
+    """A point at which one value is another; where the preset has it already, the study as it is."""
+    section, last = key.split(".")
+    usual = Recipe.model_fields[section].default.model_dump()[last]
+    if preset.tables.get(section, {}).get(last, usual) == value:
+        return Point(at, PLAIN)
+    return Point(at, Variant(f"{name}-{at}", {key: value}))
 
 
 def _five(study: Study) -> list[str]:
@@ -86,12 +94,12 @@ def _five(study: Study) -> list[str]:
     return [*study.similarities, *study.ood[1:]][:5]
 
 
-def _similarities(study: Study) -> list[Point]:
+def _similarities(study: Study, _: Preset) -> list[Point]:
     labels = _five(study)
     return [Point(str(count), _only(study, labels[:count], f"first-{count}")) for count in range(1, len(labels) + 1)]
 
 
-def _leave_one_out(study: Study) -> list[Point]:
+def _leave_one_out(study: Study, _: Preset) -> list[Point]:
     labels = _five(study)
     whole = Point("all", _only(study, labels, f"first-{len(labels)}"))
     rest = ((name, [other for other in labels if other != name]) for name in labels)
@@ -104,33 +112,31 @@ def _only(study: Study, labels: Sequence[str], name: str) -> Variant:
     return Variant(name, similarities={label: {} for label in labels})
 
 
-def _heads(_: Study) -> list[Point]:
-    return [
-        Point(which, PLAIN if which == "separate" else Variant(f"heads-{which}", {"model.heads": which}))
-        for which in ("separate", "shared", "masked")
-    ]
+def _heads(_: Study, preset: Preset) -> list[Point]:
+    return [_changed(which, preset, "heads", "model.heads", which) for which in ("separate", "shared", "masked")]
 
 
 MICRO_BATCH = 64
 """Views that the encoder sees at once, whatever the batch: its batch normalisation is then the same in all."""
 ROWS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-EPOCHS = 4
+EPOCHS, STEPS = 4, 200
 
 
-def _batch(rows: int, name: str, changes: Mapping[str, Any]) -> Point:
+def _batch(rows: int, preset: Preset, name: str, changes: Mapping[str, Any]) -> Point:
     # Adam's steps keep their length per item under a rate that grows with the root of the batch (Malladi et al. 2022).
-    items = rows // 2
+    items, usual = rows // 2, preset.tables.get("training", {}).get("batch_size", TrainingSettings().batch_size)
     recipe = {"training.batch_size": items, "training.micro_batch": MICRO_BATCH, **changes}
-    return Point(f"{rows:,}", Variant(f"{name}-{rows}", recipe, rate=(items / 128) ** 0.5))
+    return Point(f"{rows:,}", Variant(f"{name}-{rows}", recipe, rate=(items / usual) ** 0.5))
 
 
-def _batch_size(_: Study) -> list[Point]:
-    return [_batch(rows, "batch", {"training.epochs": EPOCHS}) for rows in ROWS]
+def _batch_size(_: Study, preset: Preset) -> list[Point]:
+    return [_batch(rows, preset, "batch", {"training.epochs": EPOCHS}) for rows in ROWS]
 
 
-def _equal_steps(_: Study) -> list[Point]:
-    # As many as one epoch has with the smallest batch.
-    return [_batch(rows, "steps", {"training.epochs": rows // ROWS[0]}) for rows in ROWS]
+def _equal_steps(_: Study, preset: Preset) -> list[Point]:
+    # Where a step is an epoch or more, validations of every epoch would take longer than the training.
+    changes = {"training.steps": STEPS, "training.checkpoint_epochs": 10}
+    return [_batch(rows, preset, "steps", changes) for rows in ROWS]
 
 
 def _own(study: Study) -> list[Panel]:
@@ -149,7 +155,6 @@ def _each(study: Study) -> list[Panel]:
 
 noise = Figure(
     "noise",
-    "Labels that are wrong",
     "% of the last label's training items that have one another's label",
     WEIGHTINGS,
     _noise,
@@ -157,17 +162,14 @@ noise = Figure(
 )
 redundancy = Figure(
     "redundancy",
-    "Labels that repeat one another",
     "the last label",
     (*TWO, "mscon-uncertainty"),
     _redundancy,
     lambda study: _last_apart(study)[:3],
 )
-temperature = Figure("temperature", "Temperature", "temperature τ", TWO, _temperature, _own)
-similarities = Figure("similarities", "How many similarities", "similarities trained", TWO, _similarities, _each)
-leave_one_out = Figure("leave-one-out", "Which similarity helps which", "trained", TWO, _leave_one_out, _each)
-heads = Figure("heads", "One head for each similarity, or one for all", "heads", TWO, _heads, _own)
-batch_size = Figure("batch-size", "Batch size at equal epochs", "views in a batch", TWO, _batch_size, _own)
-equal_steps = Figure(
-    "equal-steps", "Batch size at equal steps", "views in a batch", ("mscon-equal",), _equal_steps, _own
-)
+temperature = Figure("temperature", "temperature τ", TWO, _temperature, _own)
+similarities = Figure("similarities", "similarities trained", TWO, _similarities, _each)
+leave_one_out = Figure("leave-one-out", "trained", (*TWO, "mscon-paper"), _leave_one_out, _each)
+heads = Figure("heads", "heads", TWO, _heads, _own)
+batch_size = Figure("batch-size", "views in a batch", TWO, _batch_size, _own)
+equal_steps = Figure("equal-steps", "views in a batch", ("mscon-equal",), _equal_steps, _own)

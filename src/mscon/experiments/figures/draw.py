@@ -61,9 +61,9 @@ class Chart:
         return list(dict.fromkeys(method for panel in self.panels.values() for method in panel))
 
 
-def chart(figure: Figure, study: Study, lines: Sequence[Line]) -> Chart:
-    """Of a figure's lines."""
-    places = tuple(point.at for point in figure.points(study))
+def chart(figure: Figure, study: Study, lines: Sequence[Line], *, quick: bool) -> Chart:
+    """Of a figure's lines; in the full preset with what was published."""
+    places = tuple(point.at for point in figure.points(study, study.preset(quick)))
     panels = {
         panel.title: {
             line.method.title: {at: list(panel.values(there).values()) for at, there in line.results.items()}
@@ -71,7 +71,7 @@ def chart(figure: Figure, study: Study, lines: Sequence[Line]) -> Chart:
         }
         for panel in figure.panels(study)
     }
-    for method, labels in study.published_left_out.items():
+    for method, labels in ({} if quick else study.published_left_out).items():
         for label, value in labels.items():
             if f"without {label}" in places and label in panels:
                 panels[label][f"{method}: in print"] = {f"without {label}": [value]}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mscon.experiments.jobs import Job, search
 from mscon.experiments.methods import Method, methods
 from mscon.experiments.results import Result, result_of
-from mscon.experiments.studies import Study
+from mscon.experiments.studies import Preset, Study
 from mscon.experiments.variants import Variant
 from mscon.experiments.work import Places
 
@@ -49,16 +49,15 @@ class Panel:
 class Figure:
     """What is trained for a figure.
 
-    - `name`: the word of `--figure`, and the stem of its files; `title`, `axis`: as a reader sees them.
+    - `name`: the word of `--figure`, and the stem of its files; `axis`: as a reader sees it.
     - `methods`: by name.
-    - `points`: of a study, along the axis; `panels`: what is read at each.
+    - `points`: of a study in a preset, along the axis; `panels`: what is read at each.
     """
 
     name: str
-    title: str
     axis: str
     methods: tuple[str, ...]
-    points: Callable[[Study], Sequence[Point]]
+    points: Callable[[Study, Preset], Sequence[Point]]
     panels: Callable[[Study], Sequence[Panel]]
 
     def jobs(self, study: Study, *, quick: bool, seeds: int) -> list[Job]:
@@ -66,7 +65,7 @@ class Figure:
         known = [each for each in methods(study) if each.name in self.methods]
         found = list(search(study, known, quick=quick))
         for seed in range(seeds):
-            for point in self.points(study):
+            for point in self.points(study, study.preset(quick)):
                 there = {each.name: each for each in self.methods_at(study, point)}
                 found += [Job(study, quick, there[name], seed, variant=point.variant) for name in self.methods]
         return found
@@ -91,7 +90,7 @@ def read_lines(figure: Figure, study: Study, places: Places, *, quick: bool, see
     """What there is of a figure, method by method."""
     titles = {each.name: each for each in methods(study)}
     lines: dict[str, dict[str, dict[int, Result]]] = {name: {} for name in figure.methods}
-    for point in figure.points(study):
+    for point in figure.points(study, study.preset(quick)):
         for method in figure.methods_at(study, point):
             there = dict(_found(study, quick, method, point, places, seeds))
             if there:
@@ -104,5 +103,6 @@ def _found(
 ) -> Iterator[tuple[int, Result]]:
     for seed in range(seeds):
         job = Job(study, quick, method, seed, variant=point.variant)
-        if job.result(places.results).exists() and (found := result_of(job, places.results)):
+        found = result_of(job, places.results)
+        if found and not found.failed:
             yield seed, found
