@@ -68,6 +68,18 @@ def test_trust_is_in_the_first_view_of_the_held_out_items(recipe: Recipe, tmp_pa
     assert [each["relative_excess"] for each in record["trust"].values()] == pytest.approx((excess / span).tolist())
 
 
+@pytest.mark.parametrize("steps", [4, 13])
+def test_a_run_ends_after_as_many_steps_as_are_asked_for(steps: int, recipe: Recipe, tmp_path: Path) -> None:
+    """Within an epoch or beyond the epochs that there would be; the rate falls over just these."""
+    settings = recipe.training.model_copy(update={"steps": steps, "epochs": 1})
+    run = train(recipe.model_copy(update={"training": settings}), tmp_path / "run")
+    records = [each for each in run.metrics() if each["kind"] == "train"]
+    assert records[-1]["step"] == steps
+    assert records[-1]["lr"] < 0.2 * settings.lr
+    assert [each["step"] for each in run.metrics() if each["kind"] == "val"][-1] == steps
+    assert run.model_path.exists()
+
+
 def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("")
     with pytest.raises(UserError, match="holds a run already: go on with --resume"):
@@ -130,7 +142,7 @@ class StopAfter:
             "training.sampler": "character",
             "training.per_class": 8,
         },
-        {"training.micro_batch": 24},
+        {"training.micro_batch": 24, "training.steps": 15},
         {"objective.loss": "cross-entropy", "objective.weighting": "uncertainty", "objective.paper": True},
         {"objective.loss": "triplet", "objective.weighting": "equal", "model.heads": "masked"},
     ],

@@ -40,7 +40,9 @@ SETTINGS: Any = {
 }
 WIDTH, HEIGHT = 7.5, 2.3
 LONG = 5
-"""Letters of a place on the axis, from which on they are written upright."""
+"""Letters of a place's name, beyond which it is no number: no lines lead from one to the next."""
+LEAST = 4.0
+"""Percentage points that a panel spans, so that chance does not look like a slope."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ def chart(figure: Figure, study: Study, lines: Sequence[Line], *, quick: bool) -
 
 def draw(chart: Chart, path: Path) -> None:
     """A line through the means over seeds, a dot for every seed; as SVG."""
-    columns = min(3, len(chart.panels))
+    columns = 2 if len(chart.panels) in (2, 4) else min(3, len(chart.panels))
     rows = -(-len(chart.panels) // columns)
     with mpl.rc_context(SETTINGS):
         canvas = Canvas(figsize=(WIDTH, HEIGHT * rows + 0.5), layout="constrained")
-        grid = np.atleast_1d(canvas.subplots(rows, columns, squeeze=False)).ravel()
+        grid = canvas.subplots(rows, columns, squeeze=False, sharex=True).ravel()
         for axes, (title, panel) in zip(grid, chart.panels.items(), strict=False):
             axes.set_title(title, loc="left")
             _panel(axes, chart, panel)
@@ -112,12 +114,16 @@ def markdown(chart: Chart) -> Iterator[str]:
 
 def _panel(axes: Axes, chart: Chart, panel: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     methods = chart.methods
+    named = max(map(len, chart.places)) > LONG
     for number, method in enumerate(methods):
         there = {place: values for place in chart.places if (values := panel.get(method, {}).get(place))}
         x = np.array([chart.places.index(place) for place in there]) + 0.06 * (number - (len(methods) - 1) / 2)
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
-        axes.plot(x, [np.mean(each) for each in there.values()], label=method, markersize=4, **style)
+        means = [np.mean(each) for each in there.values()]
+        axes.plot(x, means, label=method, markersize=4, linestyle="" if named else "-", **style)
         for place, each in zip(x, there.values(), strict=True):
             axes.plot([place] * len(each), each, linestyle="", markersize=2.5, alpha=0.45, **style)
-    upright = max(map(len, chart.places)) > LONG
-    axes.set_xticks(range(len(chart.places)), chart.places, rotation=90 if upright else 0)
+    low, high = axes.get_ylim()
+    if (missing := LEAST - (high - low)) > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
+    axes.set_xticks(range(len(chart.places)), chart.places, rotation=90 if named else 0)
