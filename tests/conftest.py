@@ -62,3 +62,23 @@ def tiny(letters: Path) -> dict[str, object]:
         "model": {"backbone": "test_resnet", "stages": [{"stage": -1, "grid": 2}], "head_dim": 16, "head_width": 64},
         "training": {"epochs": 3, "batch_size": 32, "lr": 3e-3, "precision": "32-true", "device": "cpu"},
     }
+
+
+@pytest.fixture
+def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command in an empty folder: its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        from mscon.cli import main
+
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

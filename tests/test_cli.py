@@ -6,27 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mscon.cli import main
 from mscon.run import Run
-
-
-@pytest.fixture
-def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs a command in an empty folder: its exit code, output and error output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: object) -> tuple[int, str, str]:
-        try:
-            main([str(word) for word in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
 
 TINY = [
     *("--set", "image.size=32", "--set", "views.flip=0.0", "--set", "model.backbone=test_resnet"),

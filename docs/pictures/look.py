@@ -13,7 +13,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-INK, FAINT, LINE, BLUE, ORANGE = "#1d1f22", "#5c6067", "#d6d8db", "#1f5fa6", "#a83c00"
+from mscon.experiments.figures import draw
+
+INK, FAINT, BLUE, ORANGE = draw.INK, draw.FAINT, *draw.COLOURS[:2]
 """Those of a run's report."""
 
 PALE = "#a9c8ea"
@@ -25,24 +27,8 @@ SHARES = LinearSegmentedColormap.from_list("shares", ["#f6f6f4", PALE, BLUE])
 WIDTH = 7.5
 """Inches: 540 points, which a page shows 720 pixels wide."""
 
-SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mscon",
-    "font.size": 8.5,
-    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-    "text.color": INK,
-    "axes.titlesize": 8.5,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": FAINT,
-    "ytick.labelcolor": FAINT,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-}
+SETTINGS: Any = {**draw.SETTINGS, "axes.grid": False, "lines.linewidth": 1.6}
+"""Those of the comparisons' figures, but for the grid."""
 
 
 @contextmanager

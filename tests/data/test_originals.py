@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mscon.cli import main
 from mscon.data import Catalog
 from mscon.data.cache import load_pixels
 from mscon.data.labels import read_label
@@ -49,23 +48,6 @@ SETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Original]]] = {
 @pytest.fixture(params=list(SETS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: object) -> tuple[int, str, str]:
-        try:
-            main([str(word) for word in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def made(name: str, root: Path) -> Original:
