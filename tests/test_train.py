@@ -195,7 +195,7 @@ def test_a_run_killed_outright_resumes_to_the_same_bits(tiny: dict, tmp_path: Pa
     recipe = Recipe.of(tiny, {"training.micro_batch": 24, "training.epochs": 5})
     path = tmp_path / "recipe.toml"
     path.write_text(recipe.to_toml())
-    command = [sys.executable, "-m", "mscon.cli", "train"]
+    command = [sys.executable, "-m", "mscon", "train"]
     killed = tmp_path / "killed"
     victim = subprocess.Popen([*command, str(path), "--out", str(killed)], stdout=subprocess.DEVNULL)
     while latest_checkpoint(killed / "checkpoints") is None:

@@ -1,0 +1,77 @@
+"""The command line: every command a thin call into one function of the package.
+
+The package's own modules are imported inside the commands, so that help answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from mscon import __version__
+from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
+from mscon.cli.shared import say, torchrun
+from mscon.cli.studies import data, reproduce
+from mscon.errors import ToldElsewhere, UserError
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+app = App(
+    name="mscon",
+    version=f"mscon {__version__}",
+    help="""Learn one embedding from several notions of similarity, and see what it is worth.
+
+    A catalog is any table with an image column and label columns: CSV, Parquet, a folder with metadata.csv, a saved
+    Hugging Face dataset, or `glyphs`, which is built in. Start with
+
+        mscon demo
+
+        mscon inspect shoes.parquet --similarity category --similarity closure
+
+        mscon train shoes.parquet --similarity category --similarity closure --ood brand
+
+        mscon evaluate runs/shoes
+    """,
+    help_format="markdown",
+    default_parameter=Parameter(negative=""),
+    error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
+)
+
+for each in (inspect, train, evaluate, ablate, audit, embed, data, reproduce, demo):
+    app.command(each)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 130
+    when interrupted, with 1 for ours.
+    """
+    from mscon.interrupt import InterruptedRun, InterruptedRunsError
+
+    errors = Console(stderr=True)
+    rank, processes = torchrun("RANK", 0), torchrun("WORLD_SIZE", 1)
+    try:
+        app(
+            sys.argv[1:] if words is None else words,
+            exit_on_error=False,
+            print_error=True,
+            result_action="return_value",
+        )
+    except CycloptsError:
+        sys.exit(USER_ERROR)
+    except ToldElsewhere:
+        sys.exit(USER_ERROR)
+    except UserError as error:
+        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
+        say(errors, str(error))
+        sys.exit(USER_ERROR)
+    except InterruptedRun as stop:
+        again = "mscon train" if processes == 1 else f"torchrun, {processes} processes again, -m mscon train"
+        if rank == 0:
+            say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
+        sys.exit(INTERRUPTED)
+    except InterruptedRunsError as stop:
+        say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,60 @@
+"""What the commands share: options that several have, and how they speak."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+Similarities = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--similarity",
+        negative="",
+        help="A label column to learn from; NAME or NAME:KIND, the kind being categorical, continuous, tags, hierarchy,"
+        " rank_n_contrast, pairs or instance. Repeat it.",
+    ),
+]
+Ood = Annotated[
+    list[str] | None,
+    Parameter(name="--ood", negative="", help="A label column that is never trained on, only probed. Repeat it."),
+]
+Settings = Annotated[
+    list[str] | None,
+    Parameter(name=["--set", "-s"], negative="", help="Any recipe value, such as training.epochs=5. Repeat it."),
+]
+Image = Annotated[str | None, Parameter(help="The image column, where it cannot be found by name.")]
+
+
+def torchrun(name: str, alone: int) -> int:
+    """What torchrun tells each process that it starts; `alone` without it."""
+    return int(os.environ.get(name, alone))
+
+
+def say(console: Console, text: str) -> None:
+    """Print text that may hold a user's words: as it is, whatever brackets it has, and in one piece."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def goes_on() -> Iterator[None]:
+    """Around several trainings: one that is stopped is gone on with by the command that began it."""
+    from mscon.interrupt import InterruptedRun, InterruptedRunsError
+
+    try:
+        yield
+    except InterruptedRun as stop:
+        raise InterruptedRunsError(*stop.args) from None
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on the error output, gone when the work is done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
