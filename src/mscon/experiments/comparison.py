@@ -63,7 +63,7 @@ def compare(
     there = {each.name: each for each in methods if results.get(each.name)}
     if len({each.items for name in there for each in results[name]}) > 1:
         raise UserError(f"results of {study.name} were scored on several sets of test items: remove the older ones")
-    order = sorted(there, key=_place)
+    order = sorted(there, key=lambda name: (_place(name), there[name].family, name))
     accuracies = {name: {label: _of(results[name], label, probe) for label in study.labels} for name in order}
     rows = tuple(_row(study, there[name], results[name], accuracies, probe) for name in order)
     return Comparison(study, tuple(row for row in rows if row is not None), probe)
@@ -156,8 +156,8 @@ def _means(accuracies: Mapping[str, Mapping[int, float]], names: Sequence[str]) 
     return {seed: float(np.mean([each[seed] for each in known])) for seed in sorted(common)}
 
 
-def _place(name: str) -> tuple[int, str]:
-    return next((number for number, each in enumerate(READING) if name.startswith(each)), len(READING)), name
+def _place(name: str) -> int:
+    return next((number for number, each in enumerate(READING) if name.startswith(each)), len(READING))
 
 
 def _text(value: Mean | None, *, signed: bool = False) -> str:
