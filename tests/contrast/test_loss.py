@@ -212,7 +212,11 @@ def test_autocast_multiplies_in_bfloat16_and_stays_close(temperature: float) -> 
     assert values.dtype == torch.float32
     assert (values - exact).abs().max() <= 2**-8 / temperature
     assert (gradient - exact_gradient).norm() <= 2**-6 * exact_gradient.norm()
-    assert torch.equal(values, exact) is not torch.cpu.get_capabilities().get("amx_bf16", False)
+    known = torch.cpu.get_capabilities()
+    if known.get("amx_bf16"):
+        assert not torch.equal(values, exact)
+    elif not known.get("avx512_bf16"):  # with which oneDNN takes bfloat16 for some shapes
+        assert torch.equal(values, exact)
     assert torch.equal(values, again)
     assert torch.equal(gradient, gradient_again)
 
