@@ -142,7 +142,7 @@ class StopAfter:
             "training.sampler": "character",
             "training.per_class": 8,
         },
-        {"training.micro_batch": 24, "training.steps": 15},
+        {"training.micro_batch": 24, "training.steps": 11},  # stopped in the very last
         {"objective.loss": "cross-entropy", "objective.weighting": "uncertainty", "objective.paper": True},
         {"objective.loss": "triplet", "objective.weighting": "equal", "model.heads": "masked"},
     ],

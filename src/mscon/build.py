@@ -232,20 +232,22 @@ def new_optimizer(recipe: Recipe, model: MSConModel, loss_fn: MSConLoss | Summed
     return optimizer
 
 
-def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, settings: TrainingSettings) -> None:
+def set_rates(
+    optimizer: torch.optim.Optimizer, step: int, steps: int, settings: TrainingSettings, *, epoch: int
+) -> None:
     """Every group's highest rate, times what `rate_factor` says."""
-    factor = rate_factor(step, steps, warmup=settings.warmup, decay=settings.decay, epochs=settings.epochs)
+    factor = rate_factor(step, steps, warmup=settings.warmup, decay=settings.decay, epoch=epoch)
     for group in optimizer.param_groups:
         group["lr"] = group["highest_lr"] * factor
 
 
-def rate_factor(step: int, steps: int, *, warmup: float, decay: float | None = None, epochs: int = 1) -> float:
+def rate_factor(step: int, steps: int, *, warmup: float, decay: float | None = None, epoch: int = 0) -> float:
     """Linear from 0 to 1 over the first `warmup` share of the steps, then half a cosine down to 0; with a `decay`,
-    then that to the power of the epochs that have passed, of `epochs` in all.
+    then that to the power of the epochs that have passed.
     """
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
     if decay is not None:
-        return decay ** (step * epochs // steps)
+        return decay**epoch
     return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))

@@ -70,7 +70,7 @@ class Recipe(Section):
             raise ValueError(f"similarity {instances[0]!r} needs training.views_per_item of at least 2")
         if self.model.norm == "frozen" and not self.model.pretrained:
             raise ValueError("model.norm = 'frozen' needs statistics to keep: set model.pretrained = true")
-        if (audits := self.training.audit_epochs) >= self.training.epochs:
+        if (audits := self.training.audit_epochs) >= self.training.epochs and not self.training.steps:
             raise ValueError(
                 f"training.audit_epochs: the first audit after {audits} of {self.training.epochs} epochs would come"
                 " when the training is over: audit sooner, or set it to 0"

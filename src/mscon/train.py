@@ -128,7 +128,9 @@ def train(
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
-                set_rates(optimizer, at.step, steps, settings)
+                if at.step == steps:
+                    break
+                set_rates(optimizer, at.step, steps, settings, epoch=epoch)
                 views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
                 if doubts:
                     values = doubts.left_out(values, items.repeat(settings.views_per_item))
@@ -160,8 +162,6 @@ def train(
                 if stop:
                     save(at)
                     raise InterruptedRun(folder)
-                if at.step == steps:
-                    break
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
             final = at.epoch == epochs_in_all
             if doubts and at.epoch % settings.audit_epochs == 0 and not final:

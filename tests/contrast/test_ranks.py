@@ -100,12 +100,12 @@ def test_processes_that_share_a_batch_equal_one_process(size: int, tmp_path: Pat
             _, dtype, temperature, _ = case
             exact = dtype == torch.float64
             for name in NAMES:
-                rounding = 1e-12 if exact else 2e-5
+                rounding = 1e-12 if exact else 1e-5
                 assert one["terms"][name] == pytest.approx(alone["terms"][name], rel=rounding, abs=rounding), case
             for ours, theirs in zip(
                 one["gradients"] + one["weighting"], alone["gradients"] + alone["weighting"], strict=True
             ):
-                bound = 1e-12 if exact else 3e-6 * max(float(theirs.norm()), 1.0 / temperature)
+                bound = 1e-12 if exact else 2e-6 * max(float(theirs.norm()), 1.0 / temperature)
                 assert float((ours - theirs).norm()) <= bound, case
 
 
