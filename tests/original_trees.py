@@ -28,6 +28,13 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def edited(path: Path, line: int, text: str | None) -> None:
+    """Puts a text in place of a line, numbered from 1; None removes it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[line - 1 : line] = [] if text is None else [text]
+    write_lines(path, lines)
+
+
 def shoe_rows(products: int = 40) -> list[list[str]]:
     """Three colourways of each product; of each fourth product the closure or the gender is not kept."""
     rows = []
