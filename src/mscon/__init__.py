@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from mscon.objective import MSConLoss
     from mscon.recipe import Recipe
     from mscon.run import Run
-    from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
+    from mscon.similarity import Appearance, Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Appearance",
     "Catalog",
     "Categorical",
     "Continuous",
@@ -39,6 +40,7 @@ __all__ = [
 
 # Looked up when first asked for: the loss alone shall not load an image library, nor `mscon --help` load torch.
 _HOMES = {
+    "Appearance": "mscon.similarity",
     "Catalog": "mscon.data",
     "Categorical": "mscon.similarity",
     "Continuous": "mscon.similarity",

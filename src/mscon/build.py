@@ -14,6 +14,7 @@ from mscon.baselines import CrossEntropy, RowLosses, SummedLosses, Triplets
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
+from mscon.data.look import look_of
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -23,6 +24,7 @@ from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.settings import TrainingSettings
 from mscon.similarity import (
+    Appearance,
     Categorical,
     Continuous,
     Hierarchy,
@@ -177,6 +179,11 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
     settings, kind = recipe.similarities[name], recipe.kind(name)
     if kind == "instance":
         return Instance()
+    if kind == "appearance":
+        look = look_of(data.pixels.array, data.split.train)
+        reference = torch.from_numpy(data.split.train)
+        options = {} if settings.bandwidth is None else {"bandwidth": settings.bandwidth}
+        return Appearance.of(look, reference=reference, **options)
     if kind == "pairs":
         pairs = training_pairs(data.pairs[name], data.split)
         return Pairs(torch.from_numpy(pairs.edges), torch.from_numpy(pairs.strength))

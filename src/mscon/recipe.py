@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
 from mscon.settings import (
+    UNLABELLED,
     CatalogSettings,
     ImageSettings,
     ModelSettings,
@@ -47,7 +48,7 @@ class Recipe(Section):
         if both := set(names) & set(self.catalog.ood):
             raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
         sampler = self.sampler
-        drawn_by = [name for name in names if not self.is_instance(name)]
+        drawn_by = [name for name in names if self.kind(name) not in ("instance", "appearance")]
         if sampler != "random" and sampler not in drawn_by:
             hint = nearest(sampler, drawn_by)
             raise ValueError(f"training.sampler: {sampler!r} is no similarity that this recipe trains.{hint}")
@@ -142,8 +143,8 @@ class Recipe(Section):
         """A similarity's kind as far as the recipe tells; None where the column will."""
         similarity = self.similarities[name]
         if similarity.kind is None and similarity.column is None:
-            if name == "instance":
-                return "instance"
+            if name in ("instance", "appearance"):
+                return name
             if similarity.edges is not None:
                 return "pairs"
             if similarity.levels is not None:
@@ -164,8 +165,8 @@ class Recipe(Section):
 
     @property
     def labelled(self) -> tuple[str, ...]:
-        """The similarities that are given by a label of each item: all but instance and pairs."""
-        return tuple(name for name in self.similarities if self.kind(name) not in ("instance", "pairs"))
+        """The similarities that are given by a label of each item: all but instance, appearance and pairs."""
+        return tuple(name for name in self.similarities if self.kind(name) not in UNLABELLED)
 
     @property
     def run_views(self) -> ViewSettings:

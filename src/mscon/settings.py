@@ -44,13 +44,18 @@ class ViewLimits(Section):
     grey: float | None = None
 
 
-SimilarityKind = Literal["categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance"]
+SimilarityKind = Literal[
+    "categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance", "appearance"
+]
 
+
+UNLABELLED: tuple[SimilarityKind, ...] = ("instance", "appearance", "pairs")
+"""Kinds that no label of the items gives."""
 
 OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
     "balance": ("categorical",),
     "joint": ("categorical",),
-    "bandwidth": ("continuous",),
+    "bandwidth": ("continuous", "appearance"),
     "period": ("continuous", "rank_n_contrast"),
     "rarity": ("tags",),
     "separator": ("tags", "hierarchy"),
@@ -68,7 +73,8 @@ class SimilaritySettings(Section):
     """One notion of similarity: a label column, a table of pairs, or the item itself."""
 
     kind: SimilarityKind | None = Field(
-        default=None, description="How alike is decided; from the column when left out ('instance' by its name)."
+        default=None,
+        description="How alike is decided; from the column when left out ('instance', 'appearance' by their names).",
     )
     column: str | None = Field(default=None, description="The label column, where it is not the similarity's name.")
     joint: tuple[str, ...] | None = Field(
@@ -81,7 +87,7 @@ class SimilaritySettings(Section):
         default=None,
         ge=1e-6,
         le=1e6,
-        description="continuous: of the kernel, as a share of all items (0.05 when left out).",
+        description="continuous, appearance: of the kernel, as a share of all items (0.05 when left out).",
     )
     period: float | None = Field(
         default=None, gt=0, description="continuous, rank_n_contrast: of values on a circle, such as 24 for hours."
@@ -116,7 +122,7 @@ class SimilaritySettings(Section):
                 raise ValueError(f"similarities.{name}.{option}: {kind} has no such option, but {known or 'none'}")
         if kind == "pairs" and self.edges is None:
             raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
-        if kind in ("pairs", "instance") and self.column is not None:
+        if kind in UNLABELLED and self.column is not None:
             raise ValueError(f"similarities.{name}.column: {kind} reads no column")
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mscon.contrast import contrastive_loss
-from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Similarity, Tags
+from mscon.similarity import (
+    Appearance,
+    Categorical,
+    Continuous,
+    Hierarchy,
+    Instance,
+    Pairs,
+    RankNContrast,
+    Similarity,
+    Tags,
+)
 
 SETS = [("a",), ("a", "b"), ("b", "c"), ("d",), (), ("a", "b", "c"), ("e", "f"), ("f",)]
 COUNTS = [7, 3, 2, 1, 5, 1, 2, 4]
@@ -90,6 +100,20 @@ def near(values: Sequence[float], bandwidth: float = 0.05) -> Tensor:
     return q
 
 
+def alike(values: Sequence[int]) -> Tensor:
+    q = torch.zeros(len(values), len(values), dtype=torch.float64)
+    for i, one in enumerate(values):
+        pull = {}
+        for j, other in enumerate(values):
+            if i != j and one >= 0 and other >= 0:
+                (a, b), (c, d) = FEATURES[one].tolist(), FEATURES[other].tolist()
+                cosine = (a * c + b * d) / (math.hypot(a, b) * math.hypot(c, d) or 1.0)
+                pull[j] = math.exp(cosine / 0.3)
+        for j, each in pull.items():
+            q[i, j] = each / sum(pull.values())
+    return q
+
+
 @dataclass(frozen=True)
 class Kind:
     similarity: Similarity
@@ -103,10 +127,12 @@ class Kind:
 
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e30, 1e30), st.just(math.nan))
+FEATURES = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 1.0], [-2.0, 0.5], [0.0, 0.0]])
 EDGES = torch.tensor([[0, 1], [1, 2], [2, 3], [0, 4], [3, 9]])
 KINDS = {
     "categorical": Kind(Categorical(), same_value, st.sampled_from([-1, 0, 1, 2, 2**62]), -1),
     "instance": Kind(Instance(), same_value, st.integers(-1, 4), -7),
+    "appearance": Kind(Appearance(FEATURES, 0.3), alike, st.integers(-1, len(FEATURES) - 1), -2),
     "tags": Kind(Tags(SETS, counts=COUNTS), tags, st.integers(-1, len(SETS) - 1), -1),
     "tags, even": Kind(
         Tags(SETS, weighting="even"), lambda values: tags(values, "even"), st.integers(-1, len(SETS) - 1), 4
@@ -186,6 +212,7 @@ SOME: dict[str, list[Any]] = {
     "pairs": [0, 1, 2, 3, 4, 1, -1],
     "categorical": [0, 1, -1, 0, 1, 2, 0],
     "instance": [0, 1, 2, 0, 1, 2, -1],
+    "appearance": [0, 1, 2, 3, 4, 0, -1],
     "tags": [0, 1, 2, -1, 5, 6, 3],
     "tags, even": [0, 1, 2, 4, 5, 6, 7],
     "hierarchy": [0, 1, 2, 3, 4, -1, 5],
@@ -277,9 +304,10 @@ def test_targets_of_narrow_integers_and_floats_are_the_same(name: str) -> None:
 
 REFUSED = """
 import torch
-from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
+from mscon.similarity import Appearance, Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
 
 whole = [Categorical(), Instance(), Tags([("a",)]), Hierarchy([("a",)]), Pairs(torch.tensor([[0, 1]]))]
+whole.append(Appearance(torch.eye(3), 1.0))
 for similarity, values in [
     *((each, torch.ones(3)) for each in whole),
     *((each, torch.ones(3, dtype=torch.bool)) for each in whole),
@@ -301,8 +329,8 @@ def test_values_of_the_wrong_type_are_refused() -> None:
     # Without the type checks that are on in this process, as a user would meet it.
     done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        *["labels must be integer codes, -1 where one is missing, not torch.float32"] * 5,
-        *["labels must be integer codes, -1 where one is missing, not torch.bool"] * 5,
+        *["labels must be integer codes, -1 where one is missing, not torch.float32"] * 6,
+        *["labels must be integer codes, -1 where one is missing, not torch.bool"] * 6,
         *["numbers must be floating point, NaN where one is missing, not torch.int64"] * 2,
         "edges must be (E, 2), two items each, not (2,)",
         "edges must be (E, 2), two items each, not (1, 3)",

@@ -13,9 +13,9 @@
 - `resampled_accuracy`, `resampled_r2`, `resampled`, `interval`: the bootstrap, over groups of near-duplicates.
 """
 
+from mscon.data.classical import classical_features, pixel_features
 from mscon.evaluate.bootstrap import Interval, interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.columns import membership
-from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.hierarchy import Levels, compare_levels
 from mscon.evaluate.links import LinkResult, find_links
 from mscon.evaluate.measures import average_precision, circular, mean_average_precision, spearman

@@ -12,13 +12,13 @@ from rich.text import Text
 from torch import Tensor
 
 from mscon.build import new_model
+from mscon.data.classical import classical_features, pixel_features
 from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
 from mscon.evaluate.bootstrap import RESAMPLES
 from mscon.evaluate.columns import lacking_part
 from mscon.evaluate.diagnose import diagnose
 from mscon.evaluate.entries import MODEL, Resampling, paper_entry
-from mscon.evaluate.floors import classical_features, pixel_features
 from mscon.evaluate.links import find_links
 from mscon.evaluate.notes import data_notes, print_notes
 from mscon.evaluate.paper_probe import LR, probe_by_sgd

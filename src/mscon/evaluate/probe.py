@@ -65,9 +65,14 @@ def probe_categorical(
     """
     strengths = sorted(strengths, reverse=True)
     results: dict[str, ProbeResult] = {}
+    of_all: Spectrum | None = None
     for group in by_training_rows(columns, split):
         train = [np.unique(columns[name][group.train], return_inverse=True) for name in group.names]
-        spectrum = Spectrum.of(features, group.train)
+        if 2 * len(group.train) < len(split.train):
+            spectrum = Spectrum.of(features, group.train)
+        else:
+            of_all = of_all or Spectrum.of(features, split.train)
+            spectrum = of_all.of_most(features, group.train)
         fits = fit_logistic(
             spectrum.project(features, group.train),
             torch.from_numpy(np.stack([codes for _, codes in train])).to(features.device),

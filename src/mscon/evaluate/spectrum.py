@@ -22,6 +22,7 @@ class Spectrum:
     On the training rows these have mean 0 and covariance diag(variances). A penalty ‖w‖² on standardised features is
     the same number in these coordinates, for the axes are orthonormal; the diagonal covariance is what ridge regression
     solves in closed form and L-BFGS starts from. Axes without variance are left out: a penalised weight stays 0 there.
+    (In a spectrum of most rows, `of_most`, the covariance is nearly that.)
 
     - `low`, `high`: `(d,)`, each feature's range. A row outside it counts as at its edge: of a feature that hardly
       varies in training, a row that differs would else be hundreds of deviations away and drown the other features.
@@ -40,20 +41,18 @@ class Spectrum:
     @classmethod
     def of(cls, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> "Spectrum":
         """The spectrum of the training rows, accumulated in float64 chunk by chunk: no second copy of the features."""
-        mean = features.new_zeros(features.shape[1], dtype=torch.float64)
-        squares, low, high = mean.clone(), torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
-        for chunk in _chunks(features, rows):
-            mean += chunk.sum(0) / len(rows)
-            low, high = torch.minimum(low, chunk.amin(0)), torch.maximum(high, chunk.amax(0))
-        for chunk in _chunks(features, rows):
-            squares += (chunk - mean).square().sum(0) / len(rows)
-        deviation = squares.sqrt()
-        # A feature that varies by no more than its own rounding is constant: scaled up, the noise would be a feature.
-        constant = deviation <= 8 * torch.finfo(features.dtype).eps * mean.abs()
-        scale = deviation.masked_fill(constant, torch.inf)
+        low, high, mean, scale = _units(features, rows)
         standard = ((chunk - mean) / scale for chunk in _chunks(features, rows))
         variances, axes = _principal(standard, len(rows), features.shape[1])
         return cls(low, high, mean, scale, axes, variances)
+
+    def of_most(self, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> "Spectrum":
+        """Most of the rows in their own units, but on this spectrum's axes: as good as their own for a solver, whose
+        solution the axes do not change, and found already. Where these do not span all that varies, their own.
+        """
+        if self.axes.shape[1] < int(self.scale.isfinite().sum()):
+            return Spectrum.of(features, rows)
+        return Spectrum(*_units(features, rows), self.axes, self.variances)
 
     def project(self, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Float[Tensor, "m r"]:
         """Some rows in principal axes: computed in float64, returned in float32 unless the features are float64."""
@@ -67,13 +66,30 @@ class Spectrum:
         return projected
 
 
+def _units(
+    features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]
+) -> tuple[Float64[Tensor, " d"], Float64[Tensor, " d"], Float64[Tensor, " d"], Float64[Tensor, " d"]]:
+    """Range, mean and scale of each feature on these rows, as a `Spectrum` has them."""
+    mean = features.new_zeros(features.shape[1], dtype=torch.float64)
+    squares, low, high = mean.clone(), torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
+    for chunk in _chunks(features, rows):
+        mean += chunk.sum(0) / len(rows)
+        low, high = torch.minimum(low, chunk.amin(0)), torch.maximum(high, chunk.amax(0))
+    for chunk in _chunks(features, rows):
+        squares += (chunk - mean).square().sum(0) / len(rows)
+    deviation = squares.sqrt()
+    # A feature that varies by no more than its own rounding is constant: scaled up, the noise would be a feature.
+    constant = deviation <= 8 * torch.finfo(features.dtype).eps * mean.abs()
+    return low, high, mean, deviation.masked_fill(constant, torch.inf)
+
+
 def _principal(
     standard: Iterator[Float64[Tensor, "c d"]], rows: int, width: int
 ) -> tuple[Float64[Tensor, " r"], Float64[Tensor, "d r"]]:
     """The covariance's eigenvalues above rounding, ascending, and their unit eigenvectors."""
     rounding = max(rows, width) * torch.finfo(torch.float64).eps
-    # The eigenvectors are combinations of the rows: far fewer rows than features, far less work.
-    if 2 * rows < width:
+    # The eigenvectors are combinations of the rows: fewer rows than features, less work.
+    if rows < width:
         matrix = torch.cat(list(standard))
         variances, combinations = torch.linalg.eigh(matrix @ matrix.T / rows)
         kept = variances > rounding * variances[-1]

@@ -28,9 +28,9 @@ class Result:
     - `rows`: items in train, val and test; `items`: a digest of the test items' ids, in order.
     - `scores`: label → `accuracy` on test and `validation`, both shares, `classes`, `n`.
     - `correct`: label → one bit for each labelled test item in the catalog's order, the probe being right, as hex.
-    - `measures`: whatever else was read from the embedding, by name.
+    - `measures`: whatever else was read from the embedding, by name; of full trainings in the main table.
     - `weights`: similarity → its weight over the last epoch, as a share of all.
-    - `seconds`: of `training` and of `scoring`.
+    - `seconds`: of `training`, of `scoring` and of `measuring`.
     - `versions`: of what it was made with.
     - `searched`: learning rate → the percentage that the choice was by, of a first seed.
     - `failed`: why there is nothing else, of a training that diverged.

@@ -32,11 +32,10 @@ SHARES = (1, 2, 5, 10, 25, 50)
 
 @dataclass(frozen=True)
 class Scores:
-    """`scores`, `correct` and `measures` as a `Result` has them."""
+    """`scores` and `correct` as a `Result` has them."""
 
     scores: dict[str, dict[str, Any]]
     correct: dict[str, str]
-    measures: dict[str, Any]
 
 
 def study_labels(study: Study, data: Prepared) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -45,10 +44,19 @@ def study_labels(study: Study, data: Prepared) -> dict[str, Int64[np.ndarray, " 
     return {name: column for name, column in columns.items() if lacking_part(column, data.split) is None}
 
 
-def scored(
-    study: Study, recipe: Recipe, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"], *, whole: bool
-) -> Scores:
-    """Linear probes on the embedding, their strength chosen on held-out items; if `whole`, also as `measures`
+def scored(study: Study, data: Prepared, embedding: Float[Tensor, "n d"]) -> Scores:
+    """Linear probes on the embedding, their strength chosen on held-out items."""
+    probes = probe_categorical(embedding, study_labels(study, data), data.split, strengths=STRENGTHS)
+    return Scores(
+        scores={name: _score(probe) for name, probe in probes.items()},
+        correct={name: packed(probe.correct) for name, probe in probes.items()},
+    )
+
+
+def measured(
+    study: Study, recipe: Recipe, data: Prepared, model: MSConModel, embedding: Float[Tensor, "n d"]
+) -> dict[str, Any]:
+    """What else the embedding says:
 
     - `paper_probe`, of studies that ask for it: label → accuracy by the paper's probe protocol.
     - `transfer`: percent of the training items → label → accuracy of a probe that got these items' labels alone. They
@@ -56,13 +64,15 @@ def scored(
     - `retrieval`: space → label → `map_at_r`, `precision_1`, `precision_10` of the test items among themselves, near-
       duplicates left out; the spaces being `shared`, `head NAME`, and `heads`, all of them side by side.
     """
-    columns = study_labels(study, data)
-    probes = probe_categorical(embedding, columns, data.split, strengths=STRENGTHS)
-    return Scores(
-        scores={name: _score(probe) for name, probe in probes.items()},
-        correct={name: packed(probe.correct) for name, probe in probes.items()},
-        measures=_measures(study, recipe, data, model, embedding, columns) if whole else {},
-    )
+    columns, seed = study_labels(study, data), recipe.training.seed
+    found: dict[str, Any] = {
+        "transfer": _transfer(columns, data.split, embedding, seed=seed),
+        "retrieval": _retrieval(columns, data, model, embedding),
+    }
+    if study.paper_probe:
+        probes = probe_by_sgd(model, data.pixels.array, columns, data.split, views=recipe.run_views, seed=seed)
+        found["paper_probe"] = {name: round(probe.accuracy, 6) for name, probe in probes.items()}
+    return found
 
 
 def items_digest(data: Prepared, id: str | None = None) -> str:
@@ -79,25 +89,6 @@ def _score(probe: ProbeResult) -> dict[str, Any]:
         "n": len(probe.rows),
         "strength": probe.strength,
     }
-
-
-def _measures(
-    study: Study,
-    recipe: Recipe,
-    data: Prepared,
-    model: MSConModel,
-    embedding: Tensor,
-    columns: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    seed = recipe.training.seed
-    found: dict[str, Any] = {
-        "transfer": _transfer(columns, data.split, embedding, seed=seed),
-        "retrieval": _retrieval(columns, data, model, embedding),
-    }
-    if study.paper_probe:
-        probes = probe_by_sgd(model, data.pixels.array, columns, data.split, views=recipe.run_views, seed=seed)
-        found["paper_probe"] = {name: round(probe.accuracy, 6) for name, probe in probes.items()}
-    return found
 
 
 def _transfer(

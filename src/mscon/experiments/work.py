@@ -19,7 +19,7 @@ from mscon.embed import embed_pixels
 from mscon.errors import DivergedError, UserError
 from mscon.experiments.jobs import Job, recipe_hash, tables_of
 from mscon.experiments.results import Result, chosen_rate, result_of, searched
-from mscon.experiments.scoring import items_digest, scored
+from mscon.experiments.scoring import items_digest, measured, scored
 from mscon.files import write_text, write_whole
 from mscon.log import Display
 from mscon.recipe import Recipe
@@ -61,20 +61,48 @@ def do(job: Job, places: Places, *, display: Display | None = None) -> Result:
         rate = chosen_rate(job, places.results) if job.learning_rate is None else job.learning_rate
         if rate is None:
             raise UserError(f"{job.key}: its learning rate is not chosen yet; the search for it comes first")
-        result = _from_search(job, rate, places) or _trained(job, rate, places, folder, display)
+        found = _from_search(job, rate, places) or _trained(job, rate, places, folder, display)
+        result = replace(found, searched=_validations(job, places.results))
         result.write(job.result(places.results))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return result
 
 
 def _from_search(job: Job, rate: float, places: Places) -> Result | None:
-    """The first seed of the study as it is was trained in the search."""
-    if job.learning_rate is not None or job.variant.name or job.seed != 0:
+    """The first seed of the study as it is was trained in the search, where only its scores were taken.
+
+    None for any other job, and where the rest would have to be measured on a training that is not there any more.
+    """
+    if not _is_first(job):
         return None
-    found = searched(job, places.results)
-    trained = job.method.trained_of(job.study)
-    validation = {f"{each:g}": round(of.validation(trained), 4) for each, of in found.items() if not of.failed}
-    return replace(found[rate], searched=validation)
+    searching = replace(job, learning_rate=rate)
+    found, run = searched(job, places.results)[rate], places.run(searching)
+    if job.quick or found.failed:
+        return found
+    if not (run / "recipe.toml").exists() or not _goes_on(run, searching.recipe(str(_catalog(job, places)), rate)):
+        return None
+    return _measured(job, found, Run.open(run))
+
+
+def _is_first(job: Job) -> bool:
+    return job.learning_rate is None and not job.variant.name and job.seed == 0
+
+
+def _validations(job: Job, results: Path) -> dict[str, float]:
+    """What a first seed's rate was chosen by, in percent."""
+    if not _is_first(job):
+        return {}
+    found, trained = searched(job, results), job.method.trained_of(job.study)
+    return {f"{each:g}": round(of.validation(trained), 4) for each, of in found.items() if not of.failed}
+
+
+def _measured(job: Job, result: Result, run: Run) -> Result:
+    """The result with its measures, which take longer than its scores: none are taken of what only searches."""
+    started = perf_counter()
+    data, model = run.prepare(), run.model()
+    measures = measured(job.study, run.recipe, data, model, embed_pixels(model, data.pixels.array))
+    seconds = {**result.seconds, "measuring": round(perf_counter() - started, 1)}
+    return replace(result, measures=measures, seconds=seconds)
 
 
 def _trained(job: Job, rate: float, places: Places, folder: Path, display: Display | None) -> Result:
@@ -86,9 +114,8 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
         return _result(job, rate, recipe, failed=str(error))
     started = perf_counter()
     data, model = run.prepare(), run.model()
-    embedding = embed_pixels(model, data.pixels.array)
-    found = scored(job.study, recipe, data, model, embedding, whole=not job.quick)
-    return _result(
+    found = scored(job.study, data, embed_pixels(model, data.pixels.array))
+    result = _result(
         job,
         rate,
         recipe,
@@ -96,10 +123,11 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
         items=items_digest(data, recipe.catalog.id),
         scores=found.scores,
         correct=found.correct,
-        measures=found.measures,
         weights=_weights(run),
         seconds={"training": round(_training_seconds(run), 1), "scoring": round(perf_counter() - started, 1)},
     )
+    searches = job.learning_rate is not None
+    return result if job.quick or searches or job.variant.name else _measured(job, result, run)
 
 
 def _goes_on(folder: Path, recipe: Recipe) -> bool:

@@ -31,6 +31,8 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
         alike.append(f"images linked by {listed(linked, 'or')}")
     if any(recipe.is_instance(name) for name in recipe.similarities):
         alike.append("views of the same image")
+    if any(recipe.kind(name) == "appearance" for name in recipe.similarities):
+        alike.append("images that look alike")
     epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
     probed = f"; {listed(ood, 'and')} stayed out of training, only to be probed" if ood else ""
     return (

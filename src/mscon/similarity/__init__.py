@@ -1,7 +1,8 @@
 """Similarities: notions under which two items are alike, each turning a batch's values into targets.
 
 One file per notion: the same label (`Categorical`), the same item (`Instance`), near in value (`Continuous`, and
-`RankNContrast` as published), a tag in common (`Tags`), the same beginning of a path (`Hierarchy`), linked (`Pairs`).
+`RankNContrast` as published), a tag in common (`Tags`), the same beginning of a path (`Hierarchy`), linked (`Pairs`),
+near in features that were there before (`Appearance`).
 Anything else with `targets(values)` is one, too.
 """
 
@@ -10,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from mscon.contrast import AnyTargets
+from mscon.similarity.appearance import Appearance
 from mscon.similarity.categorical import Categorical, balanced_weights
 from mscon.similarity.continuous import Continuous
 from mscon.similarity.hierarchy import Hierarchy
@@ -19,6 +21,7 @@ from mscon.similarity.rank_n_contrast import RankNContrast
 from mscon.similarity.tags import Tags
 
 __all__ = [
+    "Appearance",
     "Categorical",
     "Continuous",
     "Hierarchy",

@@ -1,4 +1,4 @@
-"""Features that nobody learned: what a model must beat before its training has shown anything."""
+"""Features that nobody learned: what a model must beat before its training has shown anything, and can learn from."""
 
 import math
 from collections.abc import Callable

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mscon.evaluate import floors
-from mscon.evaluate.floors import classical_features, pixel_features
+from mscon.data import classical
+from mscon.data.classical import classical_features, pixel_features
 
 
 def random_images(count: int, side: int, *, seed: int = 0) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_batches_change_nothing_and_a_read_only_map_will_do(tmp_path, monkeypatc
     whole = classical_features(images)
     assert whole.shape == (7, 768 + 7 * 7 * 36)
     assert torch.equal(whole[:, :768], pixel_features(images))
-    monkeypatch.setattr(floors, "BATCH", 4)
+    monkeypatch.setattr(classical, "BATCH", 4)
     torch.testing.assert_close(classical_features(images), whole)
 
 
