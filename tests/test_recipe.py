@@ -47,6 +47,7 @@ def test_overrides_change_any_field() -> None:
         ({"catalog.ood": ["closure"]}, "closure: trained on and out-of-domain at once"),
         ({"training.sampler": "categry"}, r"'categry' is no similarity .* Did you mean 'category'\?"),
         ({"similarities.instance": {}, "training.sampler": "instance"}, "'instance' is no similarity"),
+        ({"similarities.appearance": {}, "training.sampler": "appearance"}, "'appearance' is no similarity"),
         ({"objective.weighting": {"category": -1.0, "closure": 2.0}}, "weights must be at least 0"),
         ({"model.stages": [{"stage": -1}]}, r"model.stages.0.grid: missing.$"),
         ({"objective.weighting": {"category": 1.0}}, "objective.weighting names"),
@@ -147,6 +148,7 @@ KINDS = {
     "kind": {"kind": "hierarchy", "levels": ["category", "form"], "level_weights": [1.0, 0.5]},
     "bought": {"edges": "pairs.csv"},
     "instance": {},
+    "appearance": {"bandwidth": 0.1},
 }
 
 
@@ -154,7 +156,7 @@ def test_options_of_every_kind_survive_toml() -> None:
     recipe = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": KINDS})
     assert Recipe.of(tomllib.loads(recipe.to_toml())) == recipe
     assert [recipe.kind(name) for name in KINDS] == [
-        *("categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance")
+        *("categorical", "continuous", "rank_n_contrast", "tags", "hierarchy", "pairs", "instance", "appearance")
     ]
     assert recipe.labelled == ("look", "height", "ranked", "tags", "kind")
 
@@ -169,6 +171,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
             "tags": "rarity, separator",
             "hierarchy": "separator, levels, level_weights",
             "instance": "none",
+            "appearance": "bandwidth",
         }.items():
             settings = {"catalog": {"source": "x.csv"}, "similarities": {"it": {"kind": kind, option: value}}}
             if kind in OPTIONS[option]:
@@ -182,6 +185,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
     ("similarity", "message"),
     [
         ({"kind": "pairs"}, "similarities.it.edges: missing; name the table of pairs"),
+        ({"kind": "appearance", "column": "a"}, "similarities.it.column: appearance reads no column"),
         ({"kind": "instance", "column": "a"}, "similarities.it.column: instance reads no column"),
         ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),
         ({"kind": "hierarchy", "level_weights": [1.0, 0.0]}, "level_weights.1: .*greater than 0"),

@@ -5,6 +5,7 @@
 Every number in them comes from the package's own targets.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from look import BLUE, FAINT, INK, ORANGE, PALE, heatmap, picture
 
 from mscon.contrast import KernelTargets, TypeTargets
 from mscon.contrast.targets import LinearTargets
+from mscon.data.classical import classical_features
 from mscon.similarity import (
+    Appearance,
     Categorical,
     Continuous,
     Hierarchy,
@@ -28,7 +31,7 @@ from mscon.similarity import (
 
 def main(folder: Path) -> None:
     """All of them, into a folder."""
-    for draw in (categorical, continuous, rank_n_contrast, tags, hierarchy, pairs, instance, custom):
+    for draw in (categorical, continuous, rank_n_contrast, tags, hierarchy, pairs, instance, appearance, custom):
         draw(folder / f"{draw.__name__}.svg")
 
 
@@ -149,6 +152,27 @@ def instance(path: Path) -> None:
         heatmap(left, shares(Instance().targets(item)), rows=names, title=title, most=0.5)
         title = "a category: they are among its positives"
         heatmap(right, shares(Categorical().targets(item // 2)), title=title, most=0.5)
+
+
+def appearance(path: Path) -> None:
+    """Stripes at eight angles: by how much each is pulled toward its neighbours."""
+    down, across = np.mgrid[:32, :32]
+    degrees = [0, 10, 20, 30, 80, 90, 100, 170]
+    waves = [np.sin((down * math.sin(angle) + across * math.cos(angle)) / 2) for angle in np.radians(degrees)]
+    images = np.repeat((np.stack(waves) * 100 + 128).astype(np.uint8)[..., None], 3, axis=3)
+    features = classical_features(images)
+    with picture(path, 3.6) as figure:
+        whole = figure.add_gridspec(1, 3, width_ratios=(0.15, 1, 1))
+        strip = whole[0].subgridspec(len(degrees), 1).subplots()
+        for image, part in zip(images, strip, strict=True):
+            part.imshow(image)
+            part.set_axis_off()
+        for place, bandwidth in ((1, 0.2), (2, 0.5)):
+            similarity = Appearance.of(features - features.mean(0), bandwidth=bandwidth)
+            q = shares(similarity.targets(torch.arange(len(degrees))))
+            names = [f"{angle}°" for angle in degrees]
+            title = f"q in %, bandwidth = {bandwidth:g}"
+            heatmap(figure.add_subplot(whole[place]), q, rows=names, columns=names, title=title)
 
 
 def custom(path: Path) -> None:

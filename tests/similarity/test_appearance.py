@@ -39,12 +39,18 @@ def test_a_sample_of_many_items_finds_nearly_the_width_of_all() -> None:
     assert positives(Appearance.of(many, bandwidth=0.05), 5_000) == pytest.approx(250, rel=0.1)
 
 
-def test_other_views_pull_most_and_features_of_no_length_are_as_near_to_all() -> None:
+def test_other_views_pull_as_the_nearest_item_and_features_of_no_length_are_as_near_to_all() -> None:
     similarity = Appearance(torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.0], [0.0, 0.0]]), 0.2)
     q = similarity.targets(torch.arange(4).repeat(2)).matrix()
-    assert q[0].argmax() == 4
-    assert q[0, 1] == q[0, 5] > 10 * q[0, 2]
-    assert q[3, [0, 1, 2]].tolist() == pytest.approx([1 / 7] * 3)
+    assert q[0, 4] == q[0, 1] == q[0, 5] > 10 * q[0, 2]
+    assert q[3, [0, 1, 2, 7]].tolist() == pytest.approx([1 / 7] * 4)
+
+
+def test_an_item_far_from_all_others_keeps_its_order_of_them() -> None:
+    similarity = Appearance(torch.tensor([[1.0, 0.0], [0.999, 0.001], [-1.0, 0.1], [-1.0, 0.2]]), 1e-4)
+    q = similarity.targets(torch.tensor([0, 2, 3])).matrix()
+    assert q.sum(dim=1).tolist() == pytest.approx([1.0] * 3)
+    assert q[0, 2] > 0.99, "its direction is the less far"
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -108,7 +108,9 @@ def alike(values: Sequence[int]) -> Tensor:
             if i != j and one >= 0 and other >= 0:
                 (a, b), (c, d) = FEATURES[one].tolist(), FEATURES[other].tolist()
                 cosine = (a * c + b * d) / (math.hypot(a, b) * math.hypot(c, d) or 1.0)
-                pull[j] = math.exp(cosine / 0.3)
+                pull[j] = math.exp(cosine / 0.3) if one != other else 0.0
+        nearest = max(pull.values(), default=0.0) or 1.0
+        pull = {j: each or nearest for j, each in pull.items()}
         for j, each in pull.items():
             q[i, j] = each / sum(pull.values())
     return q

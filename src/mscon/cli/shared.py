@@ -14,7 +14,7 @@ Similarities = Annotated[
         name="--similarity",
         negative="",
         help="A label column to learn from; NAME or NAME:KIND, the kind being categorical, continuous, tags, hierarchy,"
-        " rank_n_contrast, pairs or instance. Repeat it.",
+        " rank_n_contrast, pairs, instance or appearance. Repeat it.",
     ),
 ]
 Ood = Annotated[

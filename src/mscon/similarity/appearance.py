@@ -25,8 +25,9 @@ class Appearance:
 
         q_ij = exp(cos(x_i, x_j) / τ) / Σ_{k≠i} exp(cos(x_i, x_k) / τ)
 
-    A row's other views have its item's features, so they pull the most. (A relational distillation: as in SEED, Fang et
-    al. 2021, arXiv 2101.04731, but that the features are fixed and the pairs those of the batch.)
+    with x of the row's item. Another view of the same item, whose cosine of 1 would leave hardly anything to others,
+    counts as the nearest other item of the batch does. (A relational distillation: as in SEED, Fang et al. 2021, arXiv
+    2101.04731, but that the features are fixed and the pairs those of the batch.)
 
     **Arguments:**
 
@@ -79,5 +80,8 @@ class Appearance:
         if len(items) and int(items.max()) >= len(self.features):
             raise ValueError(f"item {int(items.max())} has no features: there are those of {len(self.features)} items")
         x = F.normalize(self.features.to(values.device)[items].double(), dim=1)
-        alike = ((x @ x.T - 1.0) / self.temperature).exp()
+        below = (x @ x.T).fill_diagonal_(-torch.inf)
+        # Counted from each item's nearest: to one that is far from all others nothing would be left.
+        below = below - below.amax(dim=1, keepdim=True) if len(items) > 1 else torch.zeros_like(below)
+        alike = (below.fill_diagonal_(0.0) / self.temperature).exp()
         return TypeTargets.of_matrix(rows, types, alike, batch=len(values))
