@@ -35,6 +35,7 @@ def test_a_study_of_ones_own_is_reproduced_and_figures_are_drawn(
     assert said.count("search/0.003") == 1, "the other was there"
     table = (tmp_path / "results" / "letters-quick" / "table.md").read_text()
     assert "SupCon: weight" in table
+    assert "nothing: classical features" in table
     for name, suffix in (("retrieval", "md"), ("transfer", "svg")):
         main(words(study_file, letters, tmp_path, "--figure", name))
         assert (tmp_path / "results" / "letters" / "figures" / f"{name}.{suffix}").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from mscon.data.originals.bird_attributes import SINGLE
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate import probe_categorical
+from mscon.experiments.comparison import cells, compare
 from mscon.experiments.figures import FIGURES, figure
+from mscon.experiments.floors import read_floors, take_floors
 from mscon.experiments.jobs import Job, tables_of
 from mscon.experiments.methods import chosen, methods
 from mscon.experiments.reproduce import Left, Plan, commands, comparisons, find_job, run_jobs
@@ -52,12 +55,50 @@ def test_a_job_leaves_one_result_and_a_run(small: Study, places: Places) -> None
     for name, probe in probes.items():
         assert result.accuracy(name) == pytest.approx(100 * probe.accuracy, abs=1e-3)
         np.testing.assert_array_equal(result.was_correct(name), probe.correct)
+    assert result.measures == {}, "what only searches is not measured further"
+    assert result.weights == {"character": 0.5, "weight": 0.5}
+    assert "source" not in result.recipe["catalog"]
+
+
+def test_the_search_trains_the_first_seed_which_is_measured_further(small: Study, places: Places) -> None:
+    searching = {rate: do(job(small, rate=rate), places) for rate in small.full.learning_rates}
+    first = job(small, rate=None)
+    result = do(first, places)
+    found = searching[result.learning_rate]
+    assert (result.scores, result.seconds["training"]) == (found.scores, found.seconds["training"])
+    assert not places.run(first).exists()
     assert set(result.measures["transfer"]) == set(map(str, SHARES))
     assert set(result.measures["retrieval"]) == {"shared", "head character", "head weight", "heads"}
     assert set(result.measures["paper_probe"]) == set(small.labels)
     assert result.measures["paper_probe"]["character"] > 0.3
-    assert result.weights == {"character": 0.5, "weight": 0.5}
-    assert "source" not in result.recipe["catalog"]
+    first.result(places.results).unlink()
+    shutil.rmtree(places.runs)
+    again = do(first, places)
+    assert (again.scores, again.measures) == (result.scores, result.measures)
+    assert again.searched == result.searched
+    assert places.run(first).exists(), "trained anew, its training being gone"
+
+
+def test_floors_are_taken_once_and_stand_first_in_the_table(small: Study, places: Places) -> None:
+    first = job(small)
+    assert read_floors(first, places) == {}
+    take_floors(first, places)
+    path = places.results / "letters" / "floors.json"
+    written = path.stat().st_mtime_ns
+    take_floors(first, places)
+    assert path.stat().st_mtime_ns == written
+    floors = read_floors(first, places)
+    classical = floors["nothing: classical features"]
+    assert set(classical) == set(small.labels)
+    assert floors["nothing: plain pixels"]["character"] <= classical["character"] <= 100
+    table = compare(small, methods(small), {}, floors=floors)
+    assert [row.title for row in table.rows] == ["nothing: plain pixels", "nothing: classical features"]
+    heads, body = cells(table)
+    assert body[1][heads.index("mean")] == f"{(classical['character'] + classical['weight']) / 2:.1f}"
+    assert body[1][-3:] == ["", "", ""]
+    recipe = {**small.full.recipe, "image": {"size": 24}}
+    smaller = small.model_copy(update={"full": Preset(recipe=recipe, learning_rates=small.full.learning_rates)})
+    assert read_floors(job(smaller), places) == {}, "those of another size of image"
 
 
 def test_what_is_done_is_not_done_again_unless_its_recipe_is_another(small: Study, places: Places) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from mscon.errors import UserError
 from mscon.experiments.comparison import Comparison, cells
 from mscon.experiments.figures import MEASURES
+from mscon.experiments.floors import take_floors
 from mscon.experiments.jobs import Job
 from mscon.experiments.reproduce import (
     Plan,
@@ -61,6 +62,8 @@ def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
     if wish.run is not None:
         jobs = [find_job(jobs, wish.run)]
     left = run_jobs(jobs, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
+    if wish.run is None and wish.figure is None:
+        take_floors(plan.first, places)
     written = write_comparisons(plan, places) if wish.figure is None else write_figure(wish.figure, plan, places)
     if wish.run is None and wish.figure is None:
         for found in comparisons(plan, places):

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from mscon.errors import UserError
+from mscon.experiments.floors import Floors
 from mscon.experiments.methods import Method
 from mscon.experiments.results import Result
 from mscon.experiments.statistics import Mean, mean, paired
@@ -30,8 +31,9 @@ class Row:
       was trained on; None without any.
     - `beside_in_domain`, `beside_ood`: this − the baseline; None for the baseline itself, and without common seeds.
     - `published`: label → percent.
-    - `minutes`: of training, the median over seeds. `rate`: the learning rate.
-    - `seeds`: how many; 0 while the search for the rate goes on, and what stands here is its middle rate.
+    - `minutes`: of training, the median over seeds. `rate`: the learning rate. None of what is not trained.
+    - `seeds`: how many; 0 while the search for the rate goes on, and what stands here is its middle rate; None of what
+      has none.
     """
 
     method: str
@@ -42,9 +44,9 @@ class Row:
     beside_in_domain: Mean | None
     beside_ood: Mean | None
     published: Mapping[str, float]
-    minutes: float
-    rate: float
-    seeds: int
+    minutes: float | None
+    rate: float | None
+    seeds: int | None
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,26 @@ class Comparison:
 
 
 def compare(
-    study: Study, methods: Sequence[Method], results: Mapping[str, Sequence[Result]], *, probe: Probe = "lbfgs"
+    study: Study,
+    methods: Sequence[Method],
+    results: Mapping[str, Sequence[Result]],
+    *,
+    floors: Floors | None = None,
+    probe: Probe = "lbfgs",
 ) -> Comparison:
-    """**Arguments:** `results`: method → a result for each of its seeds; methods without any are left out."""
+    """**Arguments:**
+
+    - `results`: method → a result for each of its seeds; methods without any are left out.
+    - `floors`: rows of what was not trained, which come first.
+    """
     there = {each.name: each for each in methods if results.get(each.name)}
     if len({each.items for name in there for each in results[name]}) > 1:
         raise UserError(f"results of {study.name} were scored on several sets of test items: remove the older ones")
     order = sorted(there, key=lambda name: (_place(name), there[name].family, name))
     accuracies = {name: {label: _of(results[name], label, probe) for label in study.labels} for name in order}
     rows = tuple(_row(study, there[name], results[name], accuracies, probe) for name in order)
-    return Comparison(study, tuple(row for row in rows if row is not None), probe)
+    first = tuple(_floor(study, title, each) for title, each in (floors or {}).items())
+    return Comparison(study, (*first, *(row for row in rows if row is not None)), probe)
 
 
 def markdown(found: Comparison) -> Iterator[str]:
@@ -93,7 +105,10 @@ def cells(found: Comparison) -> tuple[list[str], list[list[str]]]:
         if ood:
             line += [*(_text(row.labels.get(name)) for name in ood), _text(row.ood)]
             line.append(_text(row.beside_ood, signed=True))
-        body.append([*line, f"{row.rate:g}", f"{row.minutes:.1f}", str(row.seeds or "search")])
+        if row.rate is None or row.minutes is None:
+            body.append([*line, "", "", ""])
+        else:
+            body.append([*line, f"{row.rate:g}", f"{row.minutes:.1f}", str(row.seeds or "search")])
         if row.published:
             said = {name: f"{value:.2f}" for name, value in row.published.items()}
             line = [f"{row.title}: in print", *(said.get(name, "") for name in own), "", ""]
@@ -131,6 +146,15 @@ def _row(
         rate=results[0].learning_rate,
         seeds=len(results) if any(each.searched for each in results) else 0,
     )
+
+
+def _floor(study: Study, title: str, accuracies: Mapping[str, float]) -> Row:
+    labels = {name: mean([value]) for name, value in accuracies.items()}
+    known = {
+        names: [accuracies[name] for name in names if name in accuracies] for names in (study.similarities, study.ood)
+    }
+    own, ood = (mean([float(np.mean(each))]) if each else None for each in known.values())
+    return Row("", title, labels, own, ood, None, None, {}, None, None, None)
 
 
 def _of(results: Sequence[Result], label: str, probe: Probe) -> dict[int, float]:

@@ -14,6 +14,7 @@ from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
 from mscon.experiments.figures.figure import read_lines
 from mscon.experiments.figures.measures import retrieval, transfer
+from mscon.experiments.floors import read_floors
 from mscon.experiments.jobs import Job, search, seeds
 from mscon.experiments.methods import Method, chosen, methods
 from mscon.experiments.results import Result, chosen_rate, result_of
@@ -45,9 +46,14 @@ class Plan:
         return cls(study, quick, tuple(chosen(methods(study), wanted)), seeds)
 
     @property
+    def first(self) -> Job:
+        """A job of its study and preset."""
+        return Job(self.study, self.quick, self.methods[0], 0)
+
+    @property
     def folder(self) -> str:
         """The folder of its results."""
-        return Job(self.study, self.quick, self.methods[0], 0).folder
+        return self.first.folder
 
     @property
     def jobs(self) -> list[Job]:
@@ -145,7 +151,9 @@ def comparisons(plan: Plan, places: Places) -> list[Comparison]:
     first = searched_first(whole, places)
     there = {name: each or first.get(name, []) for name, each in results.items()}
     probes: list[Probe] = ["lbfgs", "paper"] if plan.study.paper_probe and not plan.quick else ["lbfgs"]
-    return [compare(plan.study, whole.methods, there, probe=probe) for probe in probes]
+    floors = read_floors(whole.first, places)
+    each = {probe: floors if probe == "lbfgs" else None for probe in probes}
+    return [compare(plan.study, whole.methods, there, floors=each[probe], probe=probe) for probe in probes]
 
 
 def figure_jobs(name: str, plan: Plan) -> list[Job]:

@@ -79,7 +79,7 @@ def _from_search(job: Job, rate: float, places: Places) -> Result | None:
     found, run = searched(job, places.results)[rate], places.run(searching)
     if job.quick or found.failed:
         return found
-    if not (run / "recipe.toml").exists() or not _goes_on(run, searching.recipe(str(_catalog(job, places)), rate)):
+    if not (run / "recipe.toml").exists() or not _goes_on(run, searching.recipe(str(catalog_of(job, places)), rate)):
         return None
     return _measured(job, found, Run.open(run))
 
@@ -106,7 +106,7 @@ def _measured(job: Job, result: Result, run: Run) -> Result:
 
 
 def _trained(job: Job, rate: float, places: Places, folder: Path, display: Display | None) -> Result:
-    recipe = job.recipe(str(_catalog(job, places)), rate)
+    recipe = job.recipe(str(catalog_of(job, places)), rate)
     resume = _goes_on(folder, recipe)
     try:
         run = train(recipe, folder, resume=resume, display=display)
@@ -162,7 +162,7 @@ def _result(job: Job, rate: float, recipe: Recipe, **found: Any) -> Result:
     )
 
 
-def _catalog(job: Job, places: Places) -> Path:
+def catalog_of(job: Job, places: Places) -> Path:
     """The study's catalog as the job's variant has it, written where its run is, once for each state of the data."""
     altered = [job.variant.name, str(job.seed)] if job.variant.alter else []
     path = places.runs / "catalogs" / f"{'-'.join([job.study.name, _state(job, places.root), *altered])}.parquet"
@@ -204,4 +204,4 @@ def _locked(path: Path) -> Iterator[None]:
         raise TakenError(path) from None
 
 
-__all__ = ["Places", "TakenError", "do"]
+__all__ = ["Places", "TakenError", "catalog_of", "do"]
