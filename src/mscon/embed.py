@@ -1,22 +1,15 @@
-"""Embeddings of a catalog: the shared one, and one vector per similarity."""
+"""Embeddings of images: the shared one, as a model gives it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from mscon.data.cache import Skipped, load_pixels
-from mscon.data.catalog import Catalog
 from mscon.data.views import ViewParameters, apply_views
-from mscon.errors import UserError
-from mscon.files import write_whole
 from mscon.memory import freed_memory_kept
 from mscon.model import MSConModel
-from mscon.run import Run
 
 BATCH = 256
 
@@ -51,46 +44,3 @@ def embed_pixels(
             if progress:
                 progress(start + len(batch), count)
     return embeddings
-
-
-def embed_catalog(
-    run: Run,
-    source: str,
-    out: Path,
-    *,
-    image: str | None = None,
-    id: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[pl.DataFrame, tuple[Skipped, ...]]:
-    """Embed any catalog with a run's model and write one Parquet file, whole or not at all.
-
-    **Arguments:**
-
-    - `run`: a trained run.
-    - `source`: the catalog; it needs no labels.
-    - `out`: the file to write: columns `id`, `embedding` and `z_<similarity>` (unit length), float32 lists; with an
-      uncertainty head also `uncertainty_<similarity>`, see `MSConModel.item_uncertainty`.
-    - `image`, `id`: the catalog's columns, found by name when left out.
-    - `progress`: called with images done and images in all.
-
-    **Returns:** the table written, and the rows left out of it because their image could not be read.
-
-    **Raises:** `UserError` for a catalog that cannot be used, a run without a model, or a file that cannot be written.
-    """
-    if out.suffix != ".parquet":
-        raise UserError(f"{out}: embeddings are written as Parquet; name a file that ends in .parquet")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
-    model = run.model()
-    catalog = Catalog.read(source, image=image)
-    settings = run.recipe.image
-    pixels = load_pixels(catalog, size=settings.size, fit=settings.fit, tolerance=settings.tolerance)
-    h = embed_pixels(model, pixels.array, progress=progress)
-    ids = catalog.take(pixels.rows).ids(id)
-    vectors = {"embedding": h} | {f"z_{name}": model.project_embedding(h, name) for name in model.similarities}
-    vectors |= {f"uncertainty_{name}": each for name, each in model.item_uncertainty(h).items()}
-    table = pl.DataFrame({"id": ids} | {name: each.numpy() for name, each in vectors.items()})
-    write_whole(out, lambda aside: table.write_parquet(aside))
-    return table, pixels.skipped

@@ -1,5 +1,6 @@
 """Commands around one run: look at a catalog, train, evaluate, ablate, audit, embed; and all of it on embedded data."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,9 @@ from rich.console import Console
 
 from mscon.cli.shared import Image, Ood, Settings, Similarities, goes_on, progress_bar, say, torchrun
 from mscon.errors import UserError
+
+LISTED = 20
+"""Of rows that were left out: how many are shown."""
 
 
 def inspect(
@@ -183,14 +187,19 @@ def embed(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     image: Image = None,
     id: str | None = None,
+    half: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Write the shared embedding and one vector per similarity of every image in a catalog, as Parquet.
 
         mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
+        torchrun --nproc-per-node 4 -m mscon embed runs/shoes archive.parquet -o vectors.parquet --half
 
     Columns: id, embedding, and z_NAME of unit length per similarity; of a run with objective.item_uncertainty also
     uncertainty_NAME: 0 is plain to see, 1 as good as chance, more a head that is too sure of itself. The catalog needs
-    no labels.
+    no labels. Rows whose image cannot be read are listed in NAME.skipped.csv beside the file.
+
+    What is stopped goes on where it was when the same command is given again. Several of them at once, by torchrun or
+    on machines that share the folder, share the work.
 
     Parameters
     ----------
@@ -202,16 +211,23 @@ def embed(
         The Parquet file to write.
     id
         The column that names an item, where it cannot be found by name.
+    half
+        Write float16 in place of float32: half the size.
     """
-    from mscon.embed import embed_catalog
+    from mscon.embed_catalog import embed_catalog
     from mscon.run import Run
 
-    with progress_bar("embedding images") as progress:
-        table, skipped = embed_catalog(Run.open(run), catalog, out, image=image, id=id, progress=progress)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, the one that speaks
+    with progress_bar("embedding images", shown=first) as progress:
+        found = embed_catalog(Run.open(run), catalog, out, image=image, id=id, half=half, progress=progress)
+    if not first:
+        return
     console = Console()
-    say(console, f"{len(table):,} rows × {len(table.columns)} columns: {out}")
-    for each in skipped:
+    say(console, f"{found.rows:,} rows × {len(found.columns)} columns: {out}")
+    for each in found.skipped[:LISTED]:
         say(console, f"left out: row {each.row} ({each.id}): {each.reason}")
+    if len(found.skipped) > LISTED:
+        say(console, f"left out: {len(found.skipped) - LISTED:,} more, all of them in {found.skipped_path}")
 
 
 def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:

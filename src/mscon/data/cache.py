@@ -89,21 +89,31 @@ def load_pixels(
     """
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows left: there is no image to decode.")
-    home = (Path(folder) if folder is not None else cache_folder() / "pixels") / _key(catalog, size, fit)
+    home = (Path(folder) if folder is not None else cache_folder() / "pixels") / fingerprint(catalog, size, fit)
     found = _open(home, size)
     if found is None:
-        _build(catalog, size, fit, home, workers or min(32, (os.cpu_count() or 1) + 4), progress, tolerance)
+        _build(catalog, size, fit, home, workers, progress, tolerance)
         found = _open(home, size)
     if found is None:
         raise UserError(f"The cache {home} was removed as soon as it was made: is something cleaning its folder?")
-    array, broken = found
-    _check_broken(catalog, broken, tolerance, seen=len(catalog))
+    _check_broken(catalog, found[1], tolerance, seen=len(catalog))
+    return _pixels(catalog, *found)
+
+
+def kept_pixels(catalog: Catalog, *, size: int, fit: Fit = "letterbox") -> Pixels | None:
+    """A catalog's images where an earlier `load_pixels` has left them, however many are unusable; None if none has."""
+    found = _open(cache_folder() / "pixels" / fingerprint(catalog, size, fit), size)
+    return None if found is None else _pixels(catalog, *found)
+
+
+def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str]) -> Pixels:
     rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
     ids = catalog.ids() if broken else []
     return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()))
 
 
-def _key(catalog: Catalog, size: int, fit: Fit) -> str:
+def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
+    """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
     for row in range(len(catalog)):
         source = catalog.image_source(row)
@@ -145,7 +155,7 @@ def _build(
     size: int,
     fit: Fit,
     home: Path,
-    workers: int,
+    workers: int | None,
     progress: Callable[[int, int], None] | None,
     tolerance: float,
 ) -> None:
@@ -162,7 +172,7 @@ def _build(
             # Unbuffered: a buffer that a full disk has refused would be refused once more when the file closes.
             file = (draft / PIXELS).open("wb", buffering=0)
         # Pillow warns of odd metadata. A filter is the whole process's: it is set here once, not by each thread.
-        with file, warnings.catch_warnings(), closing(_decoded(catalog, size, fit, workers)) as images:
+        with file, warnings.catch_warnings(), closing(decoded(catalog, size, fit, workers)) as images:
             warnings.simplefilter("ignore")
             for row, image in enumerate(images):
                 if isinstance(image, str):
@@ -220,7 +230,9 @@ def _put(draft: Path, home: Path, size: int) -> None:
             draft.rename(home)
 
 
-def _decoded(catalog: Catalog, size: int, fit: Fit, workers: int) -> Generator[np.ndarray | str, None, None]:
+def decoded(
+    catalog: Catalog, size: int, fit: Fit, workers: int | None = None
+) -> Generator[np.ndarray | str, None, None]:
     """Each row's image, or the reason why there is none, in order.
 
     Threads, because Pillow works outside Python's lock, and because processes cost a start and a copy of every image.
@@ -232,6 +244,7 @@ def _decoded(catalog: Catalog, size: int, fit: Fit, workers: int) -> Generator[n
         except DecodeError as error:
             return str(error)
 
+    workers = workers or min(32, (os.cpu_count() or 1) + 4)
     ahead: deque[Future[np.ndarray | str]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for row in range(len(catalog)):
