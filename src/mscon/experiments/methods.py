@@ -8,9 +8,9 @@ from mscon.errors import UserError, nearest
 from mscon.experiments.studies import Study
 from mscon.experiments.tables import names, read_table
 
-Trains = Literal["all", "all and instance", "each", "joint", "instance"]
-"""Under which similarities a method trains: all of the study's, those and views of an item, each alone (a training
-for each), the one label that all make together, or views alone.
+Trains = Literal["all", "all and instance", "all and appearance", "each", "joint", "instance"]
+"""Under which similarities a method trains: all of the study's, those and views of an item or how it looks, each
+alone (a training for each), the one label that all make together, or views alone.
 """
 
 ORDER = (
@@ -18,6 +18,7 @@ ORDER = (
     "mscon-excess",
     "cross-entropy-equal",
     "mscon-paper",
+    "mscon-appearance",
     "mscon-excess-instance",
     "supcon-joint",
     "simclr",
@@ -87,8 +88,9 @@ def _expanded(name: str, similarities: Mapping[str, Mapping[str, Any]]) -> Itera
                 yield Method(f"{name}-{each}", name, title.format(similarity=each), {each: settings}, recipe)
         case "all":
             yield Method(name, name, title, dict(similarities), recipe)
-        case "all and instance":
-            yield Method(name, name, title, {**similarities, "instance": {}}, recipe)
+        case "all and instance" | "all and appearance":
+            more = trains.removeprefix("all and ")
+            yield Method(name, name, title, {**similarities, more: {}}, recipe)
         case "joint":
             columns = [settings.get("column", each) for each, settings in similarities.items()]
             if len(columns) > 1:

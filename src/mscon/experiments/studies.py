@@ -22,7 +22,7 @@ from mscon.settings import Section
 IN_PRINT = ("published", "published_left_out")
 """What belongs to one study and not to those that are like it."""
 
-TAKEN = {"joint", "equal", "uncertainty", "instance"}
+TAKEN = {"joint", "equal", "uncertainty", "instance", "appearance"}
 """Words that methods are named by."""
 
 
