@@ -1,0 +1,52 @@
+"""Mixes of similarities: how much each counts in a search."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+
+from mscon.errors import UserError, nearest
+
+SHARED = "shared"
+"""The shared embedding's name among the similarities."""
+
+Weights = Mapping[str, float]
+"""Similarity, or `shared`, → how much its cosine counts; those not named count nothing."""
+
+
+def mix(wanted: Weights | None, similarities: Sequence[str]) -> dict[str, float]:
+    """The weights asked for; when none are, 1 for each similarity, and nothing for the shared embedding.
+
+    A negative weight looks for what is *not* alike in this way.
+
+    **Raises:** `UserError` for a name that is no similarity, a weight that is no finite number, and weights of 0 alone.
+    """
+    if not wanted:
+        return dict.fromkeys(similarities, 1.0)
+    known = [*similarities, SHARED]
+    for name, weight in wanted.items():
+        if name not in known:
+            raise UserError(
+                f"--weight {name}: there is no such similarity.{nearest(name, known)} Known: {listed(known)}"
+            )
+        if not isfinite(weight):
+            raise UserError(f"--weight {name}={weight}: a weight is a finite number")
+    weights = {name: float(weight) for name, weight in wanted.items() if weight != 0}
+    if not weights:
+        raise UserError(f"all weights are 0: give at least one of {listed(known)} another")
+    return weights
+
+
+def read_weights(words: Iterable[str]) -> dict[str, float]:
+    """Weights as a command line has them, NAME=NUMBER each. **Raises** `UserError` for any other."""
+    weights: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            weights[name or number] = float(number if name else "")
+        except ValueError:
+            raise UserError(f"--weight {word}: write NAME=NUMBER, such as --weight colour=0.2") from None
+    return weights
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between."""
+    return ", ".join(names)

@@ -1,0 +1,61 @@
+"""What a search has found: as a table and as JSON."""
+
+import json
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from mscon.run import Run
+from mscon.search.exact import Hits
+from mscon.search.space import Space
+
+
+def records(run: Run, space: Space, hits: Hits) -> list[dict[str, Any]]:
+    """A dictionary per item found: `id`, `score`, `cosines` and the values of the run's `labels`, where the catalog has
+    them.
+    """
+    columns = label_columns(run, space)
+    return [
+        {
+            "id": space.ids[row],
+            "score": round(float(hits.scores[place]), 6),
+            "cosines": {name: round(float(each[place]), 6) for name, each in hits.cosines.items()},
+            "labels": {name: space.catalog.table[name][int(row)] for name in columns},
+        }
+        for place, row in enumerate(hits.rows)
+    ]
+
+
+def label_columns(run: Run, space: Space) -> list[str]:
+    """The columns of the run's labels, trained and probed, that the catalog has."""
+    named = [column for name, label in run.labels.items() for column in label.columns or (name,)]
+    return [name for name in dict.fromkeys(named) if name in space.catalog.table.columns]
+
+
+def as_json(found: list[dict[str, Any]], hits: Hits) -> str:
+    """The same with the weights, as text; dates and the like as the table prints them."""
+    return json.dumps({"weights": hits.weights, "items": found}, indent=2, ensure_ascii=False, default=str)
+
+
+def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
+    """For a terminal: a row per item, a similarity's column being bold where it weighs."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right", style="dim")
+    table.add_column("id", overflow="fold")
+    table.add_column("score", justify="right")
+    for name in hits.cosines:
+        table.add_column(Text(f"cos {name}"), justify="right", style="bold" if name in hits.weights else "dim")
+    labels = list(found[0]["labels"]) if found else []
+    for name in labels:
+        table.add_column(Text(name))
+    for place, each in enumerate(found, start=1):
+        cosines = [number(value) for value in each["cosines"].values()]
+        values = ["" if each["labels"][name] is None else str(each["labels"][name]) for name in labels]
+        table.add_row(*map(Text, [str(place), each["id"], number(each["score"]), *cosines, *values]))
+    return table
+
+
+def number(value: float) -> str:
+    """Three decimals, with a true minus."""
+    return f"{value:.3f}".replace("-", "−")
