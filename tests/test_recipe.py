@@ -186,6 +186,10 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
     [
         ({"kind": "pairs"}, "similarities.it.edges: missing; name the table of pairs"),
         ({"kind": "appearance", "column": "a"}, "similarities.it.column: appearance reads no column"),
+        (
+            {"kind": "appearance", "bandwidth": 1.5},
+            "similarities.it.bandwidth: 1.5 of all items; of appearance, below 1",
+        ),
         ({"kind": "instance", "column": "a"}, "similarities.it.column: instance reads no column"),
         ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),
         ({"kind": "hierarchy", "level_weights": [1.0, 0.0]}, "level_weights.1: .*greater than 0"),

@@ -124,6 +124,8 @@ class SimilaritySettings(Section):
             raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
         if kind in UNLABELLED and self.column is not None:
             raise ValueError(f"similarities.{name}.column: {kind} reads no column")
+        if kind == "appearance" and self.bandwidth is not None and self.bandwidth >= 1:
+            raise ValueError(f"similarities.{name}.bandwidth: {self.bandwidth:g} of all items; of appearance, below 1")
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
         if self.joint is not None and self.column is not None:

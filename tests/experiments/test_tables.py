@@ -12,7 +12,7 @@ from scipy.stats import t
 from mscon.data.information import shared_information
 from mscon.experiments.comparison import cells, compare, markdown
 from mscon.experiments.figures import FIGURES, figure
-from mscon.experiments.figures.axes import related, shuffled
+from mscon.experiments.figures.axes import related, shuffled, thinned
 from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
 from mscon.experiments.figures.figure import Line
@@ -107,7 +107,25 @@ def test_noise_is_among_the_known_items_alone(letters: Path) -> None:
             table["character"].value_counts().sort("character")["count"].to_list()
         )
         known = (table["split"] != "test").to_numpy()
+        gaps = table.with_columns(pl.when(pl.int_range(pl.len()) % 3 > 0).then(pl.col("character")).alias("character"))
+        thin = shuffled(gaps, 3, label="character", share=share)["noisy_character"]
+        assert thin.null_count() == gaps["character"].null_count(), "gaps move with the labels"
         assert changed[known].mean() == pytest.approx(0.8 * share, abs=0.06), "of five classes one in five stays"
+
+
+def test_gaps_are_among_the_training_items_and_others_of_each_label(letters: Path) -> None:
+    table = pl.read_parquet(letters)
+    thin = thinned(table, 3, labels=["character", "weight"], share=0.8)
+    train = (table["split"] == "train").to_numpy()
+    missing = {name: thin[f"partial_{name}"].is_null().to_numpy() for name in ("character", "weight")}
+    for name, lacking in missing.items():
+        assert lacking[train].mean() == pytest.approx(0.8, abs=0.01)
+        assert not lacking[~train].any()
+        there = thin.filter(~pl.Series(lacking))
+        assert there[f"partial_{name}"].equals(there[name], null_equal=True, check_names=False)
+    both = (missing["character"] & missing["weight"])[train].mean()
+    assert both == pytest.approx(0.64, abs=0.05)
+    assert not thin.equals(thinned(table, 4, labels=["character", "weight"], share=0.8))
 
 
 def test_shared_parts_tell_the_more_of_one_another_the_more_they_share() -> None:

@@ -85,8 +85,8 @@ def reproduce(
     quick
         The short preset; when left out, that of a figure is short, that of the table full.
     figure
-        The trainings of a figure in place of the table's: noise, redundancy, temperature, similarities, leave-one-out,
-        heads, batch-size, equal-steps; transfer and retrieval need none of their own.
+        The trainings of a figure in place of the table's: noise, gaps, redundancy, temperature, similarities,
+        leave-one-out, heads, batch-size, equal-steps; transfer and retrieval need none of their own.
     list_
         Print the trainings that can be done now as commands, one a line, and do nothing.
     run

@@ -79,7 +79,9 @@ class Appearance:
         items, types, _ = distinct(values[rows])
         if len(items) and int(items.max()) >= len(self.features):
             raise ValueError(f"item {int(items.max())} has no features: there are those of {len(self.features)} items")
-        x = F.normalize(self.features.to(values.device)[items].double(), dim=1)
+        if self.features.device != values.device:  # once, and not at every step
+            object.__setattr__(self, "features", self.features.to(values.device))
+        x = F.normalize(self.features[items].double(), dim=1)
         below = (x @ x.T).fill_diagonal_(-torch.inf)
         # Counted from each item's nearest: to one that is far from all others nothing would be left.
         below = below - below.amax(dim=1, keepdim=True) if len(items) > 1 else torch.zeros_like(below)

@@ -4,6 +4,7 @@ from mscon.errors import UserError, nearest
 from mscon.experiments.figures.axes import (
     batch_size,
     equal_steps,
+    gaps,
     heads,
     leave_one_out,
     noise,
@@ -15,7 +16,7 @@ from mscon.experiments.figures.figure import Figure, Point
 
 FIGURES = {
     each.name: each
-    for each in (noise, redundancy, temperature, similarities, leave_one_out, heads, batch_size, equal_steps)
+    for each in (noise, gaps, redundancy, temperature, similarities, leave_one_out, heads, batch_size, equal_steps)
 }
 """All that train something."""
 

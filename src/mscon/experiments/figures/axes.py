@@ -1,4 +1,4 @@
-"""The figures' axes: label noise, labels that repeat one another, temperature, number of similarities, batch size."""
+"""The figures' axes: noisy, missing and repeated labels, temperature, number of similarities, batch size."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,6 +15,7 @@ from mscon.settings import TrainingSettings
 
 WEIGHTINGS = ("mscon-equal", "mscon-paper", "mscon-uncertainty", "mscon-exact", "mscon-excess")
 TWO = ("mscon-equal", "mscon-excess")
+WITH_LITTLE = ("cross-entropy-equal", "mscon-equal", "mscon-excess-instance", "mscon-appearance")
 PARTS = 6
 """Classes of the two labels whose shared information is set."""
 
@@ -34,9 +35,29 @@ def shuffled(table: pl.DataFrame, seed: int, *, label: str, share: float) -> pl.
     rng = np.random.default_rng((seed, 7))
     rows = np.flatnonzero((table["split"] != "test").to_numpy())
     some = rng.permutation(rows)[: round(share * len(rows))]
-    values = table[label].cast(pl.String).to_numpy().copy()
-    values[some] = values[rng.permutation(some)]
-    return table.with_columns(pl.Series(f"noisy_{label}", values, dtype=pl.String))
+    source = np.arange(table.height)
+    source[some] = rng.permutation(some)
+    return table.with_columns(table[label].gather(source).alias(f"noisy_{label}"))
+
+
+def _gaps(study: Study, _: Preset) -> list[Point]:
+    own = {name: {"column": f"partial_{name}"} for name in study.similarities}
+    points = [Point("0", PLAIN)]
+    for share in (50, 80, 90, 95, 98):
+        alter = partial(thinned, labels=study.similarities, share=share / 100)
+        points.append(Point(str(share), Variant(f"gaps-{share}", similarities=own, alter=alter)))
+    return points
+
+
+def thinned(table: pl.DataFrame, seed: int, *, labels: Sequence[str], share: float) -> pl.DataFrame:
+    """With a column `partial_LABEL` for each label, of which a share of the training items lack it: others of each."""
+    rows = np.flatnonzero((table["split"] == "train").to_numpy())
+    columns: list[pl.Series] = []
+    for number, label in enumerate(labels):
+        lacking = np.random.default_rng((seed, 9, number)).permutation(rows)[: round(share * len(rows))]
+        source = pl.Series(np.arange(table.height)).scatter(lacking, None)
+        columns.append(table[label].gather(source).alias(f"partial_{label}"))
+    return table.with_columns(columns)
 
 
 def _redundancy(study: Study, _: Preset) -> list[Point]:
@@ -160,6 +181,7 @@ noise = Figure(
     _noise,
     _last_apart,
 )
+gaps = Figure("gaps", "% of the training items that lack each label", WITH_LITTLE, _gaps, _own)
 redundancy = Figure(
     "redundancy",
     "the last label",
