@@ -70,7 +70,9 @@ def test_every_readable_row_is_there_once_as_the_model_has_it(
     monkeypatch.setenv("MSCON_CACHE", str(tmp_path / "empty"))
     seen: list[tuple[int, int]] = []
     out = tmp_path / "deep" / "out.parquet"
-    found = embed_catalog(run, str(archive), out, id="sku", rows=20, progress=lambda *each: seen.append(each))
+    found = embed_catalog(
+        run, Catalog.read(str(archive)), out, id="sku", rows=20, progress=lambda *each: seen.append(each)
+    )
     table = pl.read_parquet(out)
     there = [row for row in range(COUNT) if row not in BROKEN]
     assert table["id"].to_list() == [f"s{row}" for row in there]
@@ -97,15 +99,15 @@ def test_every_readable_row_is_there_once_as_the_model_has_it(
 
     load_pixels(Catalog.read(str(archive)), size=16)  # into the cache, where it is found
     monkeypatch.setattr("mscon.embed_catalog.decoded", None)
-    again = embed_catalog(run, str(archive), tmp_path / "kept.parquet", id="sku", rows=20)
+    again = embed_catalog(run, Catalog.read(str(archive)), tmp_path / "kept.parquet", id="sku", rows=20)
     assert pl.read_parquet(tmp_path / "kept.parquet").equals(table)
     assert again.skipped == found.skipped
 
 
 def test_half_precision_is_half_the_size(run: Run, archive: Path, tmp_path: Path) -> None:
     whole, half = tmp_path / "whole.parquet", tmp_path / "half.parquet"
-    embed_catalog(run, str(archive), whole)
-    embed_catalog(run, str(archive), half, half=True)
+    embed_catalog(run, Catalog.read(str(archive)), whole)
+    embed_catalog(run, Catalog.read(str(archive)), half, half=True)
     one, other = pl.read_parquet(whole), pl.read_parquet(half)
     assert other["embedding"].dtype == pl.Array(pl.Float16, one["embedding"].dtype.shape)  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_allclose(other["z_instance"].to_numpy(), one["z_instance"].to_numpy(), atol=1e-3)
@@ -114,31 +116,32 @@ def test_half_precision_is_half_the_size(run: Run, archive: Path, tmp_path: Path
 
 def test_what_is_there_is_left_alone_until_something_is_another(run: Run, archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
-    first = embed_catalog(run, str(archive), out, rows=2)  # a shard without any image among them
+    first = embed_catalog(run, Catalog.read(str(archive)), out, rows=2)  # a shard without any image among them
     assert first.rows == COUNT - len(BROKEN)
     before = out.stat().st_mtime_ns
-    assert embed_catalog(run, str(archive), out, rows=2) == first
+    assert embed_catalog(run, Catalog.read(str(archive)), out, rows=2) == first
     assert out.stat().st_mtime_ns == before
     left = Shards.beside(out, "abc123", 3)  # of another catalog, given up
     left.folder.mkdir()
-    embed_catalog(run, str(archive), out, id="sku")
+    embed_catalog(run, Catalog.read(str(archive)), out, id="sku")
     assert pl.read_parquet(out)["id"][0] == "s0"
     assert not left.folder.exists()
     out.write_bytes(b"no table")
-    assert embed_catalog(run, str(archive), out, id="sku").rows == first.rows
+    assert embed_catalog(run, Catalog.read(str(archive)), out, id="sku").rows == first.rows
 
 
 def test_a_catalog_without_a_readable_image_is_refused_by_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     pl.DataFrame({"image": ["a.png", "a.png"]}).write_csv(tmp_path / "bad.csv")
     with pytest.raises(UserError, match=r"bad.csv: no image can be read. Row 0 \(.*empty"):
-        embed_catalog(run, str(tmp_path / "bad.csv"), tmp_path / "out.parquet")
+        embed_catalog(run, Catalog.read(str(tmp_path / "bad.csv")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
+from mscon.data import Catalog
 from mscon.embed_catalog import embed_catalog
 from mscon.run import Run
 
@@ -146,7 +149,7 @@ folder, source, out, times = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sy
 rng = random.Random(0)
 
 def work():
-    embed_catalog(Run.open(Path(folder)), source, out, rows=4)
+    embed_catalog(Run.open(Path(folder)), Catalog.read(source), out, rows=4)
 
 def child():
     pid = os.fork()
@@ -187,7 +190,7 @@ def test_two_processes_share_the_shards(run: Run, archive: Path, tmp_path: Path)
     words = [*torchrun, "embed", str(run.folder), str(archive), "-o", str(out)]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.count("79 rows") == 1, "one of them speaks"
-    embed_catalog(run, str(archive), tmp_path / "alone.parquet")
+    embed_catalog(run, Catalog.read(str(archive)), tmp_path / "alone.parquet")
     assert pl.read_parquet(out).equals(pl.read_parquet(tmp_path / "alone.parquet"))
 
 

@@ -48,10 +48,9 @@ class Embedded:
 
 def embed_catalog(
     run: Run,
-    source: str,
+    catalog: Catalog,
     out: Path,
     *,
-    image: str | None = None,
     id: str | None = None,
     half: bool = False,
     rows: int = ROWS,
@@ -66,11 +65,11 @@ def embed_catalog(
     **Arguments:**
 
     - `run`: a trained run.
-    - `source`: the catalog; it needs no labels.
+    - `catalog`: of any images; it needs no labels.
     - `out`: the file to write: columns `id`, `embedding` and `z_<similarity>` (unit length), arrays of float32, a row
       for each readable image in the catalog's order; with an uncertainty head also `uncertainty_<similarity>`, see
       `MSConModel.item_uncertainty`. Rows whose image cannot be read are listed in `<name>.skipped.csv` beside it.
-    - `image`, `id`: the catalog's columns, found by name when left out.
+    - `id`: the column that names an item, found by name when left out.
     - `half`: float16 in place of float32.
     - `rows`: of a shard.
     - `progress`: called with rows done and rows in all.
@@ -87,15 +86,15 @@ def embed_catalog(
     model = run.model()
     if torch.cuda.is_available():
         model = model.to(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}")
-    catalog = Catalog.read(source, image=image)
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows: there is nothing to embed")
     ids, settings = catalog.ids(id), run.recipe.image
-    work = [_digest(run.model_path), fingerprint(catalog, settings.size, settings.fit), ids, half, rows]
+    images = fingerprint(catalog, settings.size, settings.fit)
+    work = [_digest(run.model_path), images, ids, half, rows]
     key = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
     if done := _made(out, key):
         return done
-    kept = kept_pixels(catalog, size=settings.size, fit=settings.fit)
+    kept = kept_pixels(catalog, images, size=settings.size)
     shards = Shards.beside(out, key, -(-len(catalog) // rows))
     for shard in shards.undone():
         numbers = np.arange(shard * rows, min(len(catalog), (shard + 1) * rows))
@@ -145,7 +144,7 @@ def _table(model: MSConModel, ids: list[str], h: Float[Tensor, "n d"], *, half: 
     vectors |= {f"uncertainty_{name}": each for name, each in model.item_uncertainty(h).items()}
     columns = {name: each.half() if half else each for name, each in vectors.items()}
     return pl.DataFrame(
-        {"id": pl.Series(ids, dtype=pl.String)} | {name: each.numpy() for name, each in columns.items()}
+        {"id": pl.Series(ids, dtype=pl.String)} | {name: each.cpu().numpy() for name, each in columns.items()}
     )
 
 

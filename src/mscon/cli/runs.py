@@ -1,6 +1,5 @@
 """Commands around one run: look at a catalog, train, evaluate, ablate, audit, embed; and all of it on embedded data."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -214,12 +213,15 @@ def embed(
     half
         Write float16 in place of float32: half the size.
     """
+    from mscon.data import Catalog
     from mscon.embed_catalog import embed_catalog
     from mscon.run import Run
 
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, the one that speaks
+    first = torchrun("RANK", 0) == 0  # of the processes that torchrun started, the one that speaks
     with progress_bar("embedding images", shown=first) as progress:
-        found = embed_catalog(Run.open(run), catalog, out, image=image, id=id, half=half, progress=progress)
+        found = embed_catalog(
+            Run.open(run), Catalog.read(catalog, image=image), out, id=id, half=half, progress=progress
+        )
     if not first:
         return
     console = Console()

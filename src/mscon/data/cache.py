@@ -100,9 +100,12 @@ def load_pixels(
     return _pixels(catalog, *found)
 
 
-def kept_pixels(catalog: Catalog, *, size: int, fit: Fit = "letterbox") -> Pixels | None:
-    """A catalog's images where an earlier `load_pixels` has left them, however many are unusable; None if none has."""
-    found = _open(cache_folder() / "pixels" / fingerprint(catalog, size, fit), size)
+def kept_pixels(catalog: Catalog, images: str, *, size: int) -> Pixels | None:
+    """A catalog's images where an earlier `load_pixels` has left them, however many are unusable; None if none has.
+
+    **Arguments:** `images`: their `fingerprint` at this size.
+    """
+    found = _open(cache_folder() / "pixels" / images, size)
     return None if found is None else _pixels(catalog, *found)
 
 

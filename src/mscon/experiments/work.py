@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 import mscon
 from mscon.embed import embed_pixels
@@ -22,6 +23,8 @@ from mscon.experiments.results import Result, chosen_rate, result_of, searched
 from mscon.experiments.scoring import items_digest, measured, scored
 from mscon.files import write_text, write_whole
 from mscon.log import Display
+from mscon.model import MSConModel
+from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
@@ -81,7 +84,7 @@ def _from_search(job: Job, rate: float, places: Places) -> Result | None:
         return found
     if not (run / "recipe.toml").exists() or not _goes_on(run, searching.recipe(str(catalog_of(job, places)), rate)):
         return None
-    return _measured(job, found, Run.open(run))
+    return _measured(job, found, _Trained.of(Run.open(run)))
 
 
 def _is_first(job: Job) -> bool:
@@ -96,11 +99,25 @@ def _validations(job: Job, results: Path) -> dict[str, float]:
     return {f"{each:g}": round(of.validation(trained), 4) for each, of in found.items() if not of.failed}
 
 
-def _measured(job: Job, result: Result, run: Run) -> Result:
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A run that is trained, read and embedded once."""
+
+    recipe: Recipe
+    data: Prepared
+    model: MSConModel
+    embedding: Tensor
+
+    @classmethod
+    def of(cls, run: Run) -> "_Trained":
+        data, model = run.prepare(), run.model()
+        return cls(run.recipe, data, model, embed_pixels(model, data.pixels.array))
+
+
+def _measured(job: Job, result: Result, trained: _Trained) -> Result:
     """The result with its measures, which take longer than its scores: none are taken of what only searches."""
     started = perf_counter()
-    data, model = run.prepare(), run.model()
-    measures = measured(job.study, run.recipe, data, model, embed_pixels(model, data.pixels.array))
+    measures = measured(job.study, trained.recipe, trained.data, trained.model, trained.embedding)
     seconds = {**result.seconds, "measuring": round(perf_counter() - started, 1)}
     return replace(result, measures=measures, seconds=seconds)
 
@@ -113,21 +130,21 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
     except DivergedError as error:
         return _result(job, rate, recipe, failed=str(error))
     started = perf_counter()
-    data, model = run.prepare(), run.model()
-    found = scored(job.study, data, embed_pixels(model, data.pixels.array))
+    trained = _Trained.of(run)
+    found = scored(job.study, trained.data, trained.embedding)
     result = _result(
         job,
         rate,
         recipe,
-        rows={part: len(getattr(data.split, part)) for part in ("train", "val", "test")},
-        items=items_digest(data, recipe.catalog.id),
+        rows={part: len(getattr(trained.data.split, part)) for part in ("train", "val", "test")},
+        items=items_digest(trained.data, recipe.catalog.id),
         scores=found.scores,
         correct=found.correct,
         weights=_weights(run),
         seconds={"training": round(_training_seconds(run), 1), "scoring": round(perf_counter() - started, 1)},
     )
     searches = job.learning_rate is not None
-    return result if job.quick or searches or job.variant.name else _measured(job, result, run)
+    return result if job.quick or searches or job.variant.name else _measured(job, result, trained)
 
 
 def _goes_on(folder: Path, recipe: Recipe) -> bool:

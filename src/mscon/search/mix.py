@@ -25,13 +25,13 @@ def mix(wanted: Weights | None, similarities: Sequence[str]) -> dict[str, float]
     for name, weight in wanted.items():
         if name not in known:
             raise UserError(
-                f"--weight {name}: there is no such similarity.{nearest(name, known)} Known: {listed(known)}"
+                f"--weight {name}: there is no such similarity.{nearest(name, known)} Known: {', '.join(known)}"
             )
         if not isfinite(weight):
             raise UserError(f"--weight {name}={weight}: a weight is a finite number")
     weights = {name: float(weight) for name, weight in wanted.items() if weight != 0}
     if not weights:
-        raise UserError(f"all weights are 0: give at least one of {listed(known)} another")
+        raise UserError(f"all weights are 0: give at least one of {', '.join(known)} another")
     return weights
 
 
@@ -45,8 +45,3 @@ def read_weights(words: Iterable[str]) -> dict[str, float]:
         except ValueError:
             raise UserError(f"--weight {word}: write NAME=NUMBER, such as --weight colour=0.2") from None
     return weights
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names with commas between."""
-    return ", ".join(names)

@@ -63,7 +63,7 @@ class Space:
         catalog = Catalog.read(source, image=image)
         told = hashlib.blake2b(str(source).encode(), digest_size=4).hexdigest()  # catalogs of one name from one another
         kept = run.folder / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
-        made = embed_catalog(run, source, kept, image=image, id=id, progress=progress)
+        made = embed_catalog(run, catalog, kept, id=id, progress=progress)
         there = np.setdiff1d(np.arange(len(catalog)), [each.row for each in made.skipped])
         table = pl.read_parquet(kept)
         names = {SHARED: "embedding"} | {name: f"z_{name}" for name in run.recipe.similarities}
