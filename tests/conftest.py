@@ -1,6 +1,7 @@
 """Shape and type checks on the whole package in every test, and the real catalogs' addresses."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,12 @@ def clothing() -> Path:
     return _real(DATA / "clothing" / "clothing.parquet")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests share one cache of their own and never touch the user's."""
-    monkeypatch.setenv("MSCON_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSCON_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 def _real(path: Path) -> Path:

@@ -19,7 +19,7 @@ from mscon.data.cache import Pixels, Skipped, decoded, fingerprint, kept_pixels
 from mscon.data.catalog import Catalog
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
-from mscon.files import write_whole
+from mscon.files import digest, write_whole
 from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.shards import Shards
@@ -90,7 +90,7 @@ def embed_catalog(
         raise UserError(f"{catalog.source} has no rows: there is nothing to embed")
     ids, settings = catalog.ids(id), run.recipe.image
     images = fingerprint(catalog, settings.size, settings.fit)
-    work = [_digest(run.model_path), images, ids, half, rows]
+    work = [digest(run.model_path), images, ids, half, rows]
     key = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
     if done := _made(out, key):
         return done
@@ -179,8 +179,3 @@ def _made(out: Path, key: str) -> Embedded | None:
 
 def _lost(out: Path) -> Embedded:
     raise UserError(f"{out} was removed or replaced as soon as it was written: is another command writing it?")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()

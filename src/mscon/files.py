@@ -1,5 +1,6 @@
 """Files written whole or not at all, and the folder for what can be made again."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,12 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def digest(path: Path) -> str:
+    """What tells a file's bytes from others', in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def cache_folder() -> Path:

@@ -6,68 +6,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from mscon.errors import UserError
-from mscon.model import build_model
-from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
-from mscon.search import SHARED, Query, Space, mix, query_of, search
+from mscon.search import SHARED, Query, Space, mix, query_of
 from mscon.search.mix import read_weights
 from mscon.search.sheet import ACROSS, GAP, SIDE, sheet
 from mscon.search.show import records
 
 COUNT = 60
 NAMES = ("colour", "form")
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    rng = np.random.default_rng(0)
-    for row in range(COUNT):
-        path = folder / f"{row}.png"
-        if row == 7:
-            path.write_bytes(b"no image")
-        else:
-            Image.fromarray(rng.integers(0, 255, (20, 14, 3), dtype=np.uint8)).save(path)
-    table = pl.DataFrame(
-        {
-            "id": [f"sku {row}" for row in range(COUNT)],
-            "image": [f"{row}.png" for row in range(COUNT)],
-            "colour": ["rgb"[row % 3] if row % 10 else None for row in range(COUNT)],
-            "form": ["<b>round</b>" if row % 2 else "[red]square" for row in range(COUNT)],
-            "year": [2000 + row % 20 for row in range(COUNT)],
-        }
-    )
-    table.write_parquet(folder / "shop.parquet")
-    return folder / "shop.parquet"
-
-
-@pytest.fixture(scope="module")
-def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = Recipe.of(
-        {
-            "catalog": {"source": str(catalog), "ood": ["year"]},
-            "similarities": {name: {} for name in NAMES},
-            "image": {"size": 16},
-            "model": {"backbone": "test_resnet", "stages": [], "head_dim": 8, "head_width": 16},
-        }
-    )
-    data = prepare(recipe)
-    run = Run.create(tmp_path_factory.mktemp("runs") / "shop", recipe, data.labels, items=data.items)
-    torch.manual_seed(0)
-    build_model("test_resnet", dict.fromkeys(NAMES, 8), image_size=16, stages=[], head_width=16).save(run.model_path)
-    return run
-
-
-@pytest.fixture(scope="module")
-def space(run: Run) -> Space:
-    return Space.of(run)
 
 
 def test_a_space_holds_unit_vectors_of_the_items_that_can_be_read(run: Run, space: Space) -> None:
@@ -94,9 +46,9 @@ def test_the_best_are_those_with_the_largest_sum_of_weighted_cosines(
     query = query_of(run, space, [space.ids[row]])
     if not any(weights.values()):
         with pytest.raises(UserError, match="all weights are 0"):
-            search(space, query, weights, k=k)
+            space.search(query, weights, k=k)
         return
-    hits = search(space, query, weights, k=k)
+    hits = space.search(query, weights, k=k)
     score = np.sum(
         [weight * (space.blocks[name] @ space.blocks[name][row]) for name, weight in weights.items()], axis=0
     )
@@ -112,7 +64,7 @@ def test_of_equals_the_first_come_first(space: Space) -> None:
     same = {name: np.ones((len(space), 1), np.float32) for name in space.blocks}
     alike = Space(space.ids, space.catalog, same)
     query = Query({name: np.ones(1, np.float32) for name in same}, (2,), ())
-    assert search(alike, query, k=4).rows.tolist() == [0, 1, 3, 4]
+    assert alike.search(query, k=4).rows.tolist() == [0, 1, 3, 4]
 
 
 def test_without_weights_every_similarity_counts_the_same_and_the_shared_embedding_nothing() -> None:
@@ -132,8 +84,8 @@ def test_a_picture_is_found_as_the_item_it_is_and_several_lie_between(run: Run, 
     by_file, by_id = query_of(run, space, [path]), query_of(run, space, ["sku 3"])
     for name in space.blocks:
         np.testing.assert_allclose(by_file.blocks[name], by_id.blocks[name], atol=1e-5)
-    assert search(space, by_file, k=1).rows.tolist() == [3], "a file may be an item's own"
-    assert 3 not in search(space, by_id, k=COUNT).rows
+    assert space.search(by_file, k=1).rows.tolist() == [3], "a file may be an item's own"
+    assert 3 not in space.search(by_id, k=COUNT).rows
     assert query_of(run, space, [path.read_bytes()]).images == (path.read_bytes(),)
     both = query_of(run, space, ["sku 3", Path(space.catalog.root) / "5.png"])
     middle = space.blocks["form"][3] + space.blocks["form"][5]
@@ -143,20 +95,20 @@ def test_a_picture_is_found_as_the_item_it_is_and_several_lie_between(run: Run, 
 
 def test_a_condition_keeps_what_passes(run: Run, space: Space) -> None:
     query = query_of(run, space, ["sku 3"])
-    hits = search(space, query, k=COUNT, where="colour = 'g' AND year > 2005")
+    hits = space.search(query, k=COUNT, where="colour = 'g' AND year > 2005")
     table = space.catalog.table
     wanted = table.with_row_index().filter((pl.col("colour") == "g") & (pl.col("year") > 2005))["index"]
     assert sorted(hits.rows) == wanted.to_list()
-    assert len(search(space, query, where="year > 3000").rows) == 0
+    assert len(space.search(query, where="year > 3000").rows) == 0
     for where, message in (
         ("yeer > 2000", 'unable to find column "yeer". Columns: id, image, colour, form, year'),
         ("year + 1", "is no condition; write one such as"),
         ("year >", "--where 'year >': "),
     ):
         with pytest.raises(UserError, match=message):
-            search(space, query, where=where)
+            space.search(query, where=where)
     with pytest.raises(UserError, match="-k 0: at least one"):
-        search(space, query, k=0)
+        space.search(query, k=0)
 
 
 def test_a_query_that_is_none_is_explained(run: Run, space: Space, tmp_path: Path) -> None:
@@ -174,7 +126,7 @@ def test_a_query_that_is_none_is_explained(run: Run, space: Space, tmp_path: Pat
 
 def test_the_sheet_shows_every_picture(run: Run, space: Space) -> None:
     query = query_of(run, space, ["sku 3", "sku 4"])
-    hits = search(space, query, {"colour": 1.0}, k=9)
+    hits = space.search(query, {"colour": 1.0}, k=9)
     page = sheet(space, query, hits, records(run, space, hits))
     assert page.width == GAP + ACROSS * (SIDE + GAP)
     drawn = np.array(page).reshape(page.height, page.width, 3)

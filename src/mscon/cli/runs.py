@@ -6,11 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from mscon.cli.shared import Image, Ood, Settings, Similarities, goes_on, progress_bar, say, torchrun
+from mscon.cli.shared import Image, Ood, Settings, Similarities, goes_on, progress_bar, say, say_skipped, torchrun
 from mscon.errors import UserError
-
-LISTED = 20
-"""Of rows that were left out: how many are shown."""
 
 
 def inspect(
@@ -226,10 +223,7 @@ def embed(
         return
     console = Console()
     say(console, f"{found.rows:,} rows × {len(found.columns)} columns: {out}")
-    for each in found.skipped[:LISTED]:
-        say(console, f"left out: row {each.row} ({each.id}): {each.reason}")
-    if len(found.skipped) > LISTED:
-        say(console, f"left out: {len(found.skipped) - LISTED:,} more, all of them in {found.skipped_path}")
+    say_skipped(console, found.skipped, listed_in=found.skipped_path)
 
 
 def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:

@@ -1,12 +1,19 @@
 """What the commands share: options that several have, and how they speak."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from mscon.data.cache import Skipped
+
+LISTED = 20
+"""Of rows that were left out: how many are shown."""
 
 Similarities = Annotated[
     list[str] | None,
@@ -36,6 +43,17 @@ def torchrun(name: str, alone: int) -> int:
 def say(console: Console, text: str) -> None:
     """Print text that may hold a user's words: as it is, whatever brackets it has, and in one piece."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def say_skipped(console: Console, skipped: Sequence["Skipped"], *, listed_in: Path | None = None) -> None:
+    """Name the first of the rows that were left out, and where all of them are listed."""
+    for each in skipped[:LISTED]:
+        say(console, f"left out: row {each.row} ({each.id}): {each.reason}")
+    if len(skipped) > LISTED:
+        say(
+            console,
+            f"left out: {len(skipped) - LISTED:,} more" + (f", all of them in {listed_in}" if listed_in else ""),
+        )
 
 
 @contextmanager

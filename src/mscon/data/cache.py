@@ -8,9 +8,7 @@ import shutil
 import time
 import uuid
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -21,6 +19,7 @@ from jaxtyping import Int64, UInt8
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
+from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import cache_folder
 
@@ -119,15 +118,19 @@ def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
     """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
     for row in range(len(catalog)):
-        source = catalog.image_source(row)
-        if isinstance(source, bytes):
-            kind, content = b"bytes", source
-        else:
-            kind, content = b"place", os.fsencode(_trace(source))
-        # The length parts each image from the next: moving a byte over the border makes another key.
-        digest.update(kind + len(content).to_bytes(8, "little"))
-        digest.update(content)
+        digest.update(image_key(catalog, row))
     return digest.hexdigest()
+
+
+def image_key(catalog: Catalog, row: int) -> bytes:
+    """What changes when a row's image does: its bytes, its file's place, size and time of change, or its address."""
+    source = catalog.image_source(row)
+    if isinstance(source, bytes):
+        kind, content = b"bytes", source
+    else:
+        kind, content = b"place", os.fsencode(_trace(source))
+    # The length parts each image from the next: moving a byte over the border makes another key.
+    return kind + len(content).to_bytes(8, "little") + content
 
 
 def _trace(place: str | None) -> str:
@@ -236,10 +239,7 @@ def _put(draft: Path, home: Path, size: int) -> None:
 def decoded(
     catalog: Catalog, size: int, fit: Fit, workers: int | None = None
 ) -> Generator[np.ndarray | str, None, None]:
-    """Each row's image, or the reason why there is none, in order.
-
-    Threads, because Pillow works outside Python's lock, and because processes cost a start and a copy of every image.
-    """
+    """Each row's image, or the reason why there is none, in order."""
 
     def image(row: int) -> np.ndarray | str:
         try:
@@ -247,16 +247,7 @@ def decoded(
         except DecodeError as error:
             return str(error)
 
-    workers = workers or min(32, (os.cpu_count() or 1) + 4)
-    ahead: deque[Future[np.ndarray | str]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for row in range(len(catalog)):
-            ahead.append(pool.submit(image, row))
-            # Only a few images are ahead of the one being written, however large the catalog.
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    return in_threads(image, len(catalog), workers)
 
 
 def _check_broken(catalog: Catalog, broken: dict[int, str], tolerance: float, *, seen: int) -> None:

@@ -1,8 +1,8 @@
-"""Search under any mix of similarities: of all items by an inner product, or by an index."""
+"""Search under any mix of similarities: of a catalog in memory, or of an index kept in a database."""
 
-from mscon.search.exact import Hits, search
+from mscon.search.collection import Collection, Hits, Query
 from mscon.search.mix import SHARED, Weights, mix
-from mscon.search.query import Query, query_of
+from mscon.search.query import query_of
 from mscon.search.space import Space
 
-__all__ = ["SHARED", "Hits", "Query", "Space", "Weights", "mix", "query_of", "search"]
+__all__ = ["SHARED", "Collection", "Hits", "Query", "Space", "Weights", "mix", "query_of"]

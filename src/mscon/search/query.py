@@ -1,35 +1,19 @@
-"""What is searched for: pictures, items of the catalog, or the mean of several."""
+"""From words to a query: pictures, items of the collection, or the mean of several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from mscon.data.decode import DecodeError, decode
-from mscon.embed import embed_pixels
 from mscon.errors import UserError, nearest
 from mscon.run import Run
-from mscon.search.mix import SHARED
-from mscon.search.space import Space, unit
+from mscon.search.blocks import blocks_of_images, unit
+from mscon.search.collection import Collection, Query
 
 
-@dataclass(frozen=True, eq=False)
-class Query:
-    """A vector of unit length under each similarity.
-
-    - `blocks`: similarity, or `shared`, → the vector.
-    - `rows`: items of the space that the query is made of, which are not found again.
-    - `images`: what was asked for, as files hold it.
-    """
-
-    blocks: dict[str, Float32[np.ndarray, " d"]]
-    rows: tuple[int, ...]
-    images: tuple[bytes, ...]
-
-
-def query_of(run: Run, space: Space, words: Sequence[str | Path | bytes]) -> Query:
+def query_of(run: Run, collection: Collection, words: Sequence[str | Path | bytes]) -> Query:
     """A query from ids of items, pictures' files, or their bytes; of several, the mean direction under each similarity.
 
     A word that is an item's id is that item, though there be a file of that name.
@@ -38,36 +22,34 @@ def query_of(run: Run, space: Space, words: Sequence[str | Path | bytes]) -> Que
     """
     if not words:
         raise UserError("there is nothing to search for: name an item's id or a picture's file")
-    places = {name: row for row, name in reversed(list(enumerate(space.ids)))}
+    places = collection.rows_of([word for word in words if isinstance(word, str)])
     rows: list[int] = []
     pictures: list[UInt8[np.ndarray, "s s 3"]] = []
     images: list[bytes] = []
     for word in words:
         if isinstance(word, str) and word in places:
             rows.append(places[word])
-            images.append(space.catalog.image_bytes(rows[-1]))
+            images += collection.images_of(rows[-1:])
         else:
-            images.append(_read(word, space))
+            images.append(_read(word, collection))
             pictures.append(_decoded(word, images[-1], run))
-    found = {name: [block[rows]] for name, block in space.blocks.items()}
+    found = {name: [block] for name, block in collection.blocks_of(rows).items()}
     if pictures:
-        model = run.model()
-        h = embed_pixels(model, np.stack(pictures))
-        found[SHARED].append(unit(h.numpy()))
-        for name in space.similarities:
-            found[name].append(model.project_embedding(h, name).numpy())
+        blocks = blocks_of_images(run.model(), np.stack(pictures))
+        for name, each in found.items():
+            each.append(blocks[name])
     means = {name: np.concatenate(each).mean(axis=0, keepdims=True) for name, each in found.items()}
     return Query({name: unit(mean)[0] for name, mean in means.items()}, tuple(rows), tuple(images))
 
 
-def _read(word: str | Path | bytes, space: Space) -> bytes:
+def _read(word: str | Path | bytes, collection: Collection) -> bytes:
     if isinstance(word, bytes):
         return word
     try:
         return Path(word).read_bytes()
     except OSError:
-        hint = nearest(str(word), space.ids)
-        raise UserError(f"{word}: neither an id of {space.catalog.source} nor a file that can be read.{hint}") from None
+        hint = nearest(str(word), collection.ids)
+        raise UserError(f"{word}: neither an id of {collection.source} nor a file that can be read.{hint}") from None
 
 
 def _decoded(word: str | Path | bytes, data: bytes, run: Run) -> UInt8[np.ndarray, "s s 3"]:

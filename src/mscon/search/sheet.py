@@ -6,10 +6,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from mscon.data.decode import DecodeError, decode
-from mscon.search.exact import Hits
-from mscon.search.query import Query
+from mscon.search.collection import Collection, Hits, Query
 from mscon.search.show import number
-from mscon.search.space import Space
 
 SIDE, GAP, LINE, ACROSS = 160, 12, 15, 6
 """In pixels: a picture's side, what lies between two, a line of text; and how many pictures are side by side."""
@@ -17,12 +15,12 @@ SIDE, GAP, LINE, ACROSS = 160, 12, 15, 6
 INK, FAINT, BLUE, PALE = (26, 26, 26), (120, 120, 120), (31, 95, 168), (226, 232, 240)
 
 
-def sheet(space: Space, query: Query, hits: Hits, found: list[dict[str, Any]]) -> Image.Image:
+def sheet(collection: Collection, query: Query, hits: Hits, found: list[dict[str, Any]]) -> Image.Image:
     """Pictures in rows: what was asked for, then each item found, as `records` has it: with its id, its score, and a
     bar per similarity from −1 to 1, how near it is, blue where that weighs.
     """
     asked: list[tuple[bytes, dict[str, Any] | None]] = [(data, None) for data in query.images]
-    images = (space.catalog.image_bytes(int(row)) for row in hits.rows)
+    images = collection.images_of(hits.rows.tolist())
     tiles = [*asked, *zip(images, found, strict=True)]
     height = SIDE + LINE * (2 + len(hits.cosines)) + GAP
     page = Image.new("RGB", (GAP + ACROSS * (SIDE + GAP), GAP + -(-len(tiles) // ACROSS) * height), "white")

@@ -7,30 +7,29 @@ from rich.table import Table
 from rich.text import Text
 
 from mscon.run import Run
-from mscon.search.exact import Hits
-from mscon.search.space import Space
+from mscon.search.collection import Collection, Hits
 
 
-def records(run: Run, space: Space, hits: Hits) -> list[dict[str, Any]]:
-    """A dictionary per item found: `id`, `score`, `cosines` and the values of the run's `labels`, where the catalog has
-    them.
+def records(run: Run, collection: Collection, hits: Hits) -> list[dict[str, Any]]:
+    """A dictionary per item found: `id`, `score`, `cosines` and the values of the run's `labels`, where the collection
+    has them.
     """
-    columns = label_columns(run, space)
+    values = collection.values_of(hits.rows.tolist(), label_columns(run))
     return [
         {
-            "id": space.ids[row],
+            "id": each["id"],
             "score": round(float(hits.scores[place]), 6),
-            "cosines": {name: round(float(each[place]), 6) for name, each in hits.cosines.items()},
-            "labels": {name: space.catalog.table[name][int(row)] for name in columns},
+            "cosines": {name: round(float(cosines[place]), 6) for name, cosines in hits.cosines.items()},
+            "labels": each["labels"],
         }
-        for place, row in enumerate(hits.rows)
+        for place, each in enumerate(values)
     ]
 
 
-def label_columns(run: Run, space: Space) -> list[str]:
-    """The columns of the run's labels, trained and probed, that the catalog has."""
+def label_columns(run: Run) -> list[str]:
+    """The columns of the run's labels, trained and probed."""
     named = [column for name, label in run.labels.items() for column in label.columns or (name,)]
-    return [name for name in dict.fromkeys(named) if name in space.catalog.table.columns]
+    return list(dict.fromkeys(named))
 
 
 def as_json(found: list[dict[str, Any]], hits: Hits) -> str:

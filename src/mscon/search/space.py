@@ -1,19 +1,23 @@
-"""A catalog's items as a search sees them."""
+"""A catalog's items in memory: exact search, the mix of every item."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from mscon.data.catalog import Catalog
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import UserError
 from mscon.run import Run
-from mscon.search.mix import SHARED
+from mscon.search.blocks import check_names, unit
+from mscon.search.collection import Hits, Query, best, check_count, no_condition
+from mscon.search.mix import SHARED, Weights, mix
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +33,6 @@ class Space:
     ids: list[str]
     catalog: Catalog
     blocks: dict[str, Float32[np.ndarray, "n d"]]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def similarities(self) -> list[str]:
-        """Those that the run was trained on."""
-        return [name for name in self.blocks if name != SHARED]
 
     @classmethod
     def of(
@@ -55,8 +51,7 @@ class Space:
 
         **Raises:** `UserError` as `embed_catalog` does, and for a similarity called `shared`.
         """
-        if SHARED in run.recipe.similarities:
-            raise UserError(f"a similarity called {SHARED!r} cannot be told from the shared embedding: rename it")
+        check_names(run)
         settings = run.recipe.catalog
         if source is None:
             source, image, id = settings.source, image or settings.image, id or settings.id
@@ -70,8 +65,75 @@ class Space:
         blocks = {name: unit(table[column].to_numpy()) for name, column in names.items()}
         return cls(table["id"].to_list(), catalog.take(there), blocks)
 
+    def __len__(self) -> int:
+        return len(self.ids)
 
-def unit(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Rows of length 1; a row of zeros stays."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+    @property
+    def source(self) -> str:
+        """What the user calls the catalog."""
+        return self.catalog.source
+
+    @property
+    def similarities(self) -> list[str]:
+        """Those that the run was trained on."""
+        return [name for name in self.blocks if name != SHARED]
+
+    def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """The rows of the items with these names, of those that there are; of a name's several the first."""
+        return {each: self._rows[each] for each in ids if each in self._rows}
+
+    def blocks_of(self, rows: Sequence[int]) -> dict[str, Float32[np.ndarray, "n d"]]:
+        """Similarity, or `shared`, → the vectors of some rows."""
+        return {name: block[list(rows)] for name, block in self.blocks.items()}
+
+    def images_of(self, rows: Sequence[int]) -> list[bytes]:
+        """Their pictures, as files hold them."""
+        return [self.catalog.image_bytes(row) for row in rows]
+
+    def values_of(self, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Their ids, as `id`, and what they have in those of the columns that there are, as `labels`."""
+        table = self.catalog.table.select(name for name in columns if name in self.catalog.table.columns)
+        return [{"id": self.ids[row], "labels": table.row(row, named=True) if table.width else {}} for row in rows]
+
+    def search(self, query: Query, weights: Weights | None = None, *, k: int = 10, where: str | None = None) -> Hits:
+        """The k items with the highest Σ_c w_c cos(z_c, q_c), those that the query is made of left out. Of equals, the
+        catalog's first come first.
+
+        **Arguments:**
+
+        - `weights`: see `mix`.
+        - `k`: at most so many; fewer where fewer pass.
+        - `where`: a condition on the catalog's columns in SQL, such as `gender = 'Women' AND year > 2012`.
+
+        **Raises:** `UserError` for weights or a condition that cannot be, and k below 1.
+        """
+        check_count(k)
+        weighed = mix(weights, self.similarities)
+        score = np.zeros(len(self), dtype=np.float32)
+        for name, weight in weighed.items():
+            score += np.float32(weight) * (self.blocks[name] @ query.blocks[name])
+        allowed = self.passing(where)
+        allowed[list(query.rows)] = False
+        candidates = np.flatnonzero(allowed)
+        rows = candidates[best(score[candidates], k)]
+        cosines = {name: block[rows] @ query.blocks[name] for name, block in self.blocks.items()}
+        return Hits(rows, score[rows], cosines, weighed)
+
+    def passing(self, where: str | None) -> Bool[np.ndarray, " n"]:
+        """Which items a condition lets pass. **Raises** `UserError` for one that cannot be read, or is none."""
+        if where is None:
+            return np.ones(len(self), dtype=bool)
+        table = self.catalog.table
+        try:
+            found = table.select(pl.sql_expr(where).alias("passing"))["passing"]
+        except (pl.exceptions.PolarsError, ValueError) as error:
+            first = str(error).splitlines()[0].partition("; valid columns")[0]
+            raise UserError(f"--where {where!r}: {first}. Columns: {', '.join(table.columns)}") from None
+        if found.dtype != pl.Boolean:
+            raise no_condition(where)
+        passed = np.array(found.fill_null(value=False))
+        return passed if len(passed) == len(self) else np.full(len(self), passed[0])
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in reversed(list(enumerate(self.ids)))}

@@ -1,0 +1,138 @@
+"""What the table of an index holds, and what is written down about it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float32
+
+from mscon.errors import UserError
+from mscon.search.mix import SHARED
+
+ITEMS, ABOUT = "items", "about"
+"""The tables of an index: a row per item; and one row, a JSON text."""
+
+FORMAT = 1
+"""Of that text; raise it when an older one can no longer be read."""
+
+HEADS = "z"
+"""The column of all projections side by side."""
+
+OWN = ("id", "picture", "stamp", SHARED, HEADS)
+"""Columns that an index has for itself; a catalog's column of that name gets an underscore after it."""
+
+
+@dataclass(frozen=True)
+class Approximate:
+    """Approximate indexes as they were measured: of a kind of weights, how many partitions are looked through.
+
+    - `rows`: of the table when they were built; `partitions`: of each index.
+    - `probes`: kind of weights → partitions to look through; of kinds that are not there the search is exact.
+    """
+
+    rows: int
+    partitions: int
+    probes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class About:
+    """What an index is of.
+
+    - `model`: the digest of the model whose vectors these are.
+    - `heads`: similarity → width of its projection, in the order in which they stand in `z`.
+    - `shared`: width of the shared embedding, 0 where it is left out.
+    - `half`: float16 in place of float32.
+    - `apart`: whether each similarity has a column of its own, too, for an index of its own.
+    - `labels`: the catalog's columns, by the names that they have here.
+    """
+
+    model: str
+    heads: dict[str, int]
+    shared: int
+    half: bool
+    apart: bool
+    labels: list[str]
+    approximate: Approximate | None = None
+    format: int = field(default=FORMAT)
+
+    def to_json(self) -> str:
+        """As the table `about` has it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "About":
+        """What `to_json` wrote. **Raises** `UserError` for anything else."""
+        try:
+            found: dict[str, Any] = json.loads(text)
+            if found["format"] != FORMAT:
+                raise UserError(f"{source}: an index of another version of mscon: make it anew with --replace")
+            chosen = found.pop("approximate")
+            return cls(**found, approximate=Approximate(**chosen) if chosen else None)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{source}: not an index of mscon: {error}") from None
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Where each similarity stands in `z`."""
+        ends = np.cumsum(list(self.heads.values())).tolist()
+        return {name: slice(end - width, end) for (name, width), end in zip(self.heads.items(), ends, strict=True)}
+
+    @property
+    def width(self) -> int:
+        """Of `z`."""
+        return sum(self.heads.values())
+
+
+def own_column(similarity: str) -> str:
+    """The column of one similarity alone."""
+    return f"{HEADS}_{similarity}"
+
+
+def label_names(columns: Sequence[str], similarities: Sequence[str]) -> dict[str, str]:
+    """A catalog's columns → their names in the table."""
+    taken = {*OWN, *map(own_column, similarities)}
+    names: dict[str, str] = {}
+    for column in columns:
+        name = column
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[column] = name
+    return names
+
+
+def arrow(
+    about: About,
+    ids: list[str],
+    blocks: dict[str, Float32[np.ndarray, "n d"]],
+    labels: pl.DataFrame,
+    pictures: list[bytes],
+    stamps: list[str],
+) -> pa.Table:
+    """Rows of the table."""
+    columns: dict[str, Any] = {"id": pa.array(ids, pa.string())}
+    columns |= {name: labels[name].to_arrow() for name in labels.columns}
+    columns |= {"picture": pa.array(pictures, pa.binary()), "stamp": pa.array(stamps, pa.string())}
+    columns[HEADS] = _vectors(np.concatenate([blocks[name] for name in about.heads], axis=1), about.half)
+    if about.shared:
+        columns[SHARED] = _vectors(blocks[SHARED], about.half)
+    if about.apart:
+        columns |= {own_column(name): _vectors(blocks[name], about.half) for name in about.heads}
+    return pa.table(columns)
+
+
+def matrix(vectors: pa.ChunkedArray | pa.Array) -> Float32[np.ndarray, "n d"]:
+    """A column of vectors as an array."""
+    whole = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
+    width = whole.type.list_size
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32)
+
+
+def _vectors(rows: Float32[np.ndarray, "n d"], half: bool) -> pa.FixedSizeListArray:
+    flat = np.ascontiguousarray(rows, dtype=np.float16 if half else np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), rows.shape[1])
