@@ -148,7 +148,7 @@ KINDS = {
     "kind": {"kind": "hierarchy", "levels": ["category", "form"], "level_weights": [1.0, 0.5]},
     "bought": {"edges": "pairs.csv"},
     "instance": {},
-    "appearance": {"bandwidth": 0.1},
+    "appearance": {"head_layers": 2},
 }
 
 
@@ -161,6 +161,21 @@ def test_options_of_every_kind_survive_toml() -> None:
     assert recipe.labelled == ("look", "height", "ranked", "tags", "kind")
 
 
+def test_a_head_is_as_deep_as_its_similarity_says() -> None:
+    plain = {
+        "look": {},
+        "height": {"head_layers": 4},
+        "appearance": {},
+        "deep": {"kind": "appearance", "head_layers": 3},
+    }
+    recipe = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": plain, "model": {"head_layers": 2}})
+    assert [recipe.head_layers(name) for name in plain] == [2, 4, 1, 3]
+    for similarities, name in (({"look": {}, "appearance": {}}, "appearance"), ({"look": {"head_layers": 1}}, "look")):
+        one = {"catalog": {"source": "x.csv"}, "similarities": similarities, "model": {"heads": "shared"}}
+        with pytest.raises(UserError, match=f"have one depth, '{name}' one of its own"):
+            Recipe.of(one)
+
+
 def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
     values = {option: each[option] for each in KINDS.values() for option in each if option in OPTIONS}
     for option, value in values.items():
@@ -171,7 +186,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
             "tags": "rarity, separator",
             "hierarchy": "separator, levels, level_weights",
             "instance": "none",
-            "appearance": "bandwidth",
+            "appearance": "none",
         }.items():
             settings = {"catalog": {"source": "x.csv"}, "similarities": {"it": {"kind": kind, option: value}}}
             if kind in OPTIONS[option]:
@@ -187,8 +202,8 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
         ({"kind": "pairs"}, "similarities.it.edges: missing; name the table of pairs"),
         ({"kind": "appearance", "column": "a"}, "similarities.it.column: appearance reads no column"),
         (
-            {"kind": "appearance", "bandwidth": 1.5},
-            "similarities.it.bandwidth: 1.5 of all items; of appearance, below 1",
+            {"kind": "appearance", "head_dim": 64},
+            "similarities.it.head_dim: of appearance, its features say how wide it is",
         ),
         ({"kind": "instance", "column": "a"}, "similarities.it.column: instance reads no column"),
         ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),

@@ -48,7 +48,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WORDS = [
     *("--similarity", "colour", "--similarity", "hour:continuous", "--similarity", "ranked:rank-n-contrast"),
     *("--similarity", "tags", "--similarity", "path:hierarchy", "--similarity", "instance"),
-    *("--similarity", "appearance", "--set", "similarities.appearance.bandwidth=0.2"),
+    *("--similarity", "appearance", "--set", "similarities.hour.head_layers=3"),
     *("--set", "similarities.hour.period=24", "--set", "similarities.ranked.column=hour"),
     *("--set", "similarities.colour.balance=1", "--set", "similarities.path.level_weights=[1, 2]"),
     *("--set", "objective.learn_temperature=true", "--set", "objective.item_uncertainty=true"),
@@ -106,7 +106,7 @@ def recipe(catalog: Path) -> Recipe:
                 "tags": {"rarity": False},
                 "path": {"kind": "hierarchy"},
                 "instance": {},
-                "appearance": {"bandwidth": 0.25},
+                "appearance": {},
             },
             "image": {"size": 12},
             "model": {"backbone": "test_resnet", "stages": []},
@@ -132,10 +132,8 @@ def test_inspection_counts_every_kind(recipe: Recipe) -> None:
     assert batches["hour"].positives == pytest.approx(43), "a kernel without end: all that have a number"
     assert batches["ranked"].positives is None
     assert batches["instance"].positives == pytest.approx(1)
-    positives = batches["appearance"].positives
-    assert positives
-    assert 8 < positives < 16, "about a quarter of 24 items, each in two views"
-    chance = {"colour": 47, "hour": 43, "tags": 39, "path": 39, "instance": 47}
+    assert batches["appearance"].positives == pytest.approx(1)
+    chance = {"colour": 47, "hour": 43, "tags": 39, "path": 39, "instance": 47, "appearance": 24}
     assert {name: batches[name].chance for name in chance} == pytest.approx({n: math.log(k) for n, k in chance.items()})
     # Paths: 32 rows below A, 16 of them A/x and 8 A/y; 8 B/x. Tags: 24 rows have a, 16 b, 16 c.
     deep = mixed((15, 1 / 31 + 1 / 15), (16, 1 / 31)), mixed((7, 1 / 31 + 1 / 7), (24, 1 / 31)), math.log(31)

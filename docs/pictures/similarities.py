@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from look import BLUE, FAINT, INK, ORANGE, PALE, heatmap, picture
 
 from mscon.contrast import KernelTargets, TypeTargets
 from mscon.contrast.targets import LinearTargets
 from mscon.data.classical import classical_features
 from mscon.similarity import (
-    Appearance,
     Categorical,
     Continuous,
     Hierarchy,
@@ -155,24 +155,24 @@ def instance(path: Path) -> None:
 
 
 def appearance(path: Path) -> None:
-    """Stripes at eight angles: by how much each is pulled toward its neighbours."""
+    """Stripes at eight angles: how near their features are, and which of them a projection confuses."""
     down, across = np.mgrid[:32, :32]
     degrees = [0, 10, 20, 30, 80, 90, 100, 170]
     waves = [np.sin((down * math.sin(angle) + across * math.cos(angle)) / 2) for angle in np.radians(degrees)]
     images = np.repeat((np.stack(waves) * 100 + 128).astype(np.uint8)[..., None], 3, axis=3)
     features = classical_features(images)
+    x = F.normalize(features - features.mean(0), dim=1)
+    names = [f"{angle}°" for angle in degrees]
     with picture(path, 3.6) as figure:
         whole = figure.add_gridspec(1, 3, width_ratios=(0.15, 1, 1))
         strip = whole[0].subgridspec(len(degrees), 1).subplots()
         for image, part in zip(images, strip, strict=True):
             part.imshow(image)
             part.set_axis_off()
-        for place, bandwidth in ((1, 0.2), (2, 0.5)):
-            similarity = Appearance.of(features - features.mean(0), bandwidth=bandwidth)
-            q = shares(similarity.targets(torch.arange(len(degrees))))
-            names = [f"{angle}°" for angle in degrees]
-            title = f"q in %, bandwidth = {bandwidth:g}"
-            heatmap(figure.add_subplot(whole[place]), q, rows=names, columns=names, title=title)
+        for place, temperature in ((1, 0.5), (2, 0.1)):
+            shares = (x @ x.T / temperature).softmax(dim=1).numpy()
+            title = f"softmax in %, τ = {temperature:g}, of z = x"
+            heatmap(figure.add_subplot(whole[place]), shares, rows=names, columns=names, title=title, most=1.0)
 
 
 def custom(path: Path) -> None:

@@ -14,7 +14,7 @@ from mscon.baselines import CrossEntropy, RowLosses, SummedLosses, Triplets
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
-from mscon.data.look import look_of
+from mscon.data.look import COMPONENTS, look_of
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
@@ -92,6 +92,7 @@ def new_model(recipe: Recipe, *, pretrained: bool, labels: Mapping[str, LabelCol
     """
     settings = recipe.model
     widths = {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()}
+    widths |= {name: COMPONENTS for name in widths if recipe.kind(name) == "appearance"}
     if recipe.objective.loss == "cross-entropy":
         widths = {name: len(_classes(name, recipe, labels or {}).classes) for name in recipe.similarities}
     return build_model(
@@ -101,6 +102,7 @@ def new_model(recipe: Recipe, *, pretrained: bool, labels: Mapping[str, LabelCol
         stages=[Stage(**each.model_dump()) for each in settings.stages],
         pretrained=pretrained,
         head_layers=settings.head_layers,
+        own_layers={name: recipe.head_layers(name) for name in widths},
         head_width=settings.head_width,
         head_norm=settings.head_norm,
         norm=settings.norm,
@@ -180,10 +182,7 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
     if kind == "instance":
         return Instance()
     if kind == "appearance":
-        look = look_of(data.pixels.array, data.split.train)
-        reference = torch.from_numpy(data.split.train)
-        options = {} if settings.bandwidth is None else {"bandwidth": settings.bandwidth}
-        return Appearance.of(look, reference=reference, **options)
+        return Appearance(look_of(data.pixels.array, data.split.train))
     if kind == "pairs":
         pairs = training_pairs(data.pairs[name], data.split)
         return Pairs(torch.from_numpy(pairs.edges), torch.from_numpy(pairs.strength))

@@ -48,6 +48,7 @@ class Architecture:
     - `embedding_dim`: width D of the embedding.
     - `head_dims`: similarity → width of its projection.
     - `head_layers`, `head_width`: linear layers of a head and their hidden width.
+    - `own_layers`: similarity → layers of its head, where they are not so many.
     - `head_norm`: normalisation before a head's ReLU, by batch or by LayerNorm as `norm` says.
     - `image_size`: side in pixels of the images it was trained on.
     - `in_chans`: channels of an image.
@@ -76,6 +77,7 @@ class Architecture:
     heads: Heads = "separate"
     embedding_norm: bool = True
     embedding_map: bool = False
+    own_layers: dict[str, int] = field(default_factory=dict)
 
 
 class MSConModel(nn.Module):
@@ -95,11 +97,16 @@ class MSConModel(nn.Module):
         match architecture.heads:
             case "separate":
                 self.trunk = None
-                self.heads = nn.ModuleList(_head(architecture, dim) for dim in dims)
+                layers = {
+                    name: architecture.own_layers.get(name, architecture.head_layers) for name in self.similarities
+                }
+                self.heads = nn.ModuleList(
+                    _head(architecture, dim, layers[name]) for name, dim in architecture.head_dims.items()
+                )
             case "shared" | "masked" as which:
                 if len(set(dims)) > 1:
                     raise ValueError(f"heads that are {which} have one width, not {architecture.head_dims}")
-                self.trunk = _head(architecture, min(dims))
+                self.trunk = _head(architecture, min(dims), architecture.head_layers)
                 self.heads = nn.ModuleList(nn.Identity() if which == "shared" else Mask(dim) for dim in dims)
         self.uncertainty = _uncertainty_head(architecture) if architecture.uncertainty else None
         self.returns_embedding = False
@@ -229,6 +236,7 @@ def build_model(
     stages: Sequence[Stage] = (),
     pretrained: bool = False,
     head_layers: int = 2,
+    own_layers: Mapping[str, int] | None = None,
     head_width: int | None = None,
     head_norm: bool = False,
     norm: Norm = "batch",
@@ -246,6 +254,7 @@ def build_model(
       so for `embedding_dim` and `embedding_norm`.
     - `similarities`: name → projection width.
     - `head_layers`, `head_width`, `head_norm`: of the projection heads; hidden width is the embedding's when None.
+    - `own_layers`: similarity → layers of its head in place of `head_layers`.
     - `uncertainty`: add a head that tells how uncertain each similarity is of an item.
     - `heads`: see `Heads`.
 
@@ -284,6 +293,7 @@ def build_model(
         heads=heads,
         embedding_norm=embedding_norm,
         embedding_map=embedding_dim is not None,
+        own_layers={name: layers for name, layers in (own_layers or {}).items() if layers != head_layers},
     )
     return MSConModel(encoder, architecture).train()
 
@@ -315,12 +325,12 @@ class Mask(nn.Module):
         return x * self.weight.relu()
 
 
-def _head(architecture: Architecture, dim: int) -> nn.Sequential:
+def _head(architecture: Architecture, dim: int, count: int) -> nn.Sequential:
     width = architecture.head_width or architecture.embedding_dim
     norm_layer = nn.BatchNorm1d if architecture.norm == "batch" else nn.LayerNorm
     layers: list[nn.Module] = []
     inputs = architecture.embedding_dim
-    for _ in range(architecture.head_layers - 1):
+    for _ in range(count - 1):
         norm = [norm_layer(width)] if architecture.head_norm else []
         layers += [nn.Linear(inputs, width, bias=not norm), *norm, nn.ReLU(inplace=True)]
         inputs = width

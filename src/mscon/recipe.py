@@ -95,6 +95,9 @@ class Recipe(Section):
             and len({each.head_dim or self.model.head_dim for each in self.similarities.values()}) > 1
         ):
             raise ValueError(f"model.heads = {heads!r} have one width: leave out the similarities' head_dim")
+        own = [name for name in self.similarities if self.head_layers(name) != self.model.head_layers]
+        if heads != "separate" and own:
+            raise ValueError(f"model.heads = {heads!r} have one depth, {own[0]!r} one of its own: leave it out")
         if loss == "contrastive":
             return
         if not isinstance(weighting, dict) and weighting not in ("equal", "uncertainty"):
@@ -152,6 +155,11 @@ class Recipe(Section):
             if similarity.joint is not None:
                 return "categorical"
         return similarity.kind
+
+    def head_layers(self, name: str) -> int:
+        """How deep a similarity's head is: as it says, else as the model says; that of appearance is linear."""
+        own = self.similarities[name].head_layers
+        return own or (1 if self.kind(name) == "appearance" else self.model.head_layers)
 
     def is_instance(self, name: str) -> bool:
         """Whether it is of kind instance, or has no kind and the name 'instance'."""

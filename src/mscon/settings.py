@@ -55,7 +55,7 @@ UNLABELLED: tuple[SimilarityKind, ...] = ("instance", "appearance", "pairs")
 OPTIONS: dict[str, tuple[SimilarityKind, ...]] = {
     "balance": ("categorical",),
     "joint": ("categorical",),
-    "bandwidth": ("continuous", "appearance"),
+    "bandwidth": ("continuous",),
     "period": ("continuous", "rank_n_contrast"),
     "rarity": ("tags",),
     "separator": ("tags", "hierarchy"),
@@ -87,7 +87,7 @@ class SimilaritySettings(Section):
         default=None,
         ge=1e-6,
         le=1e6,
-        description="continuous, appearance: of the kernel, as a share of all items (0.05 when left out).",
+        description="continuous: of the kernel, as a share of all items (0.05 when left out).",
     )
     period: float | None = Field(
         default=None, gt=0, description="continuous, rank_n_contrast: of values on a circle, such as 24 for hours."
@@ -110,6 +110,9 @@ class SimilaritySettings(Section):
     strength: str | None = Field(default=None, description="pairs: of the strength; found when left out, as these.")
     temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
     head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
+    head_layers: int | None = Field(
+        default=None, ge=1, description="Its own number of head layers in place of the model's (appearance: 1)."
+    )
     views: ViewLimits | None = Field(
         default=None, description="Limits to the views, where stronger ones would destroy its label: brightness = 0."
     )
@@ -124,8 +127,8 @@ class SimilaritySettings(Section):
             raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
         if kind in UNLABELLED and self.column is not None:
             raise ValueError(f"similarities.{name}.column: {kind} reads no column")
-        if kind == "appearance" and self.bandwidth is not None and self.bandwidth >= 1:
-            raise ValueError(f"similarities.{name}.bandwidth: {self.bandwidth:g} of all items; of appearance, below 1")
+        if kind == "appearance" and self.head_dim is not None:
+            raise ValueError(f"similarities.{name}.head_dim: of appearance, its features say how wide it is")
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
         if self.joint is not None and self.column is not None:

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mscon.objective import MSConLoss
 from mscon.similarity import (
+    Appearance,
     Categorical,
     Continuous,
     Hierarchy,
@@ -33,6 +34,7 @@ KINDS = {
     "tags": Tags([("a",), ("a", "b"), ("b", "c"), ("d",)], counts=[5, 3, 2, 1]),
     "linked": Pairs(torch.tensor([[0, 1], [1, 2], [0, 2]]), torch.tensor([1.0, 1e4, 3.0])),
     "instance": Instance(),
+    "looks": Appearance(torch.randn(3, 8, generator=torch.Generator().manual_seed(7), dtype=torch.float64)),
     "path": Hierarchy([("A", "x"), ("A", "y"), ("B",), ("C", "x")]),
 }
 

@@ -263,7 +263,7 @@ def test_an_approximate_index_is_used_where_it_finds_enough(synthetic: tuple[str
         for row in chance.choice(3000, 40, replace=False):
             mix = samples(index.similarities)[each.kind](chance)
             query = Query({name: block[row] for name, block in blocks.items()}, (), ())
-            score = sum(weight * (blocks[name] @ query.blocks[name]) for name, weight in mix.items())
+            score = np.sum([weight * (blocks[name] @ query.blocks[name]) for name, weight in mix.items()], axis=0)
             best = set(np.argsort(-score, kind="stable")[:10].tolist())
             rows = index.near(query, mix, 10, probes=each.probes)
             hits.append(len(best & {int(one["id"]) for one in index.values_of(rows, [])}) / 10)
@@ -280,7 +280,7 @@ def test_scores_by_an_approximate_index_are_exact(synthetic: tuple[str, dict[str
     query = Query({name: block[5] for name, block in blocks.items()}, (5,), ())
     for mix in ({"form": 1.0}, {"colour": 1.0, "form": 1.0, "use": 1.0}, {"colour": 1.0, "use": -0.5}):
         hits = looking.search(query, mix, k=10)
-        score = sum(weight * (blocks[name] @ query.blocks[name]) for name, weight in mix.items())
+        score = np.sum([weight * (blocks[name] @ query.blocks[name]) for name, weight in mix.items()], axis=0)
         score[5] = -9
         np.testing.assert_allclose(hits.scores, np.sort(score)[::-1][:10], atol=1e-5)
         assert 5 not in hits.rows

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from mscon.errors import UserError
+from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.search import SHARED, Query, Space, mix, query_of

@@ -1,88 +1,107 @@
-"""Appearance: how wide its kernel is, what it refuses, and that pictures that look alike are alike."""
+"""Appearance: its equation as written, what it refuses, and what of a picture its features keep."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from mscon import Appearance
+from mscon.contrast import contrastive_loss, key_targets
+from mscon.data.classical import classical_features
 from mscon.data.look import COMPONENTS, look_of
 
-GENERATOR = torch.Generator().manual_seed(0)
-FEATURES = torch.randn(600, 8, generator=GENERATOR)
+FEATURES = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def positives(similarity: Appearance, count: int) -> float:
-    """e^H(q_i) of a batch of all items, in the geometric mean."""
-    return similarity.targets(torch.arange(count)).floor.mean().exp().item()
+def as_written(z: Tensor, items: list[int], temperature: float) -> list[float]:
+    """−log of the softmax over the batch's items, anchor by anchor in plain Python."""
+    names = sorted({item for item in items if item >= 0})
+    losses: list[float] = []
+    for row, item in enumerate(items):
+        if item < 0 or len(names) < 2:
+            losses.append(0.0)
+            continue
+        scores = {
+            name: float(torch.nn.functional.cosine_similarity(z[row], FEATURES[name], dim=0)) / temperature
+            for name in names
+        }
+        losses.append(math.log(sum(math.exp(score) for score in scores.values())) - scores[item])
+    return losses
 
 
-@given(bandwidth=st.floats(0.005, 0.9), scale=st.floats(1e-3, 1e3))
-@settings(deadline=None, max_examples=25)
-def test_an_items_positives_are_the_share_that_the_bandwidth_says(bandwidth: float, scale: float) -> None:
-    similarity = Appearance.of(FEATURES * scale, bandwidth=bandwidth)
-    assert positives(similarity, 600) == pytest.approx(max(1.0, bandwidth * 599), rel=1e-3)
+@given(items=st.lists(st.integers(-1, 12), max_size=20), temperature=st.sampled_from([0.05, 0.5]))
+@settings(deadline=None, max_examples=50)
+def test_the_loss_is_the_equation_as_written(items: list[int], temperature: float) -> None:
+    z = torch.randn(len(items), 6, generator=torch.Generator().manual_seed(len(items)), dtype=torch.float64)
+    targets = Appearance(FEATURES).targets(torch.tensor(items, dtype=torch.int64))
+    found = contrastive_loss(z, targets, temperature=temperature)
+    wanted = torch.tensor(as_written(z, items, temperature), dtype=torch.float64)
+    torch.testing.assert_close(found.loss, wanted, rtol=1e-9, atol=1e-9)
+    known = len({item for item in items if item >= 0})
+    assert found.anchors.tolist() == [item >= 0 and known > 1 for item in items]
+    assert not found.floor.any()
+    assert set(found.chance[found.anchors].tolist()) <= {math.log(max(1, known))}
 
 
-def test_the_width_is_found_among_the_reference_alone() -> None:
-    close = torch.randn(600, 8, generator=GENERATOR) * 0.01 + torch.ones(8)
-    both = Appearance.of(torch.cat([FEATURES, close]), reference=torch.arange(600))
-    assert both.temperature == Appearance.of(FEATURES).temperature
-    assert both.temperature > 3 * Appearance.of(close).temperature
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = torch.arange(40).repeat(2)
+    results: list[tuple[Tensor, Tensor]] = []
+    for tile in (2**20, 120):
+        monkeypatch.setattr(key_targets, "TILE", tile)
+        z = torch.randn(80, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+        loss = contrastive_loss(z, Appearance(FEATURES).targets(items)).loss
+        (loss * torch.arange(80)).sum().backward()
+        assert z.grad is not None
+        results.append((loss.detach(), z.grad))
+    torch.testing.assert_close(*results)
 
 
-def test_a_sample_of_many_items_finds_nearly_the_width_of_all() -> None:
-    many = torch.randn(5_000, 8, generator=GENERATOR)
-    assert positives(Appearance.of(many, bandwidth=0.05), 5_000) == pytest.approx(250, rel=0.1)
-
-
-def test_other_views_pull_as_the_nearest_item_and_features_of_no_length_are_as_near_to_all() -> None:
-    similarity = Appearance(torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.0], [0.0, 0.0]]), 0.2)
-    q = similarity.targets(torch.arange(4).repeat(2)).matrix()
-    assert q[0, 4] == q[0, 1] == q[0, 5] > 10 * q[0, 2]
-    assert q[3, [0, 1, 2, 7]].tolist() == pytest.approx([1 / 7] * 4)
-
-
-def test_an_item_far_from_all_others_keeps_its_order_of_them() -> None:
-    similarity = Appearance(torch.tensor([[1.0, 0.0], [0.999, 0.001], [-1.0, 0.1], [-1.0, 0.2]]), 1e-4)
-    q = similarity.targets(torch.tensor([0, 2, 3])).matrix()
-    assert q.sum(dim=1).tolist() == pytest.approx([1.0] * 3)
-    assert q[0, 2] > 0.99, "its direction is the less far"
+def test_projections_that_are_the_features_have_the_least_loss() -> None:
+    items, similarity = torch.arange(40), Appearance(FEATURES)
+    own = contrastive_loss(FEATURES, similarity.targets(items), temperature=0.02).mean
+    other = contrastive_loss(FEATURES.roll(1, 0), similarity.targets(items), temperature=0.02).mean
+    assert own < 0.01 < math.log(40) < other
 
 
 def test_what_cannot_be_is_refused() -> None:
-    for features, temperature in ((FEATURES, 0.0), (torch.full((3, 2), math.nan), 1.0)):
-        with pytest.raises(ValueError, match="must be finite, their temperature positive"):
-            Appearance(features, temperature)
+    with pytest.raises(ValueError, match="features must be finite"):
+        Appearance(torch.tensor([[1.0, math.nan]]))
     with pytest.raises(ValueError, match="item 3 has no features: there are those of 3 items"):
-        Appearance(torch.eye(3), 1.0).targets(torch.tensor([0, 3, -1]))
-    for features, bandwidth in ((FEATURES, 0.0), (FEATURES, 1.0), (FEATURES[:2], 0.5)):
-        with pytest.raises(ValueError, match="a bandwidth is between 0 and 1, of at least 3 items"):
-            Appearance.of(features, bandwidth=bandwidth)
+        Appearance(torch.eye(3)).targets(torch.tensor([0, 3, -1]))
+    with pytest.raises(ValueError, match="projections of 4 numbers and features of 3: they must be as wide"):
+        contrastive_loss(torch.randn(3, 4), Appearance(torch.eye(3)).targets(torch.arange(3)))
 
 
 def striped(count: int, seed: int) -> np.ndarray:
-    """Pictures of bars at a few angles, each a little moved and noisy; the angle goes with the number."""
+    """Pictures of stripes at four angles, at any phase, with some noise."""
     rng = np.random.default_rng(seed)
-    down, across = np.mgrid[:24, :24]
-    images = []
+    down, across = np.mgrid[:32, :32]
+    images: list[Any] = []
     for number in range(count):
-        angle, phase = number % 4 * math.pi / 4, rng.uniform(0, 0.5)
-        wave = np.sin((down * math.sin(angle) + across * math.cos(angle)) / 1.5 + phase) * 90 + 128
-        images.append(np.clip(wave + rng.normal(0, 12, (24, 24)), 0, 255))
-    return np.repeat(np.array(images, dtype=np.uint8)[..., None], 3, axis=3)
+        angle = math.pi * (number % 4) / 4
+        wave = np.sin((down * math.sin(angle) + across * math.cos(angle)) / 2 + rng.uniform(0, 6))
+        images.append(128 + 80 * wave[..., None] + 20 * rng.standard_normal((32, 32, 3)))
+    return np.clip(images, 0, 255).astype(np.uint8)
 
 
-def test_pictures_that_look_alike_are_each_others_positives() -> None:
-    images = striped(120, seed=0)
-    look = look_of(images, np.arange(80))
-    assert look.shape == (120, COMPONENTS)
-    q = Appearance.of(look, reference=torch.arange(80)).targets(torch.arange(80, 120)).matrix()
-    alike = torch.arange(40) % 4
-    assert q[alike[:, None] == alike].sum() / 40 > 0.9
+def test_pictures_that_look_alike_are_near() -> None:
+    look = torch.nn.functional.normalize(look_of(striped(400, seed=0), np.arange(300)), dim=1)
+    assert look.shape == (400, COMPONENTS)
+    nearest = (look[300:] @ look[:300].T).argmax(dim=1)
+    assert (nearest % 4 == torch.arange(300, 400) % 4).double().mean() > 0.95
+
+
+def test_components_count_by_their_standard_deviation() -> None:
+    images = striped(600, seed=0)
+    look = look_of(images, np.arange(600)).double()
+    features = classical_features(images).double()
+    variance = torch.linalg.eigvalsh((features - features.mean(0)).T @ (features - features.mean(0)) / 600).flip(0)
+    torch.testing.assert_close(look.square().mean(0), variance[:COMPONENTS].sqrt(), rtol=1e-3, atol=1e-6)
 
 
 def test_components_are_those_of_the_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,5 +111,7 @@ def test_components_are_those_of_the_training_images_alone(monkeypatch: pytest.M
     one, other = (look_of(each, np.arange(40)) for each in (images, others))
     assert torch.equal(one[:40], other[:40])
     assert not torch.equal(one[40:], other[40:])
+    assert one.isfinite().all(), "40 images have fewer components"
+    assert not one[:, 40:].any()
     monkeypatch.setattr("mscon.data.look.TOGETHER", 7)
     torch.testing.assert_close(look_of(images, np.arange(40)), one)

@@ -7,13 +7,15 @@ For N unit projections z and target distributions q (rows sum to 1, q_ii = 0):
     loss_i = push_i − pull_i
 
 `targets` says what q is for labels, `type_targets` for what overlaps, nests or is linked, `kernel_targets` for numbers;
-`rank_targets` is Rank-N-Contrast, which orders the others instead of giving them shares. `loss` puts push and pull
-together. push comes from one of three engines: `dense` is the whole equation as written, `tiled` goes through it tile
-by tile with torch's own products, `triton_push` with fused GPU kernels; `push` chooses. `precision` says how finely
-they multiply, `ranks` lets several processes share one batch. Nothing here knows of images or files.
+`rank_targets` is Rank-N-Contrast, which orders the others instead of giving them shares; in `key_targets` fixed vectors
+stand where the others' projections do. `loss` puts push and pull together. push comes from one of three engines:
+`dense` is the whole equation as written, `tiled` goes through it tile by tile with torch's own products, `triton_push`
+with fused GPU kernels; `push` chooses. `precision` says how finely they multiply, `ranks` lets several processes share
+one batch. Nothing here knows of images or files.
 """
 
 from mscon.contrast.kernel_targets import KernelTargets
+from mscon.contrast.key_targets import KeyTargets
 from mscon.contrast.loss import (
     AnchorLosses,
     AnyTargets,
@@ -37,6 +39,7 @@ __all__ = [
     "Engine",
     "Head",
     "KernelTargets",
+    "KeyTargets",
     "LabelTargets",
     "LinearTargets",
     "Precision",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mscon.contrast.dense import dense_loss
 from mscon.contrast.kernel_targets import KernelTargets
+from mscon.contrast.key_targets import KeyTargets, key_losses
 from mscon.contrast.precision import Precision, product_precision, products
 from mscon.contrast.pull import pull
 from mscon.contrast.push import Engine, check_engine, push, push_pull, takes_dense
@@ -20,7 +21,7 @@ from mscon.contrast.targets import LabelTargets, LinearTargets
 from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
 
-AnyTargets = LinearTargets | KernelTargets | RankTargets
+AnyTargets = LinearTargets | KernelTargets | RankTargets | KeyTargets
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class _Labelled:
     @property
     def in_tiles(self) -> bool:
         """Whether it has a quadratic part that engines compute."""
-        return self.count >= 2 and not isinstance(self.head.targets, RankTargets)
+        return self.count >= 2 and not isinstance(self.head.targets, RankTargets | KeyTargets)
 
     @property
     def kernel(self) -> KernelTargets | None:
@@ -204,6 +205,8 @@ class _Labelled:
         targets, z, own, temperature = self.head.targets, self.z, self.own, self.head.temperature
         if isinstance(targets, RankTargets):
             return rank_losses(z, targets, temperature=temperature, own=own)
+        if isinstance(targets, KeyTargets):
+            return key_losses(z, targets, temperature=temperature, own=own)
         chance = z.new_full((own.stop - own.start,), log(self.count - 1))
         if pushed is None:
             q = targets.matrix(own)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from mscon.build import new_similarity
-from mscon.contrast import AnchorLosses, AnyTargets, contrastive_loss
+from mscon.contrast import AnchorLosses, AnyTargets, KeyTargets, contrastive_loss
 from mscon.data.pairs import training_pairs
 from mscon.prepare import AnyBatches, Prepared, training_batches
 from mscon.recipe import Recipe
@@ -82,7 +82,8 @@ def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
 
 def _marks(targets: AnyTargets) -> AnchorLosses:
     """Floor and chance of a batch: they do not depend on where the projections lie."""
-    return contrastive_loss(torch.ones(targets.batch, 1, dtype=torch.float64), targets, temperature=1.0)
+    width = targets.keys.shape[1] if isinstance(targets, KeyTargets) else 1
+    return contrastive_loss(torch.ones(targets.batch, width, dtype=torch.float64), targets, temperature=1.0)
 
 
 def _endless(batches: AnyBatches) -> Iterator[torch.Tensor]:
