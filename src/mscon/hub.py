@@ -1,9 +1,10 @@
 """Models in folders and on the Hugging Face Hub: weights, a config.json, and a card that says what they are."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
 
@@ -19,7 +20,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 CARD = "README.md"
 
-TAGS = ["mscon", "contrastive-learning", "metric-learning", "embeddings", "arxiv:2307.02712"]
+TAGS = ("mscon", "contrastive-learning", "metric-learning", "embeddings", "arxiv:2307.02712")
 TASK = "image-feature-extraction"
 
 CITATION = """@article{mu2023multisimilarity,
@@ -31,7 +32,10 @@ CITATION = """@article{mu2023multisimilarity,
 }"""
 
 
-class HubModel(ModelHubMixin, library_name="mscon", tags=TAGS, pipeline_tag=TASK):
+Model = TypeVar("Model", bound="HubModel")
+
+
+class HubModel(ModelHubMixin, library_name="mscon", tags=list(TAGS), pipeline_tag=TASK):
     """`save_pretrained(folder)`, `push_to_hub(name)` and `from_pretrained(folder or name)`, for `MSConModel` alone.
 
     What is saved is the model's own file, which holds its architecture, too; config.json repeats that for readers and
@@ -40,7 +44,7 @@ class HubModel(ModelHubMixin, library_name="mscon", tags=TAGS, pipeline_tag=TASK
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[Model],
         pretrained_model_name_or_path: str | Path,
         *,
         force_download: bool = False,
@@ -49,7 +53,7 @@ class HubModel(ModelHubMixin, library_name="mscon", tags=TAGS, pipeline_tag=TASK
         local_files_only: bool = False,
         revision: str | None = None,
         **model_kwargs: Any,
-    ) -> Self:
+    ) -> Model:
         """A saved model on the CPU, in evaluation mode: from a folder, a run's included, or from the Hub.
 
         **Arguments:**
@@ -86,7 +90,7 @@ class HubModel(ModelHubMixin, library_name="mscon", tags=TAGS, pipeline_tag=TASK
 
     @classmethod
     def _from_pretrained(
-        cls,
+        cls: type[Model],
         *,
         model_id: str,
         revision: str | None,
@@ -95,7 +99,7 @@ class HubModel(ModelHubMixin, library_name="mscon", tags=TAGS, pipeline_tag=TASK
         local_files_only: bool,
         token: str | bool | None,
         **model_kwargs: Any,
-    ) -> Self:
+    ) -> Model:
         path = hf_hub_download(
             model_id,
             WEIGHTS,
@@ -127,8 +131,9 @@ def config(model: "MSConModel", **more: Any) -> str:
     return json.dumps({"mscon_version": __version__, **more, **asdict(model.architecture)}, indent=2) + "\n"
 
 
-def front_matter(data: ModelCardData) -> str:
-    """The YAML that a card begins with."""
+def front_matter(**results: Any) -> str:
+    """The YAML that a card begins with; `results`: more of `huggingface_hub.ModelCardData`."""
+    data = ModelCardData(library_name="mscon", pipeline_tag=TASK, tags=list(TAGS), **results)
     return f"---\n{data.to_yaml()}\n---\n"
 
 
@@ -140,7 +145,7 @@ def bare_card(model: "MSConModel") -> str:
     encoder = ", encoder=encoder" if architecture.backbone is None else ""
     size = architecture.image_size or "SIZE"
     images = f"torch.zeros(1, {architecture.in_chans}, {size}, {size}, dtype=torch.uint8)"
-    return f"""{front_matter(ModelCardData(library_name="mscon", pipeline_tag=TASK, tags=TAGS))}
+    return f"""{front_matter()}
 # A model made with mscon
 
 An encoder, {backbone}, that turns an image into {architecture.embedding_dim:,} numbers, with projections under {heads},
@@ -170,7 +175,8 @@ projections = {{name: model.project_embedding(embedding, name) for name in model
 def escaped(text: str) -> str:
     """A user's words as Markdown shows them letter by letter: in one line, no link, no markup, no cell's end."""
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return "".join(f"\\{each}" if each in _MARKS else each for each in line)
+    return _MARKS.sub(r"\\\g<0>", line)
 
 
-_MARKS = frozenset("\\`*_{}[]<>#|~&$!:")
+_MARKS = re.compile(r"[\\`*_{}\[\]<>#|~&$!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What begins markup, and what makes an address a link."""

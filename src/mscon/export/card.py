@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mscon.data.splits import PARTS
 from mscon.evaluate.evaluation import FEW
-from mscon.hub import CITATION, TAGS, TASK, escaped, front_matter
+from mscon.hub import CITATION, TASK, escaped, front_matter
 from mscon.model import MSConModel
 from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
@@ -87,6 +87,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     )
     items = run.items()
     counts = {} if items is None else {part: items.table["split"].eq(part).sum() for part in PARTS}
+    parts = listed([f"{count:,} {part}" for part, count in counts.items()], "and") if counts else ""
     environment = Environment(
         loader=PackageLoader("mscon", "export"),
         finalize=_finished,
@@ -106,7 +107,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
         place_note=Plain("" if repo else "this folder; once it is on the Hub, its name there"),
         catalog=catalog,
         items=sum(counts.values()),
-        parts=counts,
+        parts=parts,
         fit="padded with white" if recipe.image.fit == "letterbox" else "cut from their middle",
         similarities=[_taught(run, each) for each in recipe.similarities],
         ood=listed(recipe.catalog.ood, "and") if recipe.catalog.ood else "",
@@ -144,14 +145,9 @@ def _front_matter(name: str, catalog: str, evaluation: Mapping[str, Any] | None)
     probes = read_probes(evaluation) if evaluation else []
     found = [_eval_result(probe, catalog) for probe in probes if probe.score.value is not None]
     return front_matter(
-        ModelCardData(
-            library_name="mscon",
-            pipeline_tag=TASK,
-            tags=TAGS,
-            metrics=sorted({each.metric_type for each in found}) or None,
-            model_name=name if found else None,
-            eval_results=found or None,
-        )
+        metrics=sorted({each.metric_type for each in found}) or None,
+        model_name=name if found else None,
+        eval_results=found or None,
     )
 
 
@@ -238,4 +234,7 @@ def _limits(results: list[Result], evaluation: Mapping[str, Any]) -> list[str]:
     ]
     if few := [each.label for each in results if each.items < FEW]:
         limits.append(f"Fewer than {FEW} test items have a value of {listed(few, 'or')}: that score says little.")
-    return [*limits, *(f"{each}." for each in evaluation.get("diagnostics", {}).get("warnings", ()))]
+    return [
+        *limits,
+        *(f"The evaluation warned: {each}" for each in evaluation.get("diagnostics", {}).get("warnings", ())),
+    ]
