@@ -54,6 +54,7 @@ def shop_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
                 "head_width": 16,
             },
             "objective": {"item_uncertainty": True},
+            "training": {"batch_size": 32},
         }
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -1,6 +1,7 @@
 """ONNX and torch.export files: run without the package they give its vectors, and what does not is never written."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,9 +13,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mscon import __version__
+from mscon.data.decode import Fit, decode
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.export import Sample, export_onnx, export_torch, noise, sample_of
@@ -90,7 +93,8 @@ def test_a_file_alone_gives_the_packages_vectors(
     models = {name: built(name) for name in names}
     for name, model in models.items():
         write(model, tmp_path / f"{name}{suffix}", sample=noise(SIZE))
-    np.savez(tmp_path / "given.npz", **dict.fromkeys(names, images))
+    given: dict[str, Any] = dict.fromkeys(names, images)
+    np.savez(tmp_path / "given.npz", **given)
     script = ALONE.format(blocked=BLOCKED[suffix], runner=RUNNERS[suffix], suffix=suffix)
     subprocess.run([sys.executable, "-I", "-c", script, "given.npz"], cwd=tmp_path, check=True)
     for name, model in models.items():
@@ -138,6 +142,32 @@ def test_a_run_as_a_program_says_the_same(shop_run: Run, tmp_path: Path) -> None
     assert weights < sum(each.nbytes for each in model.state_dict().values()), (
         "heads that were not asked for are not in"
     )
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "crop"])
+@pytest.mark.parametrize("size", [(60, 91), (91, 60), (7, 5)])
+def test_the_documents_code_makes_the_pixels_that_the_package_makes(
+    fit: Fit, size: tuple[int, int], shop_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = onnx.load(shop_onnx)
+    next(each for each in file.metadata_props if each.key == "image.fit").value = fit
+    onnx.save(file, tmp_path / "shoes.onnx")
+    pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "use.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (code,) = (block for block in blocks if "onnxruntime" in block)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/use.md", "exec"), names)
+    assert np.array_equal(np.array(names["image"]), decode(Path("photo.jpg").read_bytes(), size=32, fit=fit))
+    assert names["found"]["z_price"].shape == (1, 8)
+
+
+@pytest.fixture(scope="module")
+def shop_onnx(shop_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "shop.onnx"
+    export_onnx(shop_run.model(), path, sample=noise(32), similarities=["price"])
+    return path
 
 
 def check_private(content: bytes) -> None:

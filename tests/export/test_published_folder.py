@@ -150,14 +150,14 @@ def test_the_command_writes_each_form(mscon, shop_run: Run) -> None:
     code, out, err = mscon("export", shop_run.folder, "-o", "shoes", "--format", "hub", "--repo", "me/shoes")
     assert code == 0, err
     assert "hf upload me/shoes shoes" in out
-    code, out, _ = mscon("export", shop_run.folder, "-o", "b.safetensors")
+    code, out, _ = mscon("export", shop_run.folder, "-o", "deep/b.safetensors")
     assert code == 0
-    assert "timm.create_model('test_resnet', num_classes=0, checkpoint_path='b.safetensors')" in out
+    assert "timm.create_model('test_resnet', num_classes=0, checkpoint_path='deep/b.safetensors')" in out
     code, out, _ = mscon("export", shop_run.folder, "-o", "s.pt2", "--head", COLUMN)
     assert code == 0
     assert f"z_{COLUMN}" in out
     assert "8 images of the run's catalog" in out
-    assert sorted(path.name for path in Path().iterdir()) == ["b.safetensors", "s.pt2", "shoes"]
+    assert sorted(path.name for path in Path().iterdir()) == ["deep", "s.pt2", "shoes"]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def export(
     if repo and format != "hub":
         raise UserError(f"--repo: only a folder of format hub has a card that names it, not {format}; leave it out")
     opened, console = Run.open(run), Console()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
     if format == "hub":
         from mscon.export.folder import publish
 

@@ -97,14 +97,14 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
         keep_trailing_newline=True,
     )
     environment.filters |= {"plain": Plain, "thousands": "{:,}".format, "score": score}
-    return environment.get_template("card.md").render(
+    return environment.get_template("card.md.jinja").render(
         front_matter=Plain(_front_matter(name, catalog, evaluation)),
         title=name,
         sentence=Plain(_sentence(model, recipe)),
         recipe=recipe,
         architecture=model.architecture,
         place=Plain(json.dumps(repo or ".")),
-        place_note=Plain("" if repo else "this folder; once it is on the Hub, its name there"),
+        place_note=Plain("" if repo else "  # this folder; once it is on the Hub, its name there"),
         catalog=catalog,
         items=sum(counts.values()),
         parts=parts,
