@@ -142,7 +142,7 @@ def create_backbone(backbone: str, *, image_size: int | None, **wish: Any) -> tu
     """
     try:
         try:
-            sized: dict[str, Any] = wish | {"img_size": image_size}
+            sized: dict[str, Any] = {"img_size": image_size, **wish}
             return timm.create_model(backbone, **sized), sized
         except TypeError:  # a convolutional backbone takes any size and no img_size
             return timm.create_model(backbone, **wish), wish
