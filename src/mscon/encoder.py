@@ -123,14 +123,7 @@ def build_encoder(
         raise UserError(f"timm has no backbone named {backbone!r}.{nearest(backbone, timm.list_models())}")
     wish: dict[str, Any] = {"features_only": True} if stages else {"num_classes": 0}
     wish |= {"pretrained": pretrained, "in_chans": in_chans, **(options or {})}
-    try:
-        try:
-            module: Any = timm.create_model(backbone, img_size=image_size, **wish)
-        except TypeError:  # a convolutional backbone takes any size and no img_size
-            module = timm.create_model(backbone, **wish)
-    except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
-        what = "its pretrained weights" if pretrained else "it"
-        raise UserError(f"backbone {backbone!r}: timm could not make {what}: {error}") from error
+    module: Any = create_backbone(backbone, image_size=image_size, **wish)[0]
     if norm == "group":
         module = _group_normed(module)
     if not stages:
@@ -140,6 +133,22 @@ def build_encoder(
         raise UserError(f"backbone {backbone!r} has stages −1 to −{len(channels)}, but model.stages names {absent}")
     encoder = StagesEncoder(module, channels, stages, norm=norm if embedding_norm else None)
     return encoder if embedding_dim is None else nn.Sequential(encoder, nn.Linear(encoder.width, embedding_dim))
+
+
+def create_backbone(backbone: str, *, image_size: int | None, **wish: Any) -> tuple[Any, dict[str, Any]]:
+    """timm's model, and the options that it was made with: the wishes, and `img_size` where it is built for one size.
+
+    **Raises:** `UserError` with what timm says when it cannot make it.
+    """
+    try:
+        try:
+            sized: dict[str, Any] = {"img_size": image_size, **wish}
+            return timm.create_model(backbone, **sized), sized
+        except TypeError:  # a convolutional backbone takes any size and no img_size
+            return timm.create_model(backbone, **wish), wish
+    except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
+        what = "its pretrained weights" if wish.get("pretrained") else "it"
+        raise UserError(f"backbone {backbone!r}: timm could not make {what}: {error}") from error
 
 
 def _group_normed(module: nn.Module) -> nn.Module:

@@ -17,6 +17,7 @@ from mscon.data.views import normalize
 from mscon.encoder import Norm, Stage, build_encoder
 from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
+from mscon.hub import HubModel
 from mscon.item_uncertainty import LARGEST
 
 FORMAT = "mscon model 1"
@@ -80,8 +81,8 @@ class Architecture:
     own_layers: dict[str, int] = field(default_factory=dict)
 
 
-class MSConModel(nn.Module):
-    """One encoder and a projection head per similarity.
+class MSConModel(nn.Module, HubModel):
+    """One encoder and a projection head per similarity; from and to folders and the Hub as `mscon.hub.HubModel` does.
 
     **Arguments:**
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from mscon import __version__
 from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
 from mscon.cli.search import index, search
+from mscon.cli.share import export
 from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
 from mscon.errors import ToldElsewhere, UserError
@@ -39,7 +40,7 @@ app = App(
     error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
 )
 
-for each in (inspect, train, evaluate, ablate, audit, embed, search, index, data, reproduce, demo):
+for each in (inspect, train, evaluate, ablate, audit, embed, search, index, export, data, reproduce, demo):
     app.command(each)
 
 
