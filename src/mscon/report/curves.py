@@ -23,14 +23,24 @@ class Curve:
         """The values without the gaps."""
         return self.values[np.isfinite(self.values)]
 
+    def thinned(self, points: int) -> "Curve":
+        """No more than so many of its points, evenly spread, the last among them."""
+        if len(self.steps) <= points:
+            return self
+        kept = np.linspace(0, len(self.steps) - 1, points).round().astype(np.int64)
+        return Curve(self.steps[kept], self.values[kept])
+
 
 @dataclass(frozen=True, eq=False)
 class LossCurves:
-    """A loss in nats, what bounds it in batches of its size, and where it stands between the two."""
+    """A loss in nats, what bounds it in batches of its size, how far it is above its floor, in nats and as a share of
+    the way to chance.
+    """
 
     loss: Curve
     floor: Curve
     chance: Curve
+    excess: Curve
     relative_excess: Curve
 
 
@@ -63,17 +73,21 @@ def read_curves(records: Iterable[Mapping[str, Any]], similarities: Iterable[str
     }
 
 
-def _losses(records: list[Mapping[str, Any]], name: str) -> LossCurves:
-    return LossCurves(*(_curve(records, name, key) for key in ("loss", "floor", "chance", "relative_excess")))
-
-
-def _curve(records: list[Mapping[str, Any]], name: str, key: str) -> Curve:
-    points = [(record["step"], record["terms"].get(name, {}).get(key)) for record in records]
-    steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T  # None becomes NaN
+def curve_of(points: Iterable[tuple[float, float | None]]) -> Curve:
+    """A curve through (step, value), averaged down to `POINTS` where there are more."""
+    steps, values = np.array(list(points), dtype=np.float64).reshape(-1, 2).T  # None becomes NaN
     if len(steps) <= POINTS:
         return Curve(steps, values)
     bins = np.arange(len(steps)) * POINTS // len(steps)
     return Curve(_means(steps, bins), _means(values, bins))
+
+
+def _losses(records: list[Mapping[str, Any]], name: str) -> LossCurves:
+    return LossCurves(*(_curve(records, name, key) for key in ("loss", "floor", "chance", "excess", "relative_excess")))
+
+
+def _curve(records: list[Mapping[str, Any]], name: str, key: str) -> Curve:
+    return curve_of((record["step"], record["terms"].get(name, {}).get(key)) for record in records)
 
 
 def _means(values: Float64[np.ndarray, " n"], bins: np.ndarray) -> Float64[np.ndarray, " k"]:
