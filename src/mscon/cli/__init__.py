@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from mscon import __version__
+from mscon.cli.compare import compare
 from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
 from mscon.cli.search import search
 from mscon.cli.shared import say, torchrun
@@ -39,7 +40,7 @@ app = App(
     error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
 )
 
-for each in (inspect, train, evaluate, ablate, audit, embed, search, data, reproduce, demo):
+for each in (inspect, train, evaluate, compare, ablate, audit, embed, search, data, reproduce, demo):
     app.command(each)
 
 
