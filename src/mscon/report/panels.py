@@ -102,8 +102,8 @@ def _panels(
     train, held_out = each.train, each.held_out
     yield _Panel("loss, nats", train.loss, held_out.loss, partial(_draw_loss, each))
     excess, relative = (train.excess, held_out.excess), (train.relative_excess, held_out.relative_excess)
-    yield _Panel("excess, nats", *excess, partial(_draw_bounded, *excess, top=most_excess, bounds=(0,)))
-    yield _Panel("relative excess", *relative, partial(_draw_bounded, *relative, top=most_relative, bounds=(0, 1)))
+    yield _Panel("excess, nats", *excess, partial(_draw_bounded, *excess, top=most_excess, bounds=(0.0,)))
+    yield _Panel("relative excess", *relative, partial(_draw_bounded, *relative, top=most_relative, bounds=(0.0, 1.0)))
     for title, curves in among.items():
         if curves and (title == "weight" or len(curves[name].known)):  # numbers, say, are never in doubt
             yield _among(title, curves[name], list(curves.values()))
