@@ -63,7 +63,9 @@ def test_a_run_that_is_not_evaluated_is_shown_as_far_as_it_goes(mscon, two_runs:
     assert all(row.differences == (None, None) for row in found.labels)
 
 
-def test_a_run_evaluated_before_predictions_were_kept_has_scores_and_no_differences(two_runs: Runs, tmp_path: Path) -> None:
+def test_a_run_evaluated_before_predictions_were_kept_has_scores_and_no_differences(
+    two_runs: Runs, tmp_path: Path
+) -> None:
     shutil.copytree(two_runs[1], tmp_path / "old")
     (tmp_path / "old" / "predictions.parquet").unlink()
     found = compare_runs([two_runs[0], tmp_path / "old"])

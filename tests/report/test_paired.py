@@ -80,7 +80,9 @@ def test_numbers_on_a_circle_and_tags_are_compared_by_their_own_measures() -> No
     assert found is not None
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
     has = points > 0.3
-    one, other = (table(truth, truth_numbers=has.astype(float).tolist(), predicted_numbers=fit.tolist()) for fit in fits)
+    one, other = (
+        table(truth, truth_numbers=has.astype(float).tolist(), predicted_numbers=fit.tolist()) for fit in fits
+    )
     found = paired_difference(one, other, "mAP")
     drawn = [resampled(mean_average_precision, has, fit) for fit in fits]
     ends = interval(drawn[1] - drawn[0])

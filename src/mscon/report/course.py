@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from mscon.report.curves import Curve, curve_of
+from mscon.report.curves import Curve, curve_of, points_each
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,18 @@ def read_course(records: Iterable[Mapping[str, Any]], similarities: Sequence[str
     train, held_out = ([record for record in logged if record["kind"] == kind] for kind in ("train", "val"))
     paces = [record["images_per_second"] for record in train if "images_per_second" in record]
 
+    most = points_each(len(similarities))
+
+    def each(lines: Sequence[Mapping[str, Any]], *keys: str) -> Curve:
+        return _curve(lines, *keys).averaged(most)
+
     return Course(
         rate=_curve(train, "lr"),
         pace=_curve(train, "images_per_second"),
         held_out=_curve(held_out, "total"),
-        noise_share=_changing({name: _curve(held_out, "trust", name, "noise_share") for name in similarities}),
-        temperature=_changing({name: _curve(held_out, "temperature", name) for name in similarities}),
-        doubted=_changing({name: _curve(held_out, "doubted", name) for name in similarities}),
+        noise_share=_changing({name: each(held_out, "trust", name, "noise_share") for name in similarities}),
+        temperature=_changing({name: each(held_out, "temperature", name) for name in similarities}),
+        doubted=_changing({name: each(held_out, "doubted", name) for name in similarities}),
         ends=tuple(_end(name, train, held_out) for name in similarities) if logged else (),
         usual_pace=median(paces) if paces else None,
     )

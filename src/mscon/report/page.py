@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,7 +50,7 @@ TAGS = 48
 PAIRS = 24
 """Of labels that have something in common, the most first."""
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "polars")
+PACKAGES = ("torchvision", "timm", "numpy", "polars")
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def _commands(folder: Path) -> list[str]:
 
 
 def _versions() -> dict[str, str]:
-    return {"mscon": __version__, **{each: version(each) for each in PACKAGES}, "Python": platform.python_version()}
+    packages = {"torch": torch.__version__, **{each: version(each) for each in PACKAGES}}  # torch's own tells of CUDA
+    return {"mscon": __version__, **packages, "Python": platform.python_version()}
 
 
 def _changed(path: Path) -> datetime:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from mscon.report.course import Course
-from mscon.report.curves import Curve, LossCurves, SimilarityCurves
+from mscon.report.curves import Curve, LossCurves, SimilarityCurves, points_each
 from mscon.report.svg import INK, LINE, MODEL, Margins, inline_svg
 
 WIDTH, HEIGHT = 300, 150
@@ -19,8 +19,8 @@ _MARGINS = Margins(left=38, bottom=16, right=5, top=8)
 ALIKE = 0.03
 """Of the way from floor to chance: bounds that are nearer to each other look like one."""
 
-THINNED = 60
-"""Points of a curve that stands in the back of another similarity's panel: a hint of it is enough."""
+COARSER = 4
+"""Times: so much fewer points has a curve in the back of another similarity's panel. A hint of it is enough."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ def _draw_bounded(train: Curve, held_out: Curve, axes: Axes, *, top: float, boun
 
 def _draw_among(curve: Curve, curves: Sequence[Curve], axes: Axes) -> None:
     """One similarity's curve before those of all, on their scale from 0 up."""
+    points = max(2, points_each(len(curves)) // COARSER)
     for other in curves:
         if other is not curve:
-            _draw_line(axes, other.thinned(THINNED), color=LINE, linewidth=1.2)
+            _draw_line(axes, other.averaged(points), color=LINE, linewidth=1.2)
     _draw_line(axes, curve, color=MODEL, linewidth=1.8)
     highest = max((float(each.known.max()) for each in curves if len(each.known)), default=0.0)
     axes.set_ylim(0, 1.1 * highest if highest > 0 else 1.0)

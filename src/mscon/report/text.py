@@ -50,9 +50,9 @@ def label(data: Prepared, name: str, row: int) -> str:
     return brief(data.labels[name].text(data.values[name][row].item()))
 
 
-def brief(words: str) -> str:
-    """A user's words, cut to `LONGEST`: whatever they are, a page with many of them stays small."""
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+def brief(words: str, longest: int = LONGEST) -> str:
+    """A user's words, cut where they are longer: whatever they are, a page with many of them stays small."""
+    return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
 def score(value: float | None) -> str:
