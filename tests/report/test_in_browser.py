@@ -1,6 +1,7 @@
 """The pages in a real browser: nothing of the labels runs, nothing is loaded, and they fit every screen and paper."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_headings_are_in_order_and_tables_and_figures_tell_what_they_are(browser
     page = opened(browser, file)
     levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(each => +each.tagName[1])")
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.evaluate("[...document.querySelectorAll('th')].every(each => each.scope)")
     nameless = "[...document.querySelectorAll('svg')].filter(each => !each.ariaHidden && !each.ariaLabel).length"
     assert page.evaluate(nameless) == 0

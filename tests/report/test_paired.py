@@ -57,7 +57,9 @@ def test_a_run_differs_from_itself_by_nothing_and_one_beyond_its_interval_is_abo
     assert same is not None
     assert (same.value, same.low, same.high, same.verdict) == (0.0, 0.0, 0.0, "level")
     none, all_ = np.zeros(ITEMS, dtype=bool), np.ones(ITEMS, dtype=bool)
-    better, worse = (paired_difference(*map(classes, pair), "accuracy") for pair in ((none, all_), (all_, none)))
+    better, worse = (
+        paired_difference(classes(one), classes(other), "accuracy") for one, other in ((none, all_), (all_, none))
+    )
     assert better is not None
     assert worse is not None
     assert (better.verdict, worse.verdict) == ("above", "below")

@@ -82,9 +82,9 @@ def _told_right(name: str, data: Prepared, predictions: pl.DataFrame | None) -> 
     if predictions is None:
         return None
     told = predictions.filter(pl.col("label") == name, pl.col("truth_numbers").is_null())
-    known = data.values[name][data.split.test] >= 0 if name in data.labels else np.zeros(0)
-    if len(told) == 0 or known.sum() != len(told):  # they are of another catalog's state
+    known = np.flatnonzero(data.values[name][data.split.test] >= 0) if name in data.labels else np.zeros(0, np.int64)
+    if len(told) == 0 or len(known) != len(told):  # they are of another state of the catalog
         return None
-    right = np.full(len(known), np.nan)
+    right = np.full(len(data.split.test), np.nan)
     right[known] = (told["truth"] == told["predicted"]).to_numpy()
     return right

@@ -125,15 +125,14 @@ def _alike(label: str, evaluated: Sequence[Side]) -> bool:
 
 
 def _column(side: Side) -> Column:
-    trained = [record for record in side.records if record["kind"] == "train"]
-    last = trained[-1] if trained else None
+    last = next((record for record in reversed(side.records) if record["kind"] == "train"), {})
     return Column(
         name=side.name,
         folder=str(side.run.folder),
         rows=None if side.evaluation is None else side.evaluation.get("rows"),
-        epochs=last and last["epoch"],
-        steps=last and last["step"],
-        seconds=last and last["seconds"],
+        epochs=last.get("epoch"),
+        steps=last.get("step"),
+        seconds=last.get("seconds"),
         evaluated=side.evaluation is not None,
     )
 
