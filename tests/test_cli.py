@@ -15,7 +15,9 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("command", ["inspect", "train", "evaluate", "audit", "ablate", "embed", "data", "demo"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "train", "evaluate", "compare", "audit", "ablate", "embed", "data", "demo"]
+)
 def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
     code, out, _ = mscon(command, "--help")
     assert code == 0

@@ -34,7 +34,7 @@ def test_json_has_every_difference_as_the_predictions_say_it(mscon, two_runs: Ru
     assert list(rows) == ["character", "style", "marks", "ink", "typeface"]  # those that one was trained on come first
     for name in ("character", "style", "typeface"):
         right = [
-            (each["truth"] == each["predicted"]).sum() / len(each)
+            float((each["truth"] == each["predicted"]).sum()) / len(each)
             for each in (table.filter(pl.col("label") == name) for table in tables if table is not None)
         ]
         assert rows[name]["differences"][0] is None
