@@ -56,7 +56,6 @@ def read_course(records: Iterable[Mapping[str, Any]], similarities: Sequence[str
     logged = list(records)
     train, held_out = ([record for record in logged if record["kind"] == kind] for kind in ("train", "val"))
     paces = [record["images_per_second"] for record in train if "images_per_second" in record]
-
     most = points_each(len(similarities))
 
     def each(lines: Sequence[Mapping[str, Any]], *keys: str) -> Curve:

@@ -35,12 +35,15 @@ class _Panel:
     draw: Callable[[Axes], None]
 
     def alt(self, of: str) -> str:
+        """What it says in words; `of` comes before."""
         spoken = f"{of}{self.title.removesuffix(', nats')}: {_course(self.curve)}"
-        told = self.held_out is not None and len(self.held_out.known) > 0
-        return spoken + (f"; held out {_course(self.held_out)}" if told and self.held_out else "")
+        if self.held_out is not None and len(self.held_out.known):
+            spoken += f"; held out {_course(self.held_out)}"
+        return spoken
 
     @property
     def empty(self) -> bool:
+        """Whether it has no value to show."""
         return not any(len(each.known) for each in (self.curve, self.held_out) if each is not None)
 
     def svg(self, name: str, *, of: str, last: float) -> Markup:
