@@ -16,7 +16,11 @@ TINY = [
 
 
 @pytest.mark.parametrize(
-    "command", ["inspect", "train", "evaluate", "audit", "ablate", "embed", "export", "data", "demo"]
+    "command",
+    [
+        *("inspect", "train", "evaluate", "compare", "audit", "ablate", "embed", "search", "index", "export"),
+        *("data", "demo"),
+    ],
 )
 def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
     code, out, _ = mscon(command, "--help")

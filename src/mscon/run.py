@@ -59,7 +59,7 @@ class Run:
 
     def check_recipe(self, recipe: Recipe) -> None:
         """**Raises** `UserError` that says what differs, if this run was started with another recipe."""
-        ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(self.recipe.model_dump(mode="json"))
+        ours, theirs = flat(recipe.model_dump(mode="json")), flat(self.recipe.model_dump(mode="json"))
         changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
         if changed:
             listed = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
@@ -128,11 +128,12 @@ class Run:
         write_text(self.folder / "metrics.jsonl", "".join(kept))
 
 
-def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables with dotted keys, as `--set` has them; an empty table leaves no key."""
+    found: dict[str, Any] = {}
     for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _json(content: Any) -> str:

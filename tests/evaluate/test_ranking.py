@@ -35,6 +35,7 @@ def test_every_figure_is_the_definition_as_written() -> None:
         precision, at_ten = as_written(z, codes, groups, query, 10)
         assert found.average_precision[query] == pytest.approx(precision, nan_ok=True)
         assert found.precision[10][query] == pytest.approx(at_ten, nan_ok=True)
+        assert found.chance[query] == pytest.approx(as_written(z, codes, groups, query, rows)[1], nan_ok=True)
     assert found.mean_average_precision == pytest.approx(np.nanmean(found.average_precision))
     assert found.mean_precision(1) == pytest.approx(np.nanmean(found.precision[1]))
 

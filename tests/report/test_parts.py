@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from mscon.data.labels import LabelColumn
 from mscon.report.counts import TOP, LabelCounts, count_classes, count_numbers, count_paths, count_tags
+from mscon.report.course import read_course
 from mscon.report.curves import POINTS, read_curves
-from mscon.report.figures import curve_panels
 from mscon.report.matches import compare, difference
 from mscon.report.neighbours import choose_queries, nearest
+from mscon.report.panels import curve_panels
 from mscon.report.probes import Floor, Score, read_probes
 from mscon.report.svg import Margins, inline_svg
 from mscon.report.text import catalog_name, change, score
@@ -187,8 +188,8 @@ def test_a_long_curve_is_averaged_and_its_gaps_stay_gaps() -> None:
 
 
 def line(kind: str, step: int, floor: float = 3.0, weight: float = 1.0) -> dict[str, Any]:
-    term = {"loss": floor + 1.0, "floor": floor, "chance": floor + 2.0, "relative_excess": 0.5, "weight": weight}
-    return {"kind": kind, "step": step, "terms": {"a": term}}
+    term = {"loss": floor + 1.0, "floor": floor, "chance": floor + 2.0, "excess": 1.0, "relative_excess": 0.5}
+    return {"kind": kind, "step": step, "total": 0.5, "terms": {"a": term | {"weight": weight}}}
 
 
 def test_held_out_losses_have_bounds_of_their_own_drawn_where_they_differ_from_those_of_training() -> None:
@@ -197,7 +198,7 @@ def test_held_out_losses_have_bounds_of_their_own_drawn_where_they_differ_from_t
         curves = read_curves(lines, ["a"])
         assert curves["a"].held_out.floor.values.tolist() == [floor, floor]
         assert curves["a"].train.floor.values.tolist() == [3.0, 3.0]
-        return curve_panels(curves)["a"].loss.count("stroke-dasharray")
+        return curve_panels(curves, read_course(lines, ["a"]))["a"]["loss, nats"].count("stroke-dasharray")
 
     assert (dashes(3.0), dashes(1.5)) == (2, 4)
 
@@ -211,8 +212,10 @@ def test_weights_are_read_where_more_is_logged_of_them() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_curve_of_a_single_point_has_a_mark(steps: int) -> None:
-    panels = curve_panels(read_curves([line("train", step) for step in range(steps)], ["a"]))["a"]
-    for panel in (panels.loss, panels.relative_excess, panels.weight):
+    lines = [line("train", step) for step in range(steps)]
+    panels = curve_panels(read_curves(lines, ["a"]), read_course(lines, ["a"]))["a"]
+    assert list(panels) == ["loss, nats", "excess, nats", "relative excess", "weight"]
+    for panel in panels.values():
         assert bool(re.search(r"<use[^>]*var\(--model\)", panel)) == (steps == 1)
 
 

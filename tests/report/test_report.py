@@ -240,7 +240,8 @@ def varied(inputs: Inputs) -> Inputs:
     place = LabelColumn("place", "hierarchy", ("a", "a/x", "a/y", "b"), members=((0,), (0, 1), (0, 2), (3,)))
     data = replace(
         data,
-        labels=data.labels | {"marks": marks, "place": place},
+        labels=data.labels
+        | {"marks": marks, "place": place, "ink": data.labels["ink"].of_training(data.values["ink"])},
         values=data.values | {"marks": generator.integers(-1, 4, rows), "place": generator.integers(-1, 4, rows)},
     )
     names = ("style", "ink", "marks", "place")
@@ -305,9 +306,12 @@ def test_a_neighbour_is_marked_by_what_its_kind_of_label_shares(varied: Inputs) 
 
 @pytest.fixture
 def linked(inputs: Inputs) -> Inputs:
-    """Learned from links alone: every item of test is linked to every third of the others."""
+    """Learned from links alone: every item of test is linked to every third of the others, and two of training."""
     others = np.arange(0, len(inputs.data.catalog), 3)
-    edges = np.array([(one, other) for one in inputs.data.split.test for other in others if one != other])
+    edges = np.array(
+        [inputs.data.split.train[:2]]
+        + [(one, other) for one in inputs.data.split.test for other in others if one != other]
+    )
     edges = np.unique(np.sort(edges), axis=0)
     table = PairTable(edges, np.ones(len(edges)), np.zeros((0, 2), np.int64), "pairs.csv")
     edges_of = {"kind": "pairs", "edges": "pairs.csv"}

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from mscon import __version__
+from mscon.cli.compare import compare
 from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
 from mscon.cli.search import index, search
 from mscon.cli.share import export
@@ -40,7 +41,10 @@ app = App(
     error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
 )
 
-for each in (inspect, train, evaluate, ablate, audit, embed, search, index, export, data, reproduce, demo):
+for each in (
+    *(inspect, train, evaluate, compare, ablate, audit, embed, search, index, export),
+    *(data, reproduce, demo),
+):
     app.command(each)
 
 

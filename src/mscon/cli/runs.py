@@ -98,7 +98,8 @@ def evaluate(run: Path, *, paper_probe: bool = False) -> None:
 
     Linear probes on the frozen embedding: logistic regression for categories, ridge for numbers, their strength
     chosen on validation, scores on test with 95% bootstrap intervals. The floors are the same probes on an untrained
-    encoder, on plain pixels, and on a thumbnail with a gradient histogram.
+    encoder, on plain pixels, and on a thumbnail with a gradient histogram. Beside them: retrieval among the test items,
+    diagnostics, and predictions.parquet, by which `mscon compare` puts runs side by side item by item.
 
     Parameters
     ----------

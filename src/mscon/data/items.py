@@ -52,7 +52,7 @@ class Items:
         parts = np.empty(len(catalog), dtype=object)
         for name in PARTS:
             parts[getattr(split, name)] = name
-        return cls(_known(catalog, id).with_columns(split=pl.Series(parts.tolist(), dtype=pl.String)))
+        return cls(known_by(catalog, id).with_columns(split=pl.Series(parts.tolist(), dtype=pl.String)))
 
     @classmethod
     def read(cls, path: Path) -> "Items":
@@ -81,7 +81,7 @@ class Items:
 
         **Raises:** `UserError` when none of them is there.
         """
-        known = _known(catalog, id)
+        known = known_by(catalog, id)
         rows = np.full(len(self), -1, dtype=np.int64)
         free = np.ones(len(catalog), dtype=bool)
         by_id = 0
@@ -111,6 +111,12 @@ class Items:
         return self.table.equals(other.table)
 
 
+def known_by(catalog: Catalog, id: str | None = None) -> pl.DataFrame:
+    """What each row of a catalog is known again by: `id` and `image`, as in `Items`."""
+    ids = pl.Series("id", _ids(catalog, id), dtype=pl.String).fill_null("")
+    return pl.DataFrame({"id": ids, "image": _digests(catalog)})
+
+
 def _paired(
     ours: pl.DataFrame, theirs: pl.DataFrame, keys: Sequence[str]
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
@@ -120,11 +126,6 @@ def _paired(
     ]
     joined = numbered[0].join(numbered[1], on=[*keys, "nth"])
     return joined["row"].cast(pl.Int64).to_numpy(), joined["row_right"].cast(pl.Int64).to_numpy()
-
-
-def _known(catalog: Catalog, id: str | None) -> pl.DataFrame:
-    ids = pl.Series("id", _ids(catalog, id), dtype=pl.String).fill_null("")
-    return pl.DataFrame({"id": ids, "image": _digests(catalog)})
 
 
 def _ids(catalog: Catalog, column: str | None) -> list[str | None]:

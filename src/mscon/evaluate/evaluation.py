@@ -22,7 +22,9 @@ from mscon.evaluate.entries import MODEL, Resampling, paper_entry
 from mscon.evaluate.links import find_links
 from mscon.evaluate.notes import data_notes, print_notes
 from mscon.evaluate.paper_probe import LR, probe_by_sgd
-from mscon.evaluate.scores import Label, score
+from mscon.evaluate.predictions import write_predictions
+from mscon.evaluate.rankings import score_rankings, show_rankings
+from mscon.evaluate.scores import Label, probe_all
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
 from mscon.run import Run
@@ -52,7 +54,7 @@ def evaluate_run(
     run: Run, *, paper_probe: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Evaluated:
     """Probe the trained and the out-of-domain labels on a run's embedding and on three floors, and diagnose the run;
-    write evaluation.json.
+    write evaluation.json, and beside it what the probes said of each test item (predictions.parquet).
 
     A trained label is also told by the nearest neighbours in the projections of its own head. The floors are the same
     encoder untrained, a 16×16 thumbnail, and that beside a histogram of gradients. A label that no training or no test
@@ -76,15 +78,9 @@ def evaluate_run(
         "pixels": pixel_features(pixels),
         "classical": classical_features(pixels),
     }
-    labels = scored_labels(run, data)
-    scores = score(
-        features,
-        labels,
-        data.split,
-        heads=_heads(model, data, embeddings),
-        groups=data.groups,
-        progress=progress,
-    )
+    labels, heads = scored_labels(run, data), _heads(model, data, embeddings)
+    scored = probe_all(features, labels, data.split, heads=heads, groups=data.groups, progress=progress)
+    scores = scored.entries
     if paper_probe:
         for name, entry in _paper_probes(run, model, data, labels, progress).items():
             scores[name]["paper_probe"] = entry
@@ -92,18 +88,22 @@ def evaluate_run(
     evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings), "notes": data_notes(data)}
     diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
     evaluation["diagnostics"] = diagnostics.to_json()
+    draws = Resampling(data.groups, RESAMPLES, seed=0)
+    evaluation["retrieval"] = score_rankings(embeddings, heads, labels, data.split, draws)
+    write_predictions(run, data, scored.probes)
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
 
 
 def show(evaluation: dict[str, Any], console: Console) -> None:
-    """Print the probe table (score, interval, and how far it is above each floor), how linked items find one another,
-    and the diagnostics' warnings.
+    """Print the probe table (score, interval, and how far it is above each floor), how linked items and items of a
+    class find one another, and the diagnostics' warnings.
     """
     if evaluation["labels"]:
         _show_probes(evaluation["labels"], console)
         _show_paper_probes(evaluation["labels"], console)
     _show_links(evaluation["links"], console)
+    show_rankings(evaluation.get("retrieval", {}), console)
     print_notes(evaluation.get("notes", ()), console)
     for note in score_notes(evaluation["labels"], evaluation["links"]):
         console.print(note, soft_wrap=True)

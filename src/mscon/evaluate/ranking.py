@@ -21,10 +21,12 @@ class Ranking:
 
     - `average_precision`: AP@R, R being how many others of its class there are.
     - `precision`: k → share of its class among the k nearest.
+    - `chance`: share of its class among all that can be found: the precision of a random order, at any k.
     """
 
     average_precision: Float64[np.ndarray, " q"]
     precision: dict[int, Float64[np.ndarray, " q"]]
+    chance: Float64[np.ndarray, " q"]
 
     @property
     def mean_average_precision(self) -> float:
@@ -73,18 +75,19 @@ def rank_categorical(
 
 
 def _figures(right: Bool[Tensor, "q n"], valid: Bool[Tensor, "q n"], ks: Sequence[int]) -> Float64[Tensor, "q _"]:
-    """AP@R and precision at each k, side by side."""
+    """AP@R, precision at each k and that of a random order, side by side."""
     place = valid.cumsum(1)
     hits = right.cumsum(1)
     relevant, candidates = hits[:, -1:], place[:, -1:]
     counted = right & (place <= relevant)
     precision = (hits.double() / place.clamp(min=1)).where(counted, 0.0).sum(1, keepdim=True) / relevant
     at = [(right & (place <= k)).sum(1, keepdim=True).double() / candidates.clamp(min=1, max=k) for k in ks]
-    return torch.cat([precision, *at], dim=1).where(relevant > 0, float("nan"))
+    chance = relevant.double() / candidates.clamp(min=1)
+    return torch.cat([precision, *at, chance], dim=1).where(relevant > 0, float("nan"))
 
 
 def _ranking(figures: Float64[np.ndarray, "q _"], ks: Sequence[int]) -> Ranking:
-    return Ranking(figures[:, 0], {k: figures[:, place] for place, k in enumerate(ks, start=1)})
+    return Ranking(figures[:, 0], {k: figures[:, place] for place, k in enumerate(ks, start=1)}, figures[:, -1])
 
 
 def _mean(values: Float64[np.ndarray, " q"]) -> float:

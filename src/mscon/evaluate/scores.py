@@ -110,6 +110,34 @@ def score(
 
     **Raises:** `UserError` for a label that is missing on all train or all test rows.
     """
+    return probe_all(
+        features, labels, split, heads=heads, groups=groups, resamples=resamples, seed=seed, progress=progress
+    ).entries
+
+
+Probed = ProbeResult | RidgeResult | TagResult
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What `score` returns of each label (`entries`), and the model's probes themselves, which know every test item."""
+
+    entries: dict[str, dict[str, Any]]
+    probes: dict[str, Probed]
+
+
+def probe_all(
+    features: Mapping[str, Float[Tensor, "n _"]],
+    labels: Mapping[str, Label],
+    split: Split,
+    *,
+    heads: Mapping[str, Float[Tensor, "n _"]] | None = None,
+    groups: Int[np.ndarray, " n"] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scored:
+    """`score`, with the probes that its entries were made from."""
     sets = {MODEL: features[MODEL], **features}
     heads = dict(heads or {})
     _check_finite("features", sets)
@@ -126,7 +154,7 @@ def score(
         progress(len(sets), len(sets))
 
     draws = Resampling(groups, resamples, seed)
-    return {
+    entries = {
         name: {
             "role": label.role,
             "kind": label.kind,
@@ -136,6 +164,7 @@ def score(
         }
         for name, label in labels.items()
     }
+    return Scored(entries, {name: probes[MODEL].of(name) for name in labels})
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +174,10 @@ class _Probes:
     classes: Mapping[str, ProbeResult]
     numbers: Mapping[str, RidgeResult]
     tags: Mapping[str, TagResult]
+
+    def of(self, name: str) -> Probed:
+        """A label's, whichever kind it is."""
+        return self.classes.get(name) or self.numbers.get(name) or self.tags[name]
 
 
 @dataclass(frozen=True, eq=False)

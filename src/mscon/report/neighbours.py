@@ -14,6 +14,9 @@ from mscon.run import Run
 
 QUERIES, NEIGHBOURS = 12, 6
 
+LINES = 60
+"""Of neighbours in all, about: a run of many similarities shows fewer queries, and no fewer than three."""
+
 
 @dataclass(frozen=True)
 class Neighbour:
@@ -42,7 +45,7 @@ class Query:
 
 
 def find_neighbours(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> list[Query]:
-    """The nearest train or test items, by cosine, of up to a dozen test items.
+    """The nearest train or test items, by cosine, of up to a dozen test items, of fewer under many similarities.
 
     Queries are the same in every report of a run's recipe. An item of the query's own group, which is near in any
     case, is no neighbour.
@@ -56,7 +59,8 @@ def find_neighbours(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) 
     """
     model = run.model()
     first = next((data.values[name] for name, column in data.labels.items() if column.kind != "continuous"), None)
-    queries = choose_queries(data.split.test, first, count=QUERIES, seed=run.recipe.training.seed)
+    count = max(3, min(QUERIES, LINES // (1 + len(model.similarities))))
+    queries = choose_queries(data.split.test, first, count=count, seed=run.recipe.training.seed)
     pool = np.union1d(data.split.train, data.split.test)
     spaces: dict[str | None, Tensor] = {name: model.project_embedding(embeddings, name) for name in model.similarities}
     spaces[None] = F.normalize(embeddings, dim=1)

@@ -2,9 +2,11 @@
 
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,28 @@ from torch import Tensor
 from mscon import __version__
 from mscon.data.splits import PARTS
 from mscon.evaluate.evaluation import FEW
+from mscon.evaluate.predictions import read_predictions
 from mscon.files import write_text
+from mscon.inspection import LITTLE, inspect
 from mscon.prepare import Prepared
 from mscon.report import text
+from mscon.report.classes import class_tables
 from mscon.report.counts import count_labels
+from mscon.report.course import Course, read_course
 from mscon.report.curves import read_curves
 from mscon.report.diagnosis import read_diagnosis
-from mscon.report.figures import FLOOR_MARKS, curve_panels, probe_strip
+from mscon.report.figures import FLOOR_MARKS, probe_strip
+from mscon.report.kept import read_ablation, read_audit
 from mscon.report.neighbours import Query, find_neighbours
+from mscon.report.panels import course_panels, curve_panels
 from mscon.report.probes import read_probes
 from mscon.report.templates import template
-from mscon.report.thumbnails import thumbnail
+from mscon.report.thumbnails import thumbnails
+from mscon.report.uncertainty import ItemUncertainty, read_uncertainty
 from mscon.run import Run
+
+LARGEST = 4_800_000
+"""Bytes of a page, at most: what its words and curves leave is for pictures. It goes by mail, and opens at once."""
 
 LISTED = 20
 """Skipped images that are listed one by one; skipped.json has them all."""
@@ -35,9 +47,25 @@ LISTED = 20
 TAGS = 48
 """Tags of a label that are shown one by one, the most frequent; evaluation.json has them all."""
 
+PAIRS = 24
+"""Of labels that have something in common, the most first."""
+
+PACKAGES = ("torchvision", "timm", "numpy", "polars")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its id, which is also its template's name, and its title."""
+
+    id: str
+    title: str
+
 
 def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], evaluation: dict[str, Any]) -> Path:
     """Write `report.html` into the run's folder, whole or not at all.
+
+    What the folder holds besides (metrics.jsonl, predictions.parquet, ablation.json, audit.parquet) is shown too; a
+    section that has nothing to say is left out. The page stays below 5 MB: the more pictures, the smaller they are.
 
     **Arguments:**
 
@@ -45,59 +73,118 @@ def write_report(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], eva
     - `data`: what its recipe prepares.
     - `embeddings`: the model's shared embedding of `data.pixels`, row for row.
     - `evaluation`: what evaluation.json holds; a floor, an interval or a score that is not in it is left blank,
-      and without notes or diagnostics these are left out.
+      and without notes, retrieval or diagnostics these are left out.
 
     **Returns:** the file's path.
 
-    **Raises:** `UserError` for a run without a model, or a folder that cannot be written.
+    **Raises:** `UserError` for a run without a model, a folder that cannot be written, or a file in it that is not what
+    its name says.
     """
-    queries = find_neighbours(run, data, embeddings)
-    probes = read_probes(evaluation)
-    records = list(run.metrics())
-    page = template("template.html").render(
-        name=text.catalog_name(run.recipe.catalog.source),
-        sentence=text.describe(run.recipe, data, embedding_dim=embeddings.shape[1]),
-        recipe=run.recipe,
-        data=data,
-        splits={name: len(getattr(data.split, name)) for name in PARTS},
-        skipped=data.pixels.skipped[:LISTED],
-        last=records[-1] if records else None,
-        seconds=next((each["seconds"] for each in reversed(records) if "seconds" in each), None),
-        notes=evaluation.get("notes", ()),
-        probes=[(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
-        floor_signs=dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
-        panels=curve_panels(read_curves(records, run.recipe.similarities)) if records else {},
-        diagnosis=read_diagnosis(evaluation),
-        links=evaluation.get("links", {}),
-        few=FEW,
-        kinds={column.kind for column in data.labels.values()},
-        circles=any(column.period is not None for column in data.labels.values()),
-        shown_tags=TAGS,
-        counts=count_labels(data),
-        queries=queries,
-        thumbnails=_thumbnails(data, queries),
-        ids=data.catalog.ids(run.recipe.catalog.id),
-        label=partial(text.label, data),
-        commands=_commands(run.folder),
-        versions={"mscon": __version__, "torch": torch.__version__, "Python": platform.python_version()},
-        started=_changed(run.folder / "recipe.toml"),
-        trained=_changed(run.model_path),
-    )
+    content = _content(run, data, embeddings, evaluation)
+    page = template("report.html")
+    rows = sorted(_shown(content["queries"], content["uncertainty"]))
+    without = page.render(**content, thumbnails=dict.fromkeys(rows, ""))
+    pictures = thumbnails(data.pixels.array, rows, budget=LARGEST - len(without.encode()))
     path = run.folder / "report.html"
-    write_text(path, page)
+    write_text(path, page.render(**content, thumbnails=pictures))
     return path
 
 
-def _thumbnails(data: Prepared, queries: Sequence[Query]) -> dict[int, str]:
-    """Every item on the page once, however often it is shown."""
+def _content(
+    run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], evaluation: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that the template names, but for the pictures."""
+    probes, predictions = read_probes(evaluation), read_predictions(run.folder)
+    records, similarities = list(run.metrics()), list(run.recipe.similarities)
+    course, inspection = read_course(records, similarities), inspect(run.recipe, data)
+    shared = sorted((pair for pair in inspection.redundancy if pair.shared >= LITTLE), key=lambda pair: -pair.shared)
+    content = {
+        "name": text.catalog_name(run.recipe.catalog.source),
+        "sentence": text.describe(run.recipe, data, embedding_dim=embeddings.shape[1]),
+        "recipe": run.recipe,
+        "data": data,
+        "splits": {name: len(getattr(data.split, name)) for name in PARTS},
+        "skipped": data.pixels.skipped[:LISTED],
+        "last": records[-1] if records else None,
+        "seconds": next((each["seconds"] for each in reversed(records) if "seconds" in each), None),
+        "notes": evaluation.get("notes", ()),
+        "probes": [(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
+        "floor_signs": dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
+        "links": evaluation.get("links", {}),
+        "classes": class_tables(predictions),
+        "tags": [probe for probe in probes if probe.tags],
+        "retrieval": evaluation.get("retrieval", {}),
+        "course": course,
+        "ends": _logged_at_the_end(course),
+        "panels": curve_panels(read_curves(records, similarities), course) if records else {},
+        "course_panels": course_panels(course),
+        "diagnosis": read_diagnosis(evaluation),
+        "ablation": read_ablation(run.folder),
+        "inspection": inspection,
+        "redundancy": shared[:PAIRS],
+        "unshared": len(inspection.redundancy) - len(shared),
+        "counts": count_labels(data),
+        "uncertainty": read_uncertainty(run.model(), data, embeddings, predictions),
+        "audit": read_audit(run.folder, data),
+        "audit_page": (run.folder / "audit.html").exists(),
+        "queries": find_neighbours(run, data, embeddings),
+        "few": FEW,
+        "kinds": {column.kind for column in data.labels.values()},
+        "circles": any(column.period is not None for column in data.labels.values()),
+        "shown_tags": TAGS,
+        "ids": data.catalog.ids(run.recipe.catalog.id),
+        "label": partial(text.label, data),
+        "commands": _commands(run.folder),
+        "versions": _versions(),
+        "started": _changed(run.folder / "recipe.toml"),
+        "trained": _changed(run.model_path),
+    }
+    return content | {"sections": list(_sections(content))}
+
+
+def _sections(content: Mapping[str, Any]) -> Iterator[Section]:
+    """Those that have something to say, in the order of the page: what it is worth, why, and of what."""
+    yield Section("scores", "What the embedding knows")
+    if content["classes"] or content["tags"]:
+        yield Section("classes", "Class by class")
+    if content["retrieval"]:
+        yield Section("retrieval", "What is found")
+    yield Section("training", "How training went")
+    if content["diagnosis"]:
+        yield Section("diagnostics", "What to watch")
+    if content["ablation"]:
+        yield Section("ablation", "What each similarity adds")
+    if content["inspection"].columns or content["inspection"].links:
+        yield Section("labels", "What the labels hold")
+    if content["audit"]:
+        yield Section("audit", "Labels in doubt")
+    if content["uncertainty"]:
+        yield Section("uncertainty", "Which items are hard to see")
+    yield Section("neighbours", "Nearest neighbours")
+    yield Section("recipe", "How it was made")
+
+
+def _logged_at_the_end(course: Course) -> dict[str, bool]:
+    """Which columns of the table of ends have anything in them."""
+    columns = {"noise": "noise_share", "temperature": "temperature", "doubted": "doubted"}
+    return {name: any(getattr(end, key) is not None for end in course.ends) for name, key in columns.items()}
+
+
+def _shown(queries: Sequence[Query], uncertainty: Sequence[ItemUncertainty]) -> set[int]:
+    """Every item that is on the page, however often."""
     rows = {query.row for query in queries}
     rows |= {each.row for query in queries for found in query.neighbours.values() for each in found}
-    return {row: thumbnail(data.pixels.array[row]) for row in sorted(rows)}
+    return rows | {row for each in uncertainty for row in (*each.certain, *each.uncertain)}
 
 
 def _commands(folder: Path) -> list[str]:
     again = shlex.quote(f"{folder}-again")
     return [f"mscon train {shlex.quote(f'{folder}/recipe.toml')} --out {again}", f"mscon evaluate {again}"]
+
+
+def _versions() -> dict[str, str]:
+    packages = {"torch": torch.__version__, **{each: version(each) for each in PACKAGES}}  # torch's own tells of CUDA
+    return {"mscon": __version__, **packages, "Python": platform.python_version()}
 
 
 def _changed(path: Path) -> datetime:

@@ -14,7 +14,11 @@ from matplotlib.figure import Figure
 INK, FAINT, LINE, MODEL, PAPER = "#010000", "#020000", "#030000", "#040000", "#050000"
 """Stand-ins for the page's colours, which CSS alone knows: matplotlib draws with these, the page paints with those."""
 
+RUNS = tuple(f"#{number:02x}0000" for number in range(16, 22))
+"""Those of the colours that tell runs apart, `--run-1` and so on; as many as a reader keeps apart."""
+
 _ON_PAGE = {
+    **{stand_in: f"var(--run-{number})" for number, stand_in in enumerate(RUNS, start=1)},
     INK: "var(--ink)",
     FAINT: "var(--faint)",
     LINE: "var(--line)",

@@ -6,7 +6,7 @@ from mscon.report import text
 
 
 def template(name: str) -> Template:
-    """One of this folder's templates, such as `template.html`."""
+    """One of this folder's templates, such as `report.html`."""
     environment = Environment(
         loader=PackageLoader("mscon", "report"),
         autoescape=True,
@@ -17,6 +17,9 @@ def template(name: str) -> Template:
     environment.filters |= {
         "score": text.score,
         "change": text.change,
+        "percent": text.percent,
+        "points": text.points,
+        "brief": text.brief,
         "thousands": "{:,}".format,
         "duration": text.duration,
         "moment": text.moment,

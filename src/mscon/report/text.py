@@ -7,6 +7,9 @@ from mscon.prepare import Prepared
 from mscon.recipe import Recipe
 from mscon.words import listed
 
+LONGEST = 80
+"""Letters of a class, an id or a set of tags that the page shows; the files beside it have them whole."""
+
 _ALIKE = {
     ("categorical", "hierarchy"): "images with the same {}",
     ("tags",): "images with {} in common",
@@ -43,8 +46,13 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
 
 
 def label(data: Prepared, name: str, row: int) -> str:
-    """An item's class, number, tags or path, or "missing"."""
-    return data.labels[name].text(data.values[name][row].item())
+    """An item's class, number, tags or path, or "missing"; cut short where it is long."""
+    return brief(data.labels[name].text(data.values[name][row].item()))
+
+
+def brief(words: str, longest: int = LONGEST) -> str:
+    """A user's words, cut where they are longer: whatever they are, a page with many of them stays small."""
+    return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
 def score(value: float | None) -> str:
@@ -55,6 +63,16 @@ def score(value: float | None) -> str:
 def change(value: float | None) -> str:
     """The same with its sign."""
     return "–" if value is None else f"{_rounded(value):+.3f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share in percent with one decimal, without the sign; a dash for what was not measured."""
+    return "–" if share is None else f"{_rounded(100 * share, 1):.1f}".replace("-", "−")
+
+
+def points(share: float | None) -> str:
+    """The same with + or −: a difference in percentage points."""
+    return "–" if share is None else f"{_rounded(100 * share, 1):+.1f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
@@ -68,5 +86,5 @@ def moment(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def _rounded(value: float) -> float:
-    return round(value, 3) + 0.0  # adding 0 takes the sign off a rounded −0.0001
+def _rounded(value: float, digits: int = 3) -> float:
+    return round(value, digits) + 0.0  # adding 0 takes the sign off a rounded −0.0001

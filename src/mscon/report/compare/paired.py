@@ -1,0 +1,76 @@
+"""The difference of two runs on the test items that both were scored on, with a paired bootstrap interval."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64
+
+from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.measures import mean_average_precision, single
+from mscon.evaluate.ridge import r_squared
+
+KEYS = ("image", "truth", "nth")
+"""What makes a row of two runs the same: its image, its label, and which of several alike it is."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run's score − the first run's on the `items` that both were scored on, with its 95% interval.
+
+    Numbers that are not defined are None: of a single group of near-duplicates there is no interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    items: int
+
+    @property
+    def verdict(self) -> str:
+        """`above` or `below` where the whole interval is, else `level`."""
+        if self.low is not None and self.low > 0:
+            return "above"
+        return "below" if self.high is not None and self.high < 0 else "level"
+
+
+def paired_difference(first: pl.DataFrame, other: pl.DataFrame, metric: str) -> Difference | None:
+    """Of two tables of predictions of one label (`mscon.evaluate.predictions`); None where no item is in both.
+
+    Items are told by their image and their label, so one whose label has changed since is not shared. Groups of
+    near-duplicates are those of the first run, or else of the other; both runs see the same resamples.
+
+    **Arguments:** `metric`: `accuracy`, `r2`, or `mAP`, for which both must have been scored on the same tags.
+    """
+    both = _numbered(first).join(_numbered(other), on=KEYS, suffix="_other", maintain_order="left")
+    if len(both) == 0:
+        return None
+    groups = next((both[each].to_numpy() for each in ("group", "group_other") if both[each].null_count() == 0), None)
+    values, samples = _scores(both, metric, groups)
+    ends = interval(samples[:, 1] - samples[:, 0])
+    numbers = (values[1] - values[0], ends.low, ends.high)
+    return Difference(*(None if np.isnan(each) else float(each) for each in numbers), items=len(both))
+
+
+def _scores(
+    both: pl.DataFrame, metric: str, groups: np.ndarray | None
+) -> tuple[tuple[float, float], Float64[np.ndarray, "b 2"]]:
+    """Both runs' scores on the shared items, and on every resample."""
+    if metric == "accuracy":
+        right = np.column_stack([(both["truth"] == both[each]).to_numpy() for each in ("predicted", "predicted_other")])
+        return (float(right[:, 0].mean()), float(right[:, 1].mean())), resampled_accuracy(right, groups)
+    truth, one, another = (
+        np.array(both[each].to_list(), dtype=np.float64)
+        for each in ("truth_numbers", "predicted_numbers", "predicted_numbers_other")
+    )
+    if metric == "r2":
+        samples = resampled_r2(truth, np.stack([one, another], axis=1), groups)
+        return (r_squared(truth, one), r_squared(truth, another)), samples
+    has = truth > 0
+    drawn = [resampled(mean_average_precision, has, each, groups) for each in (one, another)]
+    values = [single(mean_average_precision(has, each)) for each in (one, another)]
+    return (values[0], values[1]), np.column_stack(drawn)
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(nth=pl.int_range(pl.len()).over("image", "truth"))

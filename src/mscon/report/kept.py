@@ -1,0 +1,118 @@
+"""What other commands left in the run's folder: an ablation, an audit. Nothing where they were not run."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from mscon.errors import UserError
+from mscon.evaluate.audit import FAR
+from mscon.prepare import Prepared
+
+DOUBTS = 5
+"""Of the most doubtful labels of a similarity that the page lists; audit.html shows more, with their pictures."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a similarity adds to a label, in the unit of its metric, with its 95% interval; None where not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> str:
+        """`above` where the whole interval is above 0, `below` where it is below, else `level`."""
+        if self.low is not None and self.low > 0:
+            return "above"
+        return "below" if self.high is not None and self.high < 0 else "level"
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A label's score with all similarities, and what each of them adds, in the order of the ablation's columns."""
+
+    label: str
+    metric: str
+    score: float | None
+    effects: tuple[Effect | None, ...]
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """What ablation.json tells: `without` names the columns."""
+
+    without: tuple[str, ...]
+    rows: tuple[AblationRow, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A label that differs from what the other items say."""
+
+    id: str
+    label: str
+    suggested: str
+    score: float
+
+
+@dataclass(frozen=True)
+class AuditSummary:
+    """One similarity's audit: labels judged, how many differ from the suggestion, and the most doubtful of these."""
+
+    name: str
+    judged: int
+    differing: int
+    doubts: tuple[Doubt, ...]
+
+
+def read_ablation(folder: Path) -> AblationTable | None:
+    """The table of ablation.json. **Raises** `UserError` for a file that is none."""
+    path = folder / "ablation.json"
+    if not path.exists():
+        return None
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        effects = {
+            (each["label"], each["without"]): Effect(each["value"], each["low"], each["high"])
+            for each in found["effects"]
+        }
+        without = tuple(dict.fromkeys(name for _, name in effects))
+        rows = [
+            AblationRow(label, each["metric"], each["value"], tuple(effects.get((label, name)) for name in without))
+            for label, each in found["scores"].items()
+        ]
+        return AblationTable(without, tuple(rows), tuple(found["notes"]), tuple(found["warnings"]))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not an ablation ({error!r}); `mscon ablate {folder}` writes it anew") from None
+
+
+def read_audit(folder: Path, data: Prepared) -> list[AuditSummary]:
+    """What audit.parquet tells of each similarity; empty without it. **Raises** `UserError` for a file that is none."""
+    path = folder / "audit.parquet"
+    if not path.exists():
+        return []
+    try:
+        table = pl.read_parquet(path, columns=["id", "similarity", "label", "suggested", "score"])
+        return [_summary(str(name), rows, data) for (name,), rows in table.group_by("similarity", maintain_order=True)]
+    except (OSError, PolarsError, TypeError) as error:
+        raise UserError(f"{path}: not an audit ({error}); `mscon audit {folder}` writes it anew") from None
+
+
+def _summary(name: str, rows: pl.DataFrame, data: Prepared) -> AuditSummary:
+    number = name in data.labels and data.labels[name].kind == "continuous"  # which never is what was predicted
+    differing = rows.filter(pl.col("score") >= FAR if number else pl.col("label") != pl.col("suggested"))
+    return AuditSummary(name, len(rows), len(differing), tuple(islice(_doubts(differing), DOUBTS)))
+
+
+def _doubts(rows: pl.DataFrame) -> Iterator[Doubt]:
+    for each in rows.sort("score", descending=True, maintain_order=True).iter_rows(named=True):
+        yield Doubt(each["id"], each["label"], each["suggested"], each["score"])
