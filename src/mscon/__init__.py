@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mscon.contrast import contrastive_loss, simclr_loss, supcon_loss
     from mscon.data import Catalog
+    from mscon.loaded import load
     from mscon.micro_batch import micro_batched
     from mscon.model import MSConModel
     from mscon.objective import MSConLoss
@@ -33,6 +34,7 @@ __all__ = [
     "Run",
     "Tags",
     "contrastive_loss",
+    "load",
     "micro_batched",
     "simclr_loss",
     "supcon_loss",
@@ -54,6 +56,7 @@ _HOMES = {
     "Run": "mscon.run",
     "Tags": "mscon.similarity",
     "contrastive_loss": "mscon.contrast",
+    "load": "mscon.loaded",
     "micro_batched": "mscon.micro_batch",
     "simclr_loss": "mscon.contrast",
     "supcon_loss": "mscon.contrast",

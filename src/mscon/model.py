@@ -164,15 +164,13 @@ class MSConModel(nn.Module, HubModel):
 
         **Raises:** `UserError` for a similarity that the model has no head for.
         """
-        if similarity not in self.similarities:
-            hint = nearest(similarity, self.similarities)
-            raise UserError(f"no head for {similarity!r}; the model has {', '.join(self.similarities)}.{hint}")
+        self._head_of(similarity)
         return self.project_embedding(self.embed(images), similarity)
 
     @torch.inference_mode()
     def project_embedding(self, h: Float[Tensor, "n e"], similarity: str) -> Float[Tensor, "n d"]:
         """The same from embeddings that are already there."""
-        head = self.heads[self.similarities.index(similarity)]
+        head = self._head_of(similarity)
         return F.normalize(_evaluating(self, head if self.trunk is None else nn.Sequential(self.trunk, head), h), dim=1)
 
     @torch.inference_mode()
@@ -222,6 +220,12 @@ class MSConModel(nn.Module, HubModel):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{path}: the weights do not fit the model they describe: {error}") from None
         return model.eval()
+
+    def _head_of(self, similarity: str) -> nn.Module:
+        if similarity not in self.similarities:
+            hint = nearest(similarity, self.similarities)
+            raise UserError(f"no head for {similarity!r}; the model has {', '.join(self.similarities)}.{hint}")
+        return self.heads[self.similarities.index(similarity)]
 
     def _normalized(self, images: Tensor) -> Tensor:
         images = images.to(next(self.parameters()).device)

@@ -218,7 +218,7 @@ def test_another_suffix_is_refused_with_what_a_table_is(tmp_path: Path) -> None:
         read_source(tmp_path / "shoes.xlsx")
 
 
-@pytest.mark.parametrize("source", [3, TABLE, None, b"shoes.csv"])
+@pytest.mark.parametrize("source", [3, TABLE["image"], None, b"shoes.csv"])
 def test_another_object_is_refused_with_its_type(source: object) -> None:
     with pytest.raises(UserError, match=f"An object of type {type(source).__name__} is no catalog"):
         read_source(source)
@@ -231,3 +231,12 @@ def test_no_text_at_all_makes_anything_but_a_refusal(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
         read_source(name)
+
+
+def test_tables_of_polars_and_pandas_are_catalogs() -> None:
+    pytest.importorskip("pandas")
+    for table in (TABLE, TABLE.to_pandas()):
+        read = read_source(table)
+        assert read.table.equals(TABLE)
+        assert read.root == str(Path.cwd())
+    assert read_source(TABLE.to_pandas()).name == "the pandas table"

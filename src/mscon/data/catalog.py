@@ -59,12 +59,13 @@ class Catalog:
             - a folder with `metadata.csv`;
             - a Hugging Face `Dataset` or `DatasetDict`, or the folder that its `save_to_disk` wrote. Class numbers
               become class names, and a dictionary's keys become the column `split`, in place of one that is there;
+            - a table of polars or pandas;
             - the word `"glyphs"`: the embedded catalog (a folder of that name is `"./glyphs"`).
         - `image`: the image column. Left out, it is the one with a usual name (`image`, `file_name`, `path`, `url`,
           …) and a fitting type, else the only one that holds bytes or paths of images.
 
         Relative paths start from the folder read, from the file's folder, from the folder before a glob's first
-        wildcard, or, for a Hugging Face object, from the working folder.
+        wildcard, or, for an object, from the working folder.
 
         **Raises:**
 

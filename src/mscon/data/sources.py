@@ -17,7 +17,7 @@ from mscon.errors import UserError, nearest
 SUFFIXES = (".csv", ".tsv", ".parquet")
 KINDS = (
     "a table is a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
-    "a Hugging Face dataset, or the word 'glyphs'"
+    "a Hugging Face dataset, a table of polars or pandas, or the word 'glyphs'"
 )
 
 
@@ -41,6 +41,8 @@ def read_source(source: object) -> Source:
         from mscon.data.glyphs import glyphs_table
 
         read = Source(glyphs_table(), str(Path.cwd()), "glyphs")
+    elif (table := as_polars(source)) is not None:
+        read = Source(table, str(Path.cwd()), f"the {type(source).__module__.partition('.')[0]} table")
     elif _is_hugging_face(source):
         read = Source(_hugging_face(source), str(Path.cwd()), f"Hugging Face {type(source).__name__}")
     elif isinstance(source, (str, os.PathLike)):
@@ -57,6 +59,17 @@ def read_source(source: object) -> Source:
     if read.table.height == 0:
         raise UserError(f"{read.name} has no rows.")
     return read
+
+
+def as_polars(source: object) -> pl.DataFrame | None:
+    """A table of polars or pandas; None for anything else."""
+    if isinstance(source, pl.DataFrame):
+        return source
+    pandas = sys.modules.get("pandas")  # without it loaded, nothing is one of its tables
+    if pandas is None or not isinstance(source, pandas.DataFrame):
+        return None
+    table: Any = source
+    return pl.from_pandas(table)
 
 
 def _read_address(address: str) -> tuple[pl.DataFrame, str]:

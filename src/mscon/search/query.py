@@ -8,15 +8,20 @@ from jaxtyping import UInt8
 
 from mscon.data.decode import DecodeError, decode
 from mscon.errors import UserError, nearest
+from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.search.blocks import blocks_of_images, unit
 from mscon.search.collection import Collection, Query
 
 
-def query_of(run: Run, collection: Collection, words: Sequence[str | Path | bytes]) -> Query:
+def query_of(
+    run: Run, collection: Collection, words: Sequence[str | Path | bytes], *, model: MSConModel | None = None
+) -> Query:
     """A query from ids of items, pictures' files, or their bytes; of several, the mean direction under each similarity.
 
     A word that is an item's id is that item, though there be a file of that name.
+
+    **Arguments:** `model`: the run's, where it is loaded already.
 
     **Raises:** `UserError` for a word that is neither, a file that holds no picture, and no words.
     """
@@ -35,7 +40,7 @@ def query_of(run: Run, collection: Collection, words: Sequence[str | Path | byte
             pictures.append(_decoded(word, images[-1], run))
     found = {name: [block] for name, block in collection.blocks_of(rows).items()}
     if pictures:
-        blocks = blocks_of_images(run.model(), np.stack(pictures))
+        blocks = blocks_of_images(model or run.model(), np.stack(pictures))
         for name, each in found.items():
             each.append(blocks[name])
     means = {name: np.concatenate(each).mean(axis=0, keepdims=True) for name, each in found.items()}
