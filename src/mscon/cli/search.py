@@ -1,5 +1,7 @@
 """Search: a run's catalog in memory, or an index in a database, which is made and kept up to date here."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,13 +60,15 @@ def search(
     format
         How to print what is found.
     sheet
-        A PNG to draw it in, too: the pictures, and how near each is under each similarity.
+        A PNG to draw it in, too: the pictures, and how near each is under each similarity. Terminals that can show
+        pictures show it.
     """
     from mscon.files import write_whole
     from mscon.run import Run
     from mscon.search import Collection, Space, query_of
     from mscon.search.mix import mix, read_weights
     from mscon.search.sheet import sheet as drawn
+    from mscon.search.terminal import inline
     from mscon.search.show import as_json, as_table, records
 
     if sheet is not None and sheet.suffix.lower() != ".png":
@@ -92,6 +96,8 @@ def search(
         say(console, "nothing found: no other item passes --where")
     if sheet is not None:
         write_whole(sheet, lambda aside: drawn(items, asked, hits, found).save(aside, "PNG"))
+        shown = inline(sheet.read_bytes(), os.environ) if sys.stdout.isatty() else None
+        sys.stdout.write(shown or "")
         say(Console(stderr=True), f"written: {sheet}")
 
 
