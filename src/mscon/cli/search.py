@@ -68,8 +68,8 @@ def search(
     from mscon.search import Collection, Space, query_of
     from mscon.search.mix import mix, read_weights
     from mscon.search.sheet import sheet as drawn
-    from mscon.search.terminal import inline
     from mscon.search.show import as_json, as_table, records
+    from mscon.search.terminal import inline
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UserError(f"--sheet {sheet}: a sheet is drawn as PNG; name a file that ends in .png")
