@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mscon.data.classical import classical_features
 
-COMPONENTS = 256
+COMPONENTS = 512
 SAMPLE = 8_192
 """Training items by which the components are found, evenly taken."""
 TOGETHER = 4_096
@@ -17,7 +17,7 @@ ROUNDING = 1e-10
 
 
 def look_of(images: UInt8[np.ndarray, "n s s 3"], train: Int64[np.ndarray, " m"]) -> Float[Tensor, "n d"]:
-    """Every image's `classical_features` about their mean, on their 256 foremost principal components, each divided by
+    """Every image's `classical_features` about their mean, on their 512 foremost principal components, each divided by
     the root of its standard deviation.
 
     So a component counts by its standard deviation, and not by its square, by which the first few would be all that
