@@ -252,7 +252,7 @@ def test_evaluate_writes_and_shows_it_only_where_it_is_asked_for(
         assert entry["epoch"] == 1 + entry["validation"].index(max(entry["validation"]))
         assert len(entry["validation"]) == 10
         rows = [line.split() for line in out["--paper-probe",].splitlines() if line.startswith(f"{name} ")]
-        assert [row[1] for row in rows][-1] == f"{100 * entry['value']:.1f}"
+        assert rows[1][1] == f"{100 * entry['value']:.1f}", "after its score, and before retrieval"
         assert f"by SGD {entry['value']:.3f}" in page["--paper-probe",]
 
     data = run.prepare()
