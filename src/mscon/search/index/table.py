@@ -13,7 +13,7 @@ from mscon.files import digest
 from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
 from mscon.search.index.kinds import kind_of
-from mscon.search.index.layout import ABOUT, HEADS, ITEMS, About, matrix, own_column
+from mscon.search.index.layout import ABOUT, HEADS, About, matrix, own_column
 from mscon.search.index.scan import scan
 from mscon.search.mix import SHARED, Weights, mix
 
@@ -41,11 +41,11 @@ class Index:
         """**Raises** `UserError` where there is none, or, with a `run`, for one that another model has made."""
         database = connect(source)
         try:
-            about, table = database.open_table(ABOUT), database.open_table(ITEMS)
-            text = about.to_arrow()["json"][0].as_py()
+            text = database.open_table(ABOUT).to_arrow()["json"][0].as_py()
+            about = About.from_json(text, source)
+            index = cls(source, database.open_table(about.items), about)
         except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
             raise UserError(f"{source}: there is no index: make one with mscon index ({first_line(error)})") from None
-        index = cls(source, table, About.from_json(text, source))
         if run is not None and index.about.model != digest(run.model_path):
             raise UserError(
                 f"{source} was made by another model than that of {run.folder}, with whose vectors its own cannot be"
