@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -20,6 +21,13 @@ BYTES = 16_000_000
 """Of a file of points, about: Qdrant takes requests of up to 32 MB."""
 
 
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+"""In the name of a vector, of which Qdrant makes a folder."""
+
+NAME_BYTES = 200
+"""Of such a name."""
+
+
 def dump_qdrant(index: Index, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
     """Write an index as a folder of requests' bodies, whole or not at all.
 
@@ -34,9 +42,10 @@ def dump_qdrant(index: Index, folder: Path, *, progress: Callable[[int, int], No
     """
     with whole_folder(folder) as aside:
         (aside / "collection.json").write_text(json.dumps(collection(index), indent=2) + "\n", encoding="utf-8")
+        names = vector_names(index)
         files, points, size = 0, list[str](), 0
         for rows in in_turn(index, progress):
-            for point in _points(rows):
+            for point in _points(rows, names):
                 if points and size + len(point) > BYTES:
                     files += 1
                     _write(aside, files, points)
@@ -46,7 +55,7 @@ def dump_qdrant(index: Index, folder: Path, *, progress: Callable[[int, int], No
         if points:
             files += 1
             _write(aside, files, points)
-        text = readme("qdrant", index, files=files)
+        text = readme("qdrant", index, files=files, names=names)
         (aside / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -55,7 +64,19 @@ def collection(index: Index) -> dict[str, Any]:
     cosines.
     """
     kept = {"distance": "Dot", "datatype": "float16" if index.about.half else "float32"}
-    return {"vectors": {name: {"size": width} | kept for name, width in widths(index).items()}}
+    names = vector_names(index)
+    return {"vectors": {names[name]: {"size": width} | kept for name, width in widths(index).items()}}
+
+
+def vector_names(index: Index) -> dict[str, str]:
+    """`z_NAME`, `mix` and `shared` → their names in Qdrant, which has not every character in them."""
+    names: dict[str, str] = {}
+    for vector in widths(index):
+        name = FORBIDDEN.sub("_", vector).encode()[: NAME_BYTES - 10].decode(errors="ignore")
+        while name in names.values():
+            name += "_"
+        names[vector] = name
+    return names
 
 
 def point_id(id: str) -> str:
@@ -63,8 +84,8 @@ def point_id(id: str) -> str:
     return str(uuid.uuid5(NAMESPACE, id))
 
 
-def _points(rows: Rows) -> list[str]:
-    texts = {json.dumps(name): as_texts(vectors) for name, vectors in rows.vectors.items()}
+def _points(rows: Rows, names: dict[str, str]) -> list[str]:
+    texts = {json.dumps(names[name]): as_texts(vectors) for name, vectors in rows.vectors.items()}
     return [
         f'{{"id":"{point_id(id)}","vector":{{{",".join(f"{name}:{each[row]}" for name, each in texts.items())}}},'
         f'"payload":{json.dumps({"id": id} | plain(rows.labels[row]), ensure_ascii=False, allow_nan=False)}}}'
