@@ -87,7 +87,7 @@ def _kept_as(dtype: Any) -> Any:
     if isinstance(dtype, pl.List | pl.Array):
         return pl.List(_kept_as(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        return pl.Struct({each.name.replace(".", "_"): _kept_as(each.dtype) for each in dtype.fields})
+        return pl.Struct({each.name: _kept_as(each.dtype) for each in dtype.fields})
     if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
         return pl.Datetime("us", dtype.time_zone)
     odd = (pl.Categorical, pl.Enum, pl.Time, pl.Duration, pl.Null, pl.Int128)

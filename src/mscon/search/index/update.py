@@ -195,7 +195,8 @@ def _write(
         numbers = np.array([row for row in numbers.tolist() if row not in broken], dtype=np.int64)
         if len(numbers):
             here, stamps = [ids[row] for row in numbers], [items.stamps[row] for row in numbers]
-            rows = arrow(about, here, blocks_of_images(model, images), items.labels[numbers], pictures, stamps)
+            labels = items.labels[numbers] if items.labels.width else items.labels
+            rows = arrow(about, here, blocks_of_images(model, images), labels, pictures, stamps)
             old = sum(each in known for each in here)
             table = place.add(table, rows, about, changed=old > 0)
             added, changed = added + len(here) - old, changed + old
