@@ -26,7 +26,7 @@ GROWN = 1.5
 """Times the rows for which indexes were built, from which on they are built anew."""
 
 K, ENOUGH = 10, 0.95
-"""An index serves a kind of weights if, of the K best items, it finds this share."""
+"""An index serves a kind of weights if, of the K best items, it finds this share, by a standard error at least."""
 
 QUERIES, TIMED = 100, 5
 """Of each kind of weights: items whose neighbours are asked for; and of these, how many exact searches are timed."""
@@ -46,7 +46,8 @@ class Recall:
 
     - `kind`: see `mscon.search.index.kinds`.
     - `probes`: partitions looked through, of `partitions`: as few as find enough, or the most that were tried.
-    - `recall`: of the 10 best items, the share that is found in these; `milliseconds`: of one such search, the median.
+    - `recall`: of the 10 best items, the share that is found in these, and the standard `error` of this mean over
+      queries; `milliseconds`: of one such search, the median.
     - `exact_milliseconds`: of one exact search, the median.
     """
 
@@ -54,13 +55,19 @@ class Recall:
     probes: int
     partitions: int
     recall: float
+    error: float
     milliseconds: float
     exact_milliseconds: float
 
     @property
+    def enough(self) -> bool:
+        """Whether it finds enough, with a margin: what only just does would often fall short of other queries."""
+        return self.recall - self.error >= ENOUGH
+
+    @property
     def serves(self) -> bool:
         """Whether it finds enough, and sooner than an exact search."""
-        return self.recall >= ENOUGH and self.milliseconds < self.exact_milliseconds
+        return self.enough and self.milliseconds < self.exact_milliseconds
 
 
 def tidy(index: Index, *, new: bool, say: Callable[[str], None] = lambda _: None) -> None:
@@ -142,10 +149,11 @@ def _chosen(index: Index, kind: str, searches: Sequence[_Asked], partitions: int
             len(each.best & _others(rows, each.query)) / len(each.best)
             for each, rows in zip(searches, found, strict=True)
         ]
-        return Recall(kind, probes, partitions, float(np.mean(shares)), taken, exact)
+        error = float(np.std(shares) / np.sqrt(len(shares)))
+        return Recall(kind, probes, partitions, float(np.mean(shares)), error, taken, exact)
 
     tried = with_partitions(min(PROBES, partitions))
-    while tried.recall < ENOUGH and tried.probes < partitions and tried.milliseconds < exact:
+    while not tried.enough and tried.probes < partitions and tried.milliseconds < exact:
         tried = with_partitions(min(2 * tried.probes, partitions))
     return tried
 
