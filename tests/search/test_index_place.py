@@ -81,7 +81,7 @@ def test_ids_that_mean_nothing_elsewhere_are_not_mixed(run: Run, catalog: Path, 
     once = written(first, tmp_path / "first.parquet")
     assert index_catalog(run, once, place).added == 2
     assert index_catalog(run, once, place).same == 2, "the same catalog again is no other"
-    with pytest.raises(UserError, match=r"their places in .*second.* but .* first.*--id"):
+    with pytest.raises(UserError, match=r"their places in .*second.parquet, but .*first.parquet.*--id"):
         index_catalog(run, written(second, tmp_path / "second.parquet"), place)
     with pytest.raises(UserError, match="by a column of ids, but"):
         index_catalog(run, written(shop(catalog), tmp_path / "shop.parquet"), place)
