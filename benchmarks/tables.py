@@ -176,6 +176,17 @@ def doubts() -> Iterator[str]:
     yield ""
 
 
+def mixes() -> Iterator[str]:
+    """Precision of each label in what is found under a mix of similarities."""
+    table = pl.read_csv(HERE / "mixes.csv")
+    yield from _lines("searched by", *LABELS[:3])
+    for mix in table["mix"].unique(maintain_order=True):
+        rows = table.filter(mix=mix).rows_by_key("label", named=True, unique=True)
+        cells = ([f"{100 * rows[label][each]:.1f}" for each in ("precision", "low", "high")] for label in LABELS[:3])
+        yield _line(mix, *(f"{mean} [{low}, {high}]" for mean, low, high in cells))
+    yield ""
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "noise": noise,
     "merged": merged,
@@ -186,6 +197,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "functions": functions,
     "doubts": doubts,
     "continuous": continuous,
+    "mixes": mixes,
 }
 
 

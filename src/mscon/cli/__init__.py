@@ -12,7 +12,7 @@ from rich.console import Console
 from mscon import __version__
 from mscon.cli.compare import compare
 from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
-from mscon.cli.search import index, search
+from mscon.cli.search import export_index, index, search
 from mscon.cli.share import export
 from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
@@ -42,7 +42,7 @@ app = App(
 )
 
 for each in (
-    *(inspect, train, evaluate, compare, ablate, audit, embed, search, index, export),
+    *(inspect, train, evaluate, compare, ablate, audit, embed, search, index, export_index, export),
     *(data, reproduce, demo),
 ):
     app.command(each)

@@ -184,3 +184,37 @@ def index(
     if found.recall:
         console.print(as_table(found.recall))
     say(console, f"now: mscon search {run} PHOTO --index {to}")
+
+
+def export_index(
+    source: Annotated[str, Parameter(name="DIR")],
+    *,
+    to: Literal["qdrant", "pgvector"],
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+) -> None:
+    """Write an index that `mscon index` made as plain files for another database, which need nothing of mscon.
+
+        mscon export-index shop.lance --to qdrant -o shop-qdrant
+
+        mscon export-index shop.lance --to pgvector -o shop-pgvector
+
+    Of each item: its id, its columns, a vector for each similarity, all of these side by side, so that any mix is one
+    query, and the shared embedding. The folder's README.md says how to load them and how to search. Pictures stay in
+    the index.
+
+    Parameters
+    ----------
+    source
+        The index: a folder, or an address of an object store.
+    to
+        qdrant: bodies of requests, as JSON. pgvector: SQL and rows for PostgreSQL's COPY.
+    out
+        The folder to write, empty or not there.
+    """
+    from mscon.search.index import Index
+    from mscon.search.index.dump import dump_pgvector, dump_qdrant
+
+    index = Index.open(source)
+    with progress_bar("exporting items") as progress:
+        (dump_qdrant if to == "qdrant" else dump_pgvector)(index, out, progress=progress)
+    say(Console(), f"{len(index):,} items written: {out}\nhow to load and search them: {out / 'README.md'}")

@@ -1,14 +1,11 @@
 """A run as a folder to be published: the model, what it was trained with, and a card; nothing of the user's machine."""
 
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mscon.errors import UserError
 from mscon.export.card import model_card, public_source
-from mscon.files import write_text
+from mscon.files import whole_folder, write_text
 from mscon.hub import CARD, CONFIG, WEIGHTS, config
 from mscon.recipe import Recipe
 from mscon.run import Run
@@ -31,27 +28,14 @@ def publish(run: Run, folder: Path, *, repo: str | None = None) -> list[Path]:
     **Raises:** `UserError` for a run without a model, a folder that holds something, or a disk that refuses.
     """
     model = run.model()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: name a folder that is empty or not there")
     trained = {name: each for name, each in run.labels.items() if name in run.recipe.similarities}
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
-    try:
+    with whole_folder(folder) as aside:
         model.save(aside / WEIGHTS)
         write_text(aside / CONFIG, config(model, image_fit=run.recipe.image.fit))
         write_text(aside / "recipe.toml", public_recipe(run.recipe).to_toml())
         labels = {name: asdict(replace(each, reference=())) for name, each in trained.items()}
         write_text(aside / "labels.json", json.dumps(labels, indent=2, ensure_ascii=False) + "\n")
         write_text(aside / CARD, model_card(run, model, name=(repo or folder.resolve().name).split("/")[-1], repo=repo))
-        aside.chmod(0o755)  # a temporary folder is its owner's alone
-        aside.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: could not be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return sorted(folder.iterdir())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from math import isqrt
 from statistics import median
 from time import perf_counter
@@ -25,7 +26,7 @@ GROWN = 1.5
 """Times the rows for which indexes were built, from which on they are built anew."""
 
 K, ENOUGH = 10, 0.95
-"""An index serves a kind of weights if, of the K best items, it finds this share."""
+"""An index serves a kind of weights if, of the K best items, it finds this share, by a standard error at least."""
 
 QUERIES, TIMED = 100, 5
 """Of each kind of weights: items whose neighbours are asked for; and of these, how many exact searches are timed."""
@@ -45,7 +46,8 @@ class Recall:
 
     - `kind`: see `mscon.search.index.kinds`.
     - `probes`: partitions looked through, of `partitions`: as few as find enough, or the most that were tried.
-    - `recall`: of the 10 best items, the share that is found in these; `milliseconds`: of one such search, the median.
+    - `recall`: of the 10 best items, the share that is found in these, and the standard `error` of this mean over
+      queries; `milliseconds`: of one such search, the median.
     - `exact_milliseconds`: of one exact search, the median.
     """
 
@@ -53,13 +55,33 @@ class Recall:
     probes: int
     partitions: int
     recall: float
+    error: float
     milliseconds: float
     exact_milliseconds: float
 
     @property
+    def enough(self) -> bool:
+        """Whether it finds enough, with a margin: what only just does would often fall short of other queries."""
+        return self.recall - self.error >= ENOUGH
+
+    @property
     def serves(self) -> bool:
         """Whether it finds enough, and sooner than an exact search."""
-        return self.recall >= ENOUGH and self.milliseconds < self.exact_milliseconds
+        return self.enough and self.milliseconds < self.exact_milliseconds
+
+
+def tidy(index: Index, *, new: bool, say: Callable[[str], None] = lambda _: None) -> None:
+    """Join small files, and bring approximate indexes up to date. What was joined is removed at once from a `new`
+    table, which nobody has read yet; else a week later, for a search may be reading it.
+    """
+    say("tidying up the table")
+    index.table.optimize(cleanup_older_than=timedelta(milliseconds=1) if new else None)
+
+
+def outgrown(index: Index) -> bool:
+    """Whether it has become too large for exact search alone, or for the approximate indexes that it has."""
+    chosen, rows = index.about.approximate, len(index)
+    return rows >= FROM and (chosen is None or rows >= GROWN * chosen.rows)
 
 
 def approximate(index: Index, *, say: Callable[[str], None] = lambda _: None) -> tuple[Approximate, list[Recall]]:
@@ -95,9 +117,9 @@ def _measure(index: Index, partitions: int) -> list[Recall]:
     draws = samples(index.similarities)
     asked = [(query, draw(chance)) for draw in draws.values() for query in queries]
     vectors = np.stack([index.heads_vector(query, mix) for query, mix in asked])
-    found = scan(index.table, vectors, None, K)
+    found = scan(index.table, vectors, None, K + 1)
     _, exact = _timed(lambda number: scan(index.table, vectors[number : number + 1], None, K), range(TIMED))
-    searches = [_Asked(*each, set(best.tolist())) for each, (best, _) in zip(asked, found, strict=True)]
+    searches = [_Asked(*each, _others(best.tolist(), each[0])) for each, (best, _) in zip(asked, found, strict=True)]
     return [
         _chosen(index, kind, searches[first : first + len(queries)], partitions, exact)
         for kind, first in zip(draws, range(0, len(searches), len(queries)), strict=True)
@@ -113,16 +135,25 @@ class _Asked:
     best: set[int]
 
 
+def _others(found: Sequence[int], query: Query) -> set[int]:
+    """The best but the item that is asked with, which is easier to find than any other."""
+    return set([row for row in found if row not in query.rows][:K])
+
+
 def _chosen(index: Index, kind: str, searches: Sequence[_Asked], partitions: int, exact: float) -> Recall:
     """With as few partitions as will do; exact search where that is as fast."""
 
     def with_partitions(probes: int) -> Recall:
-        found, taken = _timed(lambda each: index.near(each.query, each.mix, K, probes=probes), searches)
-        shares = [len(each.best & set(rows)) / len(each.best) for each, rows in zip(searches, found, strict=True)]
-        return Recall(kind, probes, partitions, float(np.mean(shares)), taken, exact)
+        found, taken = _timed(lambda each: index.near(each.query, each.mix, K + 1, probes=probes), searches)
+        shares = [
+            len(each.best & _others(rows, each.query)) / len(each.best)
+            for each, rows in zip(searches, found, strict=True)
+        ]
+        error = float(np.std(shares) / np.sqrt(len(shares)))
+        return Recall(kind, probes, partitions, float(np.mean(shares)), error, taken, exact)
 
     tried = with_partitions(min(PROBES, partitions))
-    while tried.recall < ENOUGH and tried.probes < partitions and tried.milliseconds < exact:
+    while not tried.enough and tried.probes < partitions and tried.milliseconds < exact:
         tried = with_partitions(min(2 * tried.probes, partitions))
     return tried
 

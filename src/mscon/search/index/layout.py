@@ -16,6 +16,9 @@ from mscon.search.mix import SHARED
 ITEMS, ABOUT = "items", "about"
 """The tables of an index: a row per item; and one row, a JSON text."""
 
+ANEW = "items_anew"
+"""The other name of the first, under which an index that replaces one is written until it is whole."""
+
 FORMAT = 1
 """Of that text; raise it when an older one can no longer be read."""
 
@@ -49,6 +52,9 @@ class About:
     - `half`: float16 in place of float32.
     - `apart`: whether each similarity has a column of its own, too, for an index of its own.
     - `labels`: the catalog's columns, by the names that they have here.
+    - `ids_from`: empty where a column of the catalog names the items; else what their names are told apart within: the
+      folder that images' paths start from, or the catalog whose rows are counted.
+    - `items`: the name of the table.
     """
 
     model: str
@@ -57,6 +63,8 @@ class About:
     half: bool
     apart: bool
     labels: list[str]
+    ids_from: str = ""
+    items: str = ITEMS
     approximate: Approximate | None = None
     format: int = field(default=FORMAT)
 
@@ -94,11 +102,11 @@ def own_column(similarity: str) -> str:
 
 
 def label_names(columns: Sequence[str], similarities: Sequence[str]) -> dict[str, str]:
-    """A catalog's columns → their names in the table."""
+    """A catalog's columns → their names in the table, in which a point would part a struct from its field."""
     taken = {*OWN, *map(own_column, similarities)}
     names: dict[str, str] = {}
     for column in columns:
-        name = column
+        name = column.replace(".", "_").replace("`", "'") or "_"
         while name in taken:
             name += "_"
         taken.add(name)

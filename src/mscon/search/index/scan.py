@@ -14,12 +14,12 @@ TOGETHER = 16_384
 """Rows read at a time: some tens of megabytes."""
 
 
-def scanned(table: Any, columns: list[str], where: str | None) -> Iterator[Any]:
+def scanned(table: Any, columns: list[str], where: str | None, *, together: int = TOGETHER) -> Iterator[Any]:
     """The table in record batches, of the rows that pass, with the number of each row as `_rowid`."""
     reading = table.search().select(columns).with_row_id(True)
     if where is not None:
         reading = reading.where(where)
-    yield from reading.to_batches(batch_size=TOGETHER)
+    yield from reading.to_batches(batch_size=together)
 
 
 def scan(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mscon.files import digest
 from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
 from mscon.search.index.kinds import kind_of
-from mscon.search.index.layout import ABOUT, HEADS, ITEMS, About, matrix, own_column
+from mscon.search.index.layout import ABOUT, HEADS, About, matrix, own_column
 from mscon.search.index.scan import scan
 from mscon.search.mix import SHARED, Weights, mix
 
@@ -22,6 +23,9 @@ FEW = 20_000
 
 REFINED = 4
 """Times as many candidates as are asked for, whose score is then taken from the vectors themselves."""
+
+TOLD = 200
+"""Characters of an error of LanceDB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +45,11 @@ class Index:
         """**Raises** `UserError` where there is none, or, with a `run`, for one that another model has made."""
         database = connect(source)
         try:
-            about, table = database.open_table(ABOUT), database.open_table(ITEMS)
-            text = about.to_arrow()["json"][0].as_py()
+            text = database.open_table(ABOUT).to_arrow()["json"][0].as_py()
+            about = About.from_json(text, source)
+            index = cls(source, database.open_table(about.items), about)
         except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
             raise UserError(f"{source}: there is no index: make one with mscon index ({first_line(error)})") from None
-        index = cls(source, table, About.from_json(text, source))
         if run is not None and index.about.model != digest(run.model_path):
             raise UserError(
                 f"{source} was made by another model than that of {run.folder}, with whose vectors its own cannot be"
@@ -113,11 +117,12 @@ class Index:
         wanted = min(k + len(query.rows), passing)
         chosen = self.about.approximate
         probes = chosen.probes.get(kind_of(weighed, self.similarities), 0) if chosen else 0
-        if wanted == 0:
-            rows = []
-        elif probes and (where is None or passing > FEW):
-            rows = self.near(query, weighed, wanted, probes=probes, where=where)
-        else:
+        rows: list[int] = []
+        if chosen and probes and (where is None or passing > FEW):
+            # The fewer pass, the farther apart they lie: as many that pass are looked at as of all without a condition.
+            wider = min(chosen.partitions, ceil(probes * len(self) / passing))
+            rows = self.near(query, weighed, wanted, probes=wider, where=where)
+        if len(rows) < wanted:
             heads = self.heads_vector(query, weighed)[None] if set(weighed) - {SHARED} else None
             shared = np.float32(weighed[SHARED]) * query.blocks[SHARED][None] if SHARED in weighed else None
             rows = scan(self.table, heads, shared, wanted, where)[0][0].tolist()
@@ -190,5 +195,6 @@ def among(ids: Sequence[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of LanceDB says first."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """What an error of LanceDB says first: some are pages long."""
+    told = (str(error).splitlines() or [type(error).__name__])[0]
+    return told if len(told) <= TOLD else f"{told[:TOLD]} …"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import torch
 from PIL import Image
 
 from mscon.data.cache import Skipped, image_key
@@ -21,12 +22,17 @@ from mscon.errors import UserError
 from mscon.files import digest
 from mscon.run import Run
 from mscon.search.blocks import blocks_of_images, check_names
-from mscon.search.index.approximate import FROM, GROWN, Recall, approximate
-from mscon.search.index.layout import ABOUT, ITEMS, About, arrow, label_names
-from mscon.search.index.table import Index, among, connect, first_line
+from mscon.search.index.approximate import FROM, Recall, approximate, outgrown, tidy
+from mscon.search.index.columns import check_types, item_ids, storable_labels
+from mscon.search.index.layout import About, arrow
+from mscon.search.index.place import Place, alone
+from mscon.search.index.table import Index, among, first_line
 
 ROWS = 2048
-"""Written at a time: what a crash loses no more of."""
+"""Written at a time, at most: what a crash loses no more of."""
+
+PIXELS = 150_000_000
+"""Of images decoded at a time, at most: half a gigabyte."""
 
 SIDE = 128
 """Of a picture in the table, in pixels."""
@@ -76,68 +82,44 @@ def index_catalog(
     - `id`: the column that names an item, found by name when left out.
     - `half`: keep vectors as float16, in a new index.
     - `heads_only`: keep no shared embedding, in a new index.
-    - `replace`: make a new index, whatever is there.
+    - `replace`: make a new index, whatever is there; searches read the old one until the new one is whole.
     - `progress`: called with rows done and rows in all; `say`: told what else is done.
 
-    **Raises:** `UserError` for a catalog that cannot be used, an id that is there twice, an index of another model, and
-    a place that cannot be written.
+    **Raises:** `UserError` for a catalog that cannot be used, an id that is there twice or told in another way than
+    those of the index, an index of another model, one that another command is writing into, and a place that cannot be
+    written.
     """
     check_names(run)
-    ids = _ids(catalog, id)
-    database, model = connect(to), run.model()
-    there = None if replace else _open(to, run)
-    if there and (half > there.about.half or (heads_only and there.about.shared)):
-        raise UserError(
-            f"{to} is there already: --half and --heads-only are for a new index; make it anew with --replace"
+    if len(catalog) == 0:
+        raise UserError(f"{catalog.source} has no rows: there is nothing to index")
+    with alone(to):
+        place, model = Place.find(to, run, replace=replace), run.model()
+        if place.there and (half > place.there.about.half or (heads_only and place.there.about.shared)):
+            raise UserError(
+                f"{to} is there already: --half and --heads-only are for a new index; make it anew with --replace"
+            )
+        items = _items(
+            run,
+            catalog,
+            place,
+            id,
+            About(
+                model=digest(run.model_path),
+                heads=dict(model.architecture.head_dims),
+                shared=0 if heads_only else model.architecture.embedding_dim,
+                half=half,
+                apart=len(catalog) >= FROM and len(model.similarities) > 1,
+                labels=[],
+                items=place.items,
+            ),
         )
-    kept, names = _labels(catalog, id, model.similarities, there.about if there else None)
-    if there is None:
-        about = About(
-            model=digest(run.model_path),
-            heads=dict(model.architecture.head_dims),
-            shared=0 if heads_only else model.architecture.embedding_dim,
-            half=half,
-            apart=len(catalog) >= FROM and len(model.similarities) > 1,
-            labels=kept.columns,
-        )
-        table = None
-    else:
-        about, table = there.about, there.table
-    stamps = _stamps(catalog, kept, about)
-    known = _known(table)
-    todo = np.array([known.get(each) != stamp for each, stamp in zip(ids, stamps, strict=True)])
-    skipped: list[Skipped] = []
-    added = changed = 0
-    try:
-        for first in range(0, len(catalog), ROWS):
-            numbers = first + np.flatnonzero(todo[first : first + ROWS])
-            images, pictures, broken = _read(run, catalog, numbers)
-            skipped += [Skipped(row, ids[row], reason) for row, reason in broken.items()]
-            numbers = np.array([row for row in numbers.tolist() if row not in broken], dtype=np.int64)
-            if len(numbers):
-                rows = arrow(
-                    about,
-                    [ids[row] for row in numbers],
-                    blocks_of_images(model, images),
-                    kept[numbers],
-                    pictures,
-                    [stamps[row] for row in numbers],
-                )
-                old = [ids[row] for row in numbers if ids[row] in known]
-                table = _write(database, table, rows, about, old)
-                added, changed = added + len(numbers) - len(old), changed + len(old)
-            if progress:
-                progress(min(len(catalog), first + ROWS), len(catalog))
-        if table is None:
-            row = skipped[0]
-            raise UserError(f"{catalog.source}: no image can be read. Row {row.row} ({row.id}): {row.reason}")
-        index, recall = _finished(Index(to, table, about), database, new=added + changed > 0, say=say)
-    except (ValueError, RuntimeError, OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{to}: could not be written ({first_line(error)}); what was written before is there:"
-            " mend it and give the same command again"
-        ) from error
-    return Updated(len(index), added, changed, len(ids) - int(todo.sum()), tuple(skipped), names, recall)
+        try:
+            return _write(items, place, progress, say)
+        except (ValueError, RuntimeError, OSError, pa.ArrowException) as error:
+            kept = "what was there before is as it was" if place.old else "what was written before is there"
+            raise UserError(
+                f"{to}: could not be written ({first_line(error)}); {kept}: mend it and give the same command again"
+            ) from error
 
 
 def delete_items(to: str, ids: Sequence[str], run: Run | None = None) -> int:
@@ -145,68 +127,105 @@ def delete_items(to: str, ids: Sequence[str], run: Run | None = None) -> int:
 
     **Raises:** `UserError` for ids that are not there, and then takes none out.
     """
-    index = Index.open(to, run)
-    known = index.rows_of(ids)
-    if missing := [each for each in ids if each not in known]:
-        raise UserError(
-            f"{to} has no item {missing[0]!r}" + (f", nor {len(missing) - 1} more of these" if missing[1:] else "")
-        )
-    index.table.delete(among(ids))
-    return len(index)
-
-
-def write_about(database: Any, about: About) -> None:
-    """Write down what an index is of, in place of what was."""
-    database.create_table(ABOUT, pa.table({"json": [about.to_json()]}), mode="overwrite")
-
-
-def _open(to: str, run: Run) -> Index | None:
-    """The index that is there; None where there is none, or not yet a row of it."""
-    there = connect(to).list_tables().tables
-    return Index.open(to, run) if {ABOUT, ITEMS} <= set(there) else None
-
-
-def _ids(catalog: Catalog, column: str | None) -> list[str]:
-    ids = catalog.ids(column)
-    rows: dict[str, int] = {}
-    for row, each in enumerate(ids):
-        if rows.setdefault(each, row) != row:
+    Index.open(to, run)  # where there is none, nothing is made
+    with alone(to):
+        index = Index.open(to, run)
+        known = index.rows_of(ids)
+        if missing := [each for each in ids if each not in known]:
             raise UserError(
-                f"{catalog.source}: rows {rows[each]} and {row} have the same id, {each!r}: an index tells items by"
-                " their ids. Name another column with --id"
+                f"{to} has no item {missing[0]!r}" + (f", nor {len(missing) - 1} more of these" if missing[1:] else "")
             )
-    return ids
+        index.table.delete(among(ids))
+        return len(index)
 
 
-def _labels(
-    catalog: Catalog, id: str | None, similarities: Sequence[str], about: About | None
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The catalog's columns, but the images and the ids, by the names that they have in the table; and those that a
-    table which is there has no place for.
+@dataclass(frozen=True, eq=False)
+class _Items:
+    """A catalog's items as they are to be in a table, but for their vectors.
+
+    - `labels`, `stamps`: of each row, see `_stamps`; `left_out`: columns that the table has no place for.
     """
-    columns = [name for name in catalog.table.columns if name not in (catalog.image, id or "id")]
-    plain = [name for name in columns if catalog.table[name].dtype not in (pl.Binary, pl.Object)]
-    table = catalog.table.select(_storable(catalog.table[name]) for name in plain)
-    table = table.rename(label_names(plain, similarities))
-    if about is None:
-        return table, ()
-    return table.select(n for n in table.columns if n in about.labels), tuple(
-        n for n in table.columns if n not in about.labels
+
+    run: Run
+    catalog: Catalog
+    about: About
+    ids: list[str]
+    labels: pl.DataFrame
+    stamps: list[str]
+    left_out: tuple[str, ...]
+
+
+def _items(run: Run, catalog: Catalog, place: Place, id: str | None, new: About) -> _Items:
+    """Of an index that is there by its `about`, else by a `new` one."""
+    ids, ids_from = item_ids(catalog, id)
+    there = place.there.about if place.there else None
+    labels, left_out = storable_labels(catalog, id, list(new.heads), there)
+    if place.there:
+        check_types(labels, place.there.table.schema, catalog.source, place.to)
+        if ids_from != place.there.about.ids_from:
+            raise UserError(
+                f"{catalog.source} names its items by {_told(ids_from)}, but {place.to} by"
+                f" {_told(place.there.about.ids_from)}: items would be taken for others. Name the column of their ids"
+                " with --id, in both, or make the index anew with --replace"
+            )
+    about = there or replaced(new, labels=labels.columns, ids_from=ids_from)
+    return _Items(run, catalog, about, ids, labels, _stamps(catalog, labels, about), left_out)
+
+
+def _told(ids_from: str) -> str:
+    return f"their places in {ids_from}" if ids_from else "a column of ids"
+
+
+def _write(
+    items: _Items, place: Place, progress: Callable[[int, int], None] | None, say: Callable[[str], None]
+) -> Updated:
+    catalog, ids, about = items.catalog, items.ids, items.about
+    table = place.there.table if place.there else None
+    known, model = _known(table), items.run.model()
+    if torch.cuda.is_available():
+        model = model.cuda()
+    todo = np.array([known.get(each) != stamp for each, stamp in zip(ids, items.stamps, strict=True)])
+    skipped: list[Skipped] = []
+    added = changed = 0
+    step = min(ROWS, max(1, PIXELS // items.run.recipe.image.size**2))
+    for first in range(0, len(catalog), step):
+        numbers = first + np.flatnonzero(todo[first : first + step])
+        images, pictures, broken = _read(items.run, catalog, numbers)
+        skipped += [Skipped(row, ids[row], reason) for row, reason in broken.items()]
+        numbers = np.array([row for row in numbers.tolist() if row not in broken], dtype=np.int64)
+        if len(numbers):
+            here, stamps = [ids[row] for row in numbers], [items.stamps[row] for row in numbers]
+            labels = items.labels[numbers] if items.labels.width else items.labels
+            rows = arrow(about, here, blocks_of_images(model, images), labels, pictures, stamps)
+            old = sum(each in known for each in here)
+            table = place.add(table, rows, about, changed=old > 0)
+            added, changed = added + len(here) - old, changed + old
+        if progress:
+            progress(min(len(catalog), first + step), len(catalog))
+    if table is None:
+        row = skipped[0]
+        raise UserError(f"{catalog.source}: no image can be read. Row {row.row} ({row.id}): {row.reason}")
+    index, recall = Index(place.to, table, about), ()
+    if added + changed:
+        tidy(index, new=place.there is None, say=say)
+    if outgrown(index):
+        found, recall = approximate(index, say=say)
+        index = replaced(index, about=replaced(about, approximate=found))
+    if place.old or recall:
+        place.write_about(index.about)
+        place.drop_old()
+    return Updated(
+        len(index), added, changed, len(ids) - int(todo.sum()), tuple(skipped), items.left_out, tuple(recall)
     )
-
-
-def _storable(values: pl.Series) -> pl.Series:
-    """As text what a table has no type for."""
-    odd = (pl.Categorical, pl.Enum, pl.Time, pl.Duration, pl.Null)
-    return values.cast(pl.String) if isinstance(values.dtype, odd) else values
 
 
 def _stamps(catalog: Catalog, labels: pl.DataFrame, about: About) -> list[str]:
     """Of each item what changes when its image, its columns or the model do."""
-    rows = labels.iter_rows() if labels.width else iter([()] * len(catalog))
+    rows = labels.iter_rows(named=True) if labels.width else iter([{}] * len(catalog))
     stamps: list[str] = []
     for number, row in enumerate(rows):
-        told = f"{about.model} {json.dumps(row, default=str)}".encode()
+        values = {name: value for name, value in row.items() if value is not None}
+        told = f"{about.model} {json.dumps(values, default=str, sort_keys=True)}".encode()
         stamps.append(hashlib.blake2b(told + image_key(catalog, number), digest_size=8).hexdigest())
     return stamps
 
@@ -247,41 +266,3 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def _write(database: Any, table: Any | None, rows: pa.Table, about: About, old: list[str]) -> Any:
-    """Rows into the table, in one commit; the first make it, once what it is of is written down."""
-    if table is None:
-        write_about(database, about)
-        return database.create_table(ITEMS, rows, mode="overwrite")
-    rows = _fitted(rows, table.schema)
-    if old:
-        table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
-    else:
-        table.add(rows)
-    return table
-
-
-def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With the columns and types of a table that is there; null where the rows have no such column."""
-    columns = {
-        each.name: rows[each.name].cast(each.type) if each.name in rows.column_names else pa.nulls(len(rows), each.type)
-        for each in schema
-    }
-    return pa.table(columns, schema=schema)
-
-
-def _finished(
-    index: Index, database: Any, *, new: bool, say: Callable[[str], None]
-) -> tuple[Index, tuple[Recall, ...]]:
-    """Small files joined, and approximate indexes brought up to date, built or built anew."""
-    if new:
-        say("tidying up the table")
-        index.table.optimize()
-    chosen, rows = index.about.approximate, len(index)
-    if rows < FROM or (chosen and rows < GROWN * chosen.rows):
-        return index, ()
-    found, measured = approximate(index, say=say)
-    about = replaced(index.about, approximate=found)
-    write_about(database, about)
-    return Index(index.source, index.table, about), tuple(measured)
