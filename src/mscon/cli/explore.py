@@ -56,7 +56,7 @@ def explore(
         raise UserError("--index is looked at in place of a catalog: leave out --catalog, --image and --id")
     if any(find_spec(each) is None for each in ("gradio", "umap")):
         raise UserError('the page needs Gradio and UMAP: pip install "mscon[explore]"')
-    from mscon.explore import serve
+    from mscon.explore.serve import serve
 
     of_run = Run.open(run)
     items: Collection

@@ -1,7 +1,8 @@
 """The page: what is asked for and how much each similarity counts on the left, what is found on the right, and tabs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,7 @@ from mscon.errors import UserError
 from mscon.explore.conditions import choices, condition
 from mscon.explore.maps import Maps
 from mscon.explore.pictures import MOST_BYTES, TOO_LARGE, Uploads, as_address
-from mscon.explore.results import item_html, query_html, results_html, told_html
+from mscon.explore.results import called, item_html, query_html, results_html, told_html
 from mscon.explore.state import Asked, ask_item, ask_picture, find
 from mscon.explore.tabs import TABS
 from mscon.report import text
@@ -32,6 +33,10 @@ FIRST, MOST = 12, 60
 
 FILTERS = 8
 """Labels that can be chosen from beside the condition, which reaches every column."""
+
+
+WEIGHTS = """<h2>How much each similarity counts</h2>
+<p class="hint">0: not at all. Below 0: what is <em>not</em> alike in this way.</p>"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,14 @@ class Explored:
         return [0.0 if name == SHARED else 1.0 for name in self.names]
 
     @property
+    def labels(self) -> list[str]:
+        """Columns of the run's labels that the items have."""
+        values = self.collection.values_of(
+            list(self.collection.rows_of(self.ids[:1]).values()), label_columns(self.run)
+        )
+        return list(values[0]["labels"])
+
+    @cached_property
     def choices(self) -> dict[str, list[Any]]:
         """The labels that can be chosen from, with their values."""
         found = choices(self.collection, label_columns(self.run))
@@ -106,15 +119,12 @@ def _search(explored: Explored) -> _Search:
         chance = gr.Button("A random item", size="sm")
         mistake = gr.HTML("", elem_classes="say")
         query = gr.HTML("")
-        gr.HTML('<h2>How much each similarity counts</h2><p class="hint">0: not at all. Below 0: what is <em>not</em>'
-                " alike in this way.</p>")  # fmt: skip
+        gr.HTML(WEIGHTS)
         sliders, only = [], []
         for name, weight in zip(explored.names, explored.default, strict=True):
             with gr.Row(elem_classes="weight"):
-                title = "shared embedding" if name == SHARED else name
-                sliders.append(
-                    gr.Slider(-REACH, REACH, weight, step=STEP, label=title, scale=5, min_width=180, buttons=[])
-                )
+                look: dict[str, Any] = {"scale": 5, "min_width": 160, "buttons": []}
+                sliders.append(gr.Slider(-REACH, REACH, weight, step=STEP, label=called(name), **look))
                 only.append(gr.Button("only", size="sm", scale=0, min_width=56, elem_classes="only"))
         with gr.Row():
             alike = gr.Button("All alike", size="sm", min_width=80)
@@ -247,12 +257,9 @@ def _row(explored: Explored, event: gr.EventData) -> int:
 
 def _map_value(explored: Explored, row: int | None) -> dict[str, Any]:
     """What the map's script is told: what can be chosen, and which item is asked for."""
-    spaces = [SHARED, *(name for name in explored.names if name != SHARED)]
-    available = explored.collection.values_of([], []) is not None
-    labels = label_columns(explored.run) if available else []
     return {
-        "spaces": [[name, "shared embedding" if name == SHARED else name] for name in spaces if name in explored.names],
-        "labels": labels,
+        "spaces": [[name, called(name)] for name in reversed(explored.names)],
+        "labels": explored.labels,
         "pictures": explored.pictures,
         "asked": None if row is None else str(row),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mscon.explore.maps import Layout
+from mscon.explore.maps import Map
 from mscon.explore.results import as_words
 from mscon.report import text
 from mscon.search import Collection
@@ -18,14 +18,15 @@ MISSING, OTHERS = -1, -2
 """In place of a class's number."""
 
 
-def points(collection: Collection, layout: Layout, label: str | None) -> dict[str, Any]:
-    """As JSON has it: `rows`, `x`, `y`, `ids`, `words` (each item's label, None where missing), `total`, and `colours`:
-    of classes their `names` and an item's `codes`; of numbers their `values` and the ends of the scale.
+def points(collection: Collection, drawn: Map, label: str | None) -> dict[str, Any]:
+    """As JSON has it: `rows`, `x`, `y`, `ids`, `words` (each item's label, None where missing), and `colours`: of
+    classes their `names`, an item's `codes` and how many `others` there are; of numbers their `values` and the ends of
+    the scale, `low` and `high`; None without a label.
     """
-    rows = layout.rows.tolist()
+    rows = drawn.rows.tolist()
     found = collection.values_of(rows, [label] if label else [])
     values = [each["labels"].get(label) if label else None for each in found]
-    x, y = np.round(layout.places, 4).T.tolist()
+    x, y = np.round(drawn.places, 4).T.tolist()
     return {
         # as text: LanceDB's numbers are larger than JavaScript's
         "rows": [str(row) for row in rows],
@@ -33,7 +34,6 @@ def points(collection: Collection, layout: Layout, label: str | None) -> dict[st
         "y": y,
         "ids": [text.brief(each["id"]) for each in found],
         "words": [None if value is None else text.brief(as_words(value)) for value in values],
-        "total": layout.total,
         "colours": _colours(values) if label else None,
     }
 

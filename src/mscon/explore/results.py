@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mscon.report import text
 from mscon.run import Run
-from mscon.search import Collection, Hits
+from mscon.search import SHARED, Collection, Hits
 from mscon.search.show import label_columns, number, records
 
 _templates = Environment(
@@ -45,13 +45,14 @@ class Bar:
 
 def results_html(run: Run, collection: Collection, hits: Hits, *, pictures: str) -> str:
     """The items found: picture, id, labels, score and a bar for each similarity. `pictures`: their folder's address."""
+    names = [*collection.similarities, *([SHARED] if SHARED in hits.cosines else [])]
     found = [
         {
             "row": int(row),
             "id": each["id"],
             "score": each["score"],
             "labels": _told(each["labels"]),
-            "bars": [Bar(name, cosine, hits.weights.get(name, 0.0)) for name, cosine in each["cosines"].items()],
+            "bars": [Bar(called(name), each["cosines"][name], hits.weights.get(name, 0.0)) for name in names],
         }
         for row, each in zip(hits.rows, records(run, collection, hits), strict=True)
     ]
@@ -84,3 +85,8 @@ def as_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def called(name: str) -> str:
+    """A similarity, or the shared embedding, as the page names it."""
+    return "shared embedding" if name == SHARED else name

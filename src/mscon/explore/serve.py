@@ -6,7 +6,7 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
-from threading import Timer
+from threading import Lock, Timer
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
@@ -90,6 +90,7 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
     key = secrets.token_urlsafe(6)
     names = [*collection.similarities, *([SHARED] if SHARED in collection.blocks_of([]) else [])]
     explored = Explored(run, collection, maps.ids, names, maps, f"pictures/{key}")
+    drawing = Lock()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/ids")
@@ -113,10 +114,10 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
         except UserError as error:
             return JSONResponse({"error": str(error)}, 500)
         if isinstance(found, Working):
-            return JSONResponse({"words": _progress(found)}, 202)
-        shown = f"{len(found.rows):,}" + (f" of {found.total:,}" if found.total > len(found.rows) else "")
-        words = f"{shown} items by UMAP. A click asks for an item; so do the arrow keys and Enter."
-        return JSONResponse({"words": words, **points(collection, found, label or None)})
+            return JSONResponse({"told": _progress(found)}, 202)
+        return JSONResponse(
+            {"told": _caption(len(found.rows), len(maps.ids)), **points(collection, found, label or None)}
+        )
 
     @app.get("/tabs/audit.html")
     def audit() -> Response:
@@ -128,9 +129,11 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
     @app.get("/tabs/{name}")
     def tab(name: str) -> Response:
         try:
-            return HTMLResponse(tab_page(run, collection, name), headers={"content-security-policy": FRAMED})
+            with drawing:  # matplotlib's settings are those of the whole process
+                page = tab_page(run, collection, name)
         except KeyError:
             return Response("There is no such page.", 404)
+        return HTMLResponse(page, headers={"content-security-policy": FRAMED})
 
     @app.post("/uploads")
     async def upload(request: Request) -> JSONResponse:
@@ -164,6 +167,11 @@ def _progress(found: Working) -> str:
     if not found.steps:
         return f"UMAP is getting ready … {found.seconds:.0f} s"
     return f"UMAP lays the items out: step {found.done:,} of {found.steps:,} … {found.seconds:.0f} s"
+
+
+def _caption(shown: int, there: int) -> str:
+    items = f"{shown:,} of {there:,} items, drawn at random" if shown < there else f"{shown:,} items"
+    return f"{items}, by UMAP. A click asks for an item; so do the arrow keys and Enter."
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

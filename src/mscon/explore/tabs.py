@@ -112,9 +112,7 @@ def _evaluation(run: Run) -> dict[str, Any] | None:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         return evaluation_content(run, evaluation, read_predictions(run.folder))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not an evaluation ({error!r}); {_command('evaluate', run)} writes it anew"
-        ) from None
+        raise UserError(f"{path}: not an evaluation ({error!r}); {_command('evaluate', run)} writes it anew") from None
 
 
 def _not_evaluated(run: Run) -> Absent:

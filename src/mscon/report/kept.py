@@ -102,7 +102,9 @@ def read_audit(folder: Path, labels: Mapping[str, LabelColumn]) -> list[AuditSum
         return []
     try:
         table = pl.read_parquet(path, columns=["id", "similarity", "label", "suggested", "score"])
-        return [_summary(str(name), rows, labels) for (name,), rows in table.group_by("similarity", maintain_order=True)]
+        return [
+            _summary(str(name), rows, labels) for (name,), rows in table.group_by("similarity", maintain_order=True)
+        ]
     except (OSError, PolarsError, TypeError) as error:
         raise UserError(f"{path}: not an audit ({error}); `mscon audit {folder}` writes it anew") from None
 

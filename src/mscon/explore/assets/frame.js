@@ -3,7 +3,8 @@ const frame = element.querySelector("iframe");
 frame.title = props.value.title;
 frame.addEventListener("load", () => {
   const inside = frame.contentDocument && frame.contentDocument.body;
-  if (!inside) return;
+  if (!inside || !frame.src) return;
+  element.querySelector(".told").hidden = true;
   const fit = () => { frame.style.height = inside.parentElement.scrollHeight + "px"; };
   new ResizeObserver(fit).observe(inside);
   fit();

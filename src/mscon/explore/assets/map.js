@@ -34,26 +34,26 @@ async function load() {
   const mine = ++asking;
   const address = "maps?" + new URLSearchParams({ space: space.value, label: label.value });
   while (mine === asking) {
-    let answer, words;
+    let answer, heard;
     try {
       answer = await fetch(address);
-      words = await answer.json();
+      heard = await answer.json();
     } catch (error) {
       return say("The map could not be loaded: is mscon explore still running?", true);
     }
     if (mine !== asking) return;
     if (answer.status === 202) {
       plane.classList.add("waiting");
-      say(words.words);
+      say(heard.told);
       await new Promise(done => setTimeout(done, 700));
       continue;
     }
     plane.classList.remove("waiting");
-    if (!answer.ok) return say(words.error, true);
-    found = words;
+    if (!answer.ok) return say(heard.error, true);
+    found = heard;
     seen = -1;
     tip.hidden = true;
-    say(words.words);
+    say(heard.told);
     explain();
     return draw();
   }
