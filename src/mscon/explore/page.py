@@ -15,6 +15,7 @@ from mscon.errors import UserError
 from mscon.explore.conditions import choices, condition
 from mscon.explore.maps import Maps
 from mscon.explore.pictures import MOST_BYTES, TOO_LARGE, Uploads, as_address
+from mscon.explore.points import CLASSES
 from mscon.explore.results import called, item_html, query_html, results_html, told_html
 from mscon.explore.state import Asked, ask_item, ask_picture, find
 from mscon.explore.tabs import TABS
@@ -80,7 +81,7 @@ def page_of(explored: Explored) -> gr.Blocks:
     with gr.Blocks(title=f"mscon explore {explored.run.folder.name}", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(explored), elem_id="heading")
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Search", id="search"), gr.Row(elem_id="search"):
+            with gr.Tab("Search", id="search"), gr.Row(elem_id="searching"):
                 search = _search(explored)
             with gr.Tab("Map", id="map"):
                 chart = _script("map", value=_map_value(explored, None))
@@ -193,6 +194,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     gr.on([page.load, search.chance.click], chance, settings, picked, **quiet)
     search.picker.pick(pick, settings, picked, **quiet)
     search.results.pick(pick, settings, picked, **quiet)
+    search.picker.clear(lambda: "", None, search.mistake, **quiet)
     search.picker.upload(upload, settings, picked, **quiet)
     chart.pick(from_map, settings, [tabs, *picked], **quiet)
     zeros = [0.0] * len(explored.names)
@@ -257,9 +259,11 @@ def _row(explored: Explored, event: gr.EventData) -> int:
 
 def _map_value(explored: Explored, row: int | None) -> dict[str, Any]:
     """What the map's script is told: what can be chosen, and which item is asked for."""
+    few = [name for name, values in explored.choices.items() if len(values) <= CLASSES]
     return {
         "spaces": [[name, called(name)] for name in reversed(explored.names)],
         "labels": explored.labels,
+        "label": (few or explored.labels or [""])[0],
         "pictures": explored.pictures,
         "asked": None if row is None else str(row),
     }

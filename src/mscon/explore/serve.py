@@ -27,6 +27,9 @@ PORT, TRIED = 7860, 20
 SUGGESTED = 12
 """Ids for somebody who types."""
 
+DARK = "#16181b"
+"""The report's paper in the dark."""
+
 KEPT_FOR = 3600
 """Seconds that a browser keeps an item's picture; with every start the pictures have other addresses."""
 
@@ -151,7 +154,9 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
         app,
         page_of(explored),
         path="/",
-        theme=gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=["system-ui"], font_mono=["monospace"]),
+        theme=gr.themes.Base(primary_hue="blue", neutral_hue="zinc", font=["system-ui"], font_mono=["monospace"]).set(
+            body_background_fill_dark=DARK, background_fill_primary_dark=DARK
+        ),
         css=(ASSETS / "page.css").read_text(encoding="utf-8"),
         footer_links=[],
         run_history=False,

@@ -22,7 +22,7 @@ function fill(select, options) {
 
 fill(space, props.value.spaces);
 fill(label, [["", "nothing"], ...props.value.labels.map(each => [each, each])]);
-if (props.value.labels.length) label.value = props.value.labels[0];
+label.value = props.value.label;
 
 function say(words, wrong) {
   told.textContent = wrong ? "" : words;

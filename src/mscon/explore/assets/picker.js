@@ -9,6 +9,7 @@ const mistake = element.querySelector(".mistake");
 const invitation = invite.textContent;
 
 function say(words) {
+  if (words) trigger("clear");  // what the server said before
   mistake.textContent = words;
   mistake.hidden = !words;
 }
