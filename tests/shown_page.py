@@ -6,19 +6,30 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from mscon.run import Run
 
 
+@dataclass
+class Shown:
+    """The page's address and, at the end, the lines that were printed last and the exit status."""
+
+    address: str
+    last: list[str] = field(default_factory=list)
+    code: int | None = None
+
+
 @contextmanager
-def shown(run: Run, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The page's address, and the process that shows it until the end."""
+def shown(run: Run, *words: str) -> Iterator[Shown]:
+    """The page of a run until the end, which Ctrl-C brings about."""
     command = [sys.executable, "-m", "mscon", "explore", str(run.folder), "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "500"})
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout.readline, "")
-        yield next(line.split()[-1] for line in lines if "http://" in line), process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "500"}) as process:
+        assert process.stdout is not None
+        page = Shown(next(line.split()[-1] for line in iter(process.stdout.readline, "") if "http://" in line))
+        try:
+            yield page
+        finally:
+            process.send_signal(signal.SIGINT)
+            page.last = process.stdout.read().splitlines()
+            page.code = process.wait(timeout=60)

@@ -24,5 +24,5 @@ def space(run: Run) -> Space:
 def address(run: Run, space: Space) -> Iterator[str]:
     """Of the page on the run's own catalog, which `space` has embedded by then."""
     pytest.importorskip("gradio", reason="the extra `explore` is not installed")
-    with shown(run) as (address, _):
-        yield address
+    with shown(run) as page:
+        yield page.address

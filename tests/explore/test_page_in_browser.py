@@ -120,7 +120,7 @@ def test_by_keyboard_a_result_becomes_the_query_and_nothing_counts_is_said(page:
     assert page.locator(".results li:first-child .counts").count() == 1
 
 
-def test_pictures_are_searched_for_and_others_are_refused(page: Any, space: Space) -> None:
+def test_pictures_are_searched_for_and_others_are_refused(page: Any, space: Space, tmp_path: Path) -> None:
     file = page.locator("input[type=file]")
     picture = space.images_of([9])[0]
     file.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": picture})
@@ -128,7 +128,10 @@ def test_pictures_are_searched_for_and_others_are_refused(page: Any, space: Spac
     assert found(page)[0] == space.ids[9]
     file.set_input_files({"name": "words.jpg", "mimeType": "image/jpeg", "buffer": b"only words"})
     page.wait_for_selector("text=This file cannot be searched for: no JPEG, PNG, WebP or GIF file")
-    file.set_input_files({"name": "large.jpg", "mimeType": "image/jpeg", "buffer": bytes(50_000_000)})
+    large = tmp_path / "large.jpg"
+    with large.open("wb") as written:
+        written.truncate(50_000_000)
+    file.set_input_files(large)
     page.wait_for_selector("text=This file is too large: pictures of up to 20 MB can be searched for.")
     page.locator("#pick-id").fill("no such item")
     page.keyboard.press("Enter")

@@ -1,10 +1,12 @@
 """The page as it is served: what a process of its own answers, and how it ends."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -40,24 +42,22 @@ def test_it_answers_what_its_scripts_ask(address: str, space: Space, run: Run) -
     key = told(f"{address}uploads", space.images_of([0])[0])["key"]
     assert len(key) > 20
     assert "it begins with b'hello'" in told(f"{address}uploads", b"hello")["error"]
-    assert asked(f"{address}gradio_api/file={run.folder}/recipe.toml")[0] == 404
+    assert asked(f"{address}gradio_api/file={quote(str(run.folder))}/recipe.toml")[0] == 404
 
 
 def test_opened_wider_it_asks_for_its_token_and_ctrl_c_ends_it(run: Run, space: Space) -> None:
     pytest.importorskip("gradio", reason="the extra `explore` is not installed")
-    with shown(run, "--host", "0.0.0.0") as (address, process):
-        port, _, token = address.partition("?token=")
+    with shown(run, "--host", "0.0.0.0") as page:
+        port, _, token = page.address.partition("?token=")
         local = f"http://127.0.0.1:{port.rstrip('/').rpartition(':')[2]}/"
         assert asked(local)[0] == 401
         assert asked(f"{local}pictures/x/0")[0] == 401
         assert len(token) >= 32
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(f"{local}?token={token}") as page:
-            assert b"gradio" in page.read()
-    assert process.returncode == 0
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.read().splitlines()[-1] == "stopped"
+        with opener.open(f"{local}?token={token}") as answer:
+            assert b"gradio" in answer.read()
+    assert page.code == 0
+    assert page.last[-1] == "stopped"
 
 
 def test_mistakes_are_told(mscon, run: Run, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_mistakes_are_told(mscon, run: Run, space: Space, monkeypatch: pytest.Mo
     code, _, err = mscon("explore", Path("nowhere"))
     assert code == 2
     assert "nowhere is not a run" in err
-    monkeypatch.setattr("mscon.cli.explore.find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["mscon.cli.explore"], "find_spec", lambda name: None)
     code, _, err = mscon("explore", run.folder)
     assert code == 2
     assert 'pip install "mscon[explore]"' in err

@@ -153,17 +153,17 @@ def _search(explored: Explored) -> _Search:
 
 def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTML, tabs: gr.Tabs) -> None:
     settings = [*search.sliders, search.count, search.where, *search.chosen.values()]
-    shown = [search.results, search.told, search.wrong]
-    picked = [search.asked, search.query, search.mistake, chart, *shown]
+    parts = [search.results, search.told, search.wrong]
+    picked = [search.asked, search.query, search.mistake, chart, *parts]
     rng = np.random.default_rng()
 
     def show(asked: Any, *values: Any) -> list[Any]:
-        return _shown(explored, asked, values)
+        return shown(explored, asked, values)
 
     def pick_row(row: int, values: Sequence[Any]) -> list[Any]:
         asked = ask_item(explored.collection, row)
         query = item_html(explored.run, explored.collection, row, pictures=explored.pictures)
-        return [asked, query, "", _map_value(explored, row), *_shown(explored, asked, values)]
+        return [asked, query, "", _map_value(explored, row), *shown(explored, asked, values)]
 
     def chance(*values: Any) -> list[Any]:
         name = explored.ids[int(rng.integers(len(explored.ids)))]
@@ -173,16 +173,16 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
         try:
             return pick_row(_row(explored, event), values)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(shown))]
+            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
 
     def upload(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             data = explored.uploads.get(str(event.key))
             asked = ask_picture(explored.run, explored.collection, data)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(shown))]
+            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
         query = query_html(as_address(data), "your picture", {})
-        return [asked, query, "", _map_value(explored, None), *_shown(explored, asked, values)]
+        return [asked, query, "", _map_value(explored, None), *shown(explored, asked, values)]
 
     def from_map(event: gr.EventData, *values: Any) -> list[Any]:
         return [gr.Tabs(selected="search"), *pick(event, *values)]
@@ -190,7 +190,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     last: dict[str, Any] = quiet | {"trigger_mode": "always_last"}
     moved = [each.input for each in (*search.sliders, search.count, *search.chosen.values())]
-    gr.on([*moved, search.where.submit, search.where.blur], show, [search.asked, *settings], shown, **last)
+    gr.on([*moved, search.where.submit, search.where.blur], show, [search.asked, *settings], parts, **last)
     gr.on([page.load, search.chance.click], chance, settings, picked, **quiet)
     search.picker.pick(pick, settings, picked, **quiet)
     search.results.pick(pick, settings, picked, **quiet)
@@ -202,7 +202,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     for place, button in enumerate(search.only):
         mixes.append((button, [*zeros[:place], 1.0, *zeros[place + 1 :]]))
     for button, weights in mixes:
-        _sets(explored, button, weights, search, settings, shown, quiet)
+        _sets(explored, button, weights, search, settings, parts, quiet)
 
 
 def _sets(
@@ -211,19 +211,23 @@ def _sets(
     weights: Sequence[float],
     search: _Search,
     settings: Sequence[Any],
-    shown: Sequence[Any],
+    parts: Sequence[Any],
     quiet: Mapping[str, Any],
 ) -> None:
     """A button that moves the sliders, and shows what is found then."""
 
     def mixed(asked: Any, *values: Any) -> list[Any]:
-        return [*weights, *_shown(explored, asked, [*weights, *values[len(weights) :]])]
+        return [*weights, *shown(explored, asked, [*weights, *values[len(weights) :]])]
 
-    button.click(mixed, [search.asked, *settings], [*search.sliders, *shown], **quiet)
+    button.click(mixed, [search.asked, *settings], [*search.sliders, *parts], **quiet)
 
 
-def _shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> list[Any]:
-    """Results, a line on them, and what is wrong with the condition. Of a mistake the results stay as they were."""
+def shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> list[Any]:
+    """What moving a slider shows: results, a line on them, and what is wrong with the condition. Of a mistake the
+    results stay as they were.
+
+    **Arguments:** `values`: of the sliders, the count, the condition and the choices.
+    """
     weights, (count, where, *chosen) = values[: len(explored.names)], values[len(explored.names) :]
     if asked is None:
         return ["", told_html("Pick an item, or upload a picture."), ""]

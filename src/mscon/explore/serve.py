@@ -157,7 +157,7 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
         theme=gr.themes.Base(primary_hue="blue", neutral_hue="zinc", font=["system-ui"], font_mono=["monospace"]).set(
             body_background_fill_dark=DARK, background_fill_primary_dark=DARK
         ),
-        css=(ASSETS / "page.css").read_text(encoding="utf-8"),
+        head=f"<style>{(ASSETS / 'page.css').read_text(encoding='utf-8')}</style>",  # Gradio's own `css` changes rules
         footer_links=[],
         run_history=False,
         show_error=False,
