@@ -78,7 +78,9 @@ class Explored:
 
 def page_of(explored: Explored) -> gr.Blocks:
     """The page of a run."""
-    with gr.Blocks(title=f"mscon explore {explored.run.folder.name}", analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title=f"mscon explore {explored.run.folder.resolve().name}", analytics_enabled=False, fill_width=True
+    ) as page:
         gr.HTML(_heading(explored), elem_id="heading")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="searching"):
@@ -275,8 +277,8 @@ def _map_value(explored: Explored, row: int | None) -> dict[str, Any]:
 
 def _heading(explored: Explored) -> str:
     source = text.catalog_name(explored.collection.source)
-    folder, items = escape(str(explored.run.folder)), f"{len(explored.ids):,} items"
-    return f"<h1>{escape(source)}</h1><p class='hint'>{items} as the run {folder} sees them</p>"
+    run = escape(explored.run.folder.resolve().name)
+    return f"<h1>{escape(source)}</h1><p class='hint'>{len(explored.ids):,} items as the run {run} sees them</p>"
 
 
 def _script(name: str, *, value: Any, html_template: str | None = None) -> gr.HTML:

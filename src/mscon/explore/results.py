@@ -52,7 +52,7 @@ def results_html(run: Run, collection: Collection, hits: Hits, *, pictures: str)
             "id": each["id"],
             "score": each["score"],
             "labels": _told(each["labels"]),
-            "bars": [Bar(called(name), each["cosines"][name], hits.weights.get(name, 0.0)) for name in names],
+            "bars": [Bar(name, each["cosines"][name], hits.weights.get(name, 0.0)) for name in names],
         }
         for row, each in zip(hits.rows, records(run, collection, hits), strict=True)
     ]
