@@ -27,6 +27,7 @@ COLOURS = 128
 
 
 def main(folder: Path) -> None:
+    """Both of them, of a run in a folder."""
     run = folder / "glyphs"
     if not (run / "model.safetensors").exists():
         labels = [word for name in SIMILARITIES for word in ("--similarity", name)]
@@ -61,6 +62,7 @@ def take_search(page: Page) -> None:
 
 
 def take_map(page: Page) -> None:
+    """The map under one similarity, coloured by it."""
     page.get_by_role("tab", name="Map").click()
     page.locator(".map .space").select_option("style")
     page.wait_for_selector("text=by UMAP.", timeout=600_000)
@@ -69,11 +71,13 @@ def take_map(page: Page) -> None:
 
 
 def take(page: Page, path: Path) -> None:
+    """What is seen of the page, in few colours."""
     page.screenshot(path=path)
     Image.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
 def mscon(*words: str) -> None:
+    """Runs a command."""
     subprocess.run([sys.executable, "-m", "mscon", *words], check=True)
 
 

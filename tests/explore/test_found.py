@@ -41,7 +41,8 @@ def test_a_slider_takes_no_cosine_again(space: Space) -> None:
     """The vectors are gone once the query is known, and every mix is found all the same."""
     asked = ask_item(space, 7)
     bare = replace(space, blocks={name: np.full_like(each, np.nan) for name, each in space.blocks.items()})
-    for weights in ({"character": 1.0}, {"style": -2.0, SHARED: 0.3}, dict.fromkeys(NAMES, 0.7)):
+    mixes: tuple[dict[str, float], ...] = ({"character": 1.0}, {"style": -2.0, SHARED: 0.3}, dict.fromkeys(NAMES, 0.7))
+    for weights in mixes:
         same(find(bare, asked, weights, k=9), space.search(asked.query, weights, k=9))
 
 

@@ -43,7 +43,7 @@ def test_no_word_of_a_label_is_markup(run: Run, space: Space) -> None:
         found = tags(page)
         assert not {"script", "svg", "iframe"} & {tag for tag, _ in found}
         assert not any(name.startswith("on") for _, attributes in found for name in attributes)
-        assert all(attributes["src"].startswith("p/") for tag, attributes in found if tag == "img")
+        assert all(str(attributes["src"]).startswith("p/") for tag, attributes in found if tag == "img")
     for name in TABS:
         assert "<script" not in tab_page(run, space, name)
 

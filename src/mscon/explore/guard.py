@@ -61,7 +61,10 @@ class Guard:
         if refused is not None:
             return await refused(scope, receive, send)
         most = self.most if scope["path"] == UPLOADS else MOST_WORDS
-        if int(_length(scope)) > most:
+        length = _length(scope)
+        if length is None:
+            return await PlainTextResponse("How many bytes will come?", 411)(scope, receive, send)
+        if length > most:
             return await JSONResponse({"error": self.too_large}, 413)(scope, receive, send)
         nonce = secrets.token_urlsafe(16)
         if scope["path"] == PAGE:  # as it is, for scripts to be marked in it
@@ -153,9 +156,10 @@ def _among(path: str, addresses: Names[str]) -> bool:
     return any(path.startswith(each) if each.endswith("/") else path.rstrip("/") == each for each in addresses)
 
 
-def _length(scope: Scope) -> int:
-    told = Headers(scope=scope).get("content-length", "0")
-    return int(told) if told.isdecimal() else 0
+def _length(scope: Scope) -> int | None:
+    """Bytes that come with the request; None where that is not told."""
+    told = Headers(scope=scope).get("content-length", "" if scope["method"] == "POST" else "0")
+    return int(told) if told.isdecimal() else None
 
 
 def _name(host: str) -> str:

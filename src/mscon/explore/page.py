@@ -64,10 +64,8 @@ class Explored:
     @property
     def labels(self) -> list[str]:
         """Columns of the run's labels that the items have."""
-        values = self.collection.values_of(
-            list(self.collection.rows_of(self.ids[:1]).values()), label_columns(self.run)
-        )
-        return list(values[0]["labels"])
+        first = list(self.collection.rows_of(self.ids[:1]).values())
+        return list(self.collection.values_of(first, label_columns(self.run))[0]["labels"])
 
     @cached_property
     def choices(self) -> dict[str, list[Any]]:
@@ -78,9 +76,8 @@ class Explored:
 
 def page_of(explored: Explored) -> gr.Blocks:
     """The page of a run."""
-    with gr.Blocks(
-        title=f"mscon explore {explored.run.folder.resolve().name}", analytics_enabled=False, fill_width=True
-    ) as page:
+    title = f"mscon explore {explored.run.folder.resolve().name}"
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(explored), elem_id="heading")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="searching"):
@@ -230,7 +227,8 @@ def shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> lis
 
     **Arguments:** `values`: of the sliders, the count, the condition and the choices.
     """
-    weights, (count, where, *chosen) = values[: len(explored.names)], values[len(explored.names) :]
+    weights = [float(value or 0) for value in values[: len(explored.names)]]  # None while a number is being typed
+    count, where, *chosen = values[len(explored.names) :]
     if asked is None:
         return ["", told_html("Pick an item, or upload a picture."), ""]
     if not any(weights):
@@ -238,8 +236,8 @@ def shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> lis
     start = perf_counter()
     passing = condition(dict(zip(explored.choices, chosen, strict=True)), where)
     try:
-        weighed = dict(zip(explored.names, map(float, weights), strict=True))
-        hits = find(explored.collection, asked, weighed, k=int(count), where=passing)
+        weighed = dict(zip(explored.names, weights, strict=True))
+        hits = find(explored.collection, asked, weighed, k=int(count or FIRST), where=passing)
     except UserError as error:
         return [gr.skip(), gr.skip(), told_html(str(error).removeprefix("--where "), error=True)]
     results = results_html(explored.run, explored.collection, hits, pictures=explored.pictures)
