@@ -103,7 +103,7 @@ def test_fifths_of_uncertainty_rise_and_hold_every_test_item_once(two_runs: tupl
 def test_an_ablation_and_an_audit_are_read_as_they_were_written(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
     data = Run.open(two_runs[0]).prepare()
     assert read_ablation(tmp_path) is None
-    assert read_audit(tmp_path, data) == []
+    assert read_audit(tmp_path, data.labels) == []
     effects = [
         {"label": "x", "without": name, "value": 0.1, "low": low, "high": 0.3}
         for name, low in (("a", 0.05), ("b", -0.1))
@@ -118,7 +118,7 @@ def test_an_ablation_and_an_audit_are_read_as_they_were_written(two_runs: tuple[
     columns = {"id": ["1", "2", "3"], "similarity": ["character"] * 2 + ["ink"], "label": ["a", "R", "1.0"]}
     audited = pl.DataFrame(columns | {"suggested": ["R", "R", "2.0"], "score": [0.9, 0.8, 0.5]})
     audited.write_parquet(tmp_path / "audit.parquet")
-    found = read_audit(tmp_path, data)
+    found = read_audit(tmp_path, data.labels)
     assert [(each.name, each.judged, each.differing) for each in found] == [("character", 2, 1), ("ink", 1, 0)]
     assert [doubt.suggested for doubt in found[0].doubts] == ["R"]
 
@@ -126,7 +126,7 @@ def test_an_ablation_and_an_audit_are_read_as_they_were_written(two_runs: tuple[
 @pytest.mark.parametrize(("name", "read"), [("ablation.json", read_ablation), ("audit.parquet", read_audit)])
 def test_a_broken_file_is_named_with_the_command_that_mends_it(two_runs, tmp_path: Path, name: str, read: Any) -> None:
     (tmp_path / name).write_text("[]")
-    more = (Run.open(two_runs[0]).prepare(),) * (read is read_audit)
+    more = (Run.open(two_runs[0]).labels,) * (read is read_audit)
     with pytest.raises(UserError, match=rf"{name}: not an a\w+ .*mscon a\w+ "):
         read(tmp_path, *more)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mscon import __version__
 from mscon.cli.compare import compare
+from mscon.cli.explore import explore
 from mscon.cli.runs import ablate, audit, demo, embed, evaluate, inspect, train
 from mscon.cli.search import export_index, index, search
 from mscon.cli.share import export
@@ -42,7 +43,7 @@ app = App(
 )
 
 for each in (
-    *(inspect, train, evaluate, compare, ablate, audit, embed, search, index, export_index, export),
+    *(inspect, train, evaluate, compare, ablate, audit, embed, search, index, export_index, explore, export),
     *(data, reproduce, demo),
 ):
     app.command(each)

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.evaluate.audit import FAR
-from mscon.prepare import Prepared
 
 DOUBTS = 5
 """Of the most doubtful labels of a similarity that the page lists; audit.html shows more, with their pictures."""
@@ -95,20 +95,22 @@ def read_ablation(folder: Path) -> AblationTable | None:
         raise UserError(f"{path}: not an ablation ({error!r}); `mscon ablate {folder}` writes it anew") from None
 
 
-def read_audit(folder: Path, data: Prepared) -> list[AuditSummary]:
+def read_audit(folder: Path, labels: Mapping[str, LabelColumn]) -> list[AuditSummary]:
     """What audit.parquet tells of each similarity; empty without it. **Raises** `UserError` for a file that is none."""
     path = folder / "audit.parquet"
     if not path.exists():
         return []
     try:
         table = pl.read_parquet(path, columns=["id", "similarity", "label", "suggested", "score"])
-        return [_summary(str(name), rows, data) for (name,), rows in table.group_by("similarity", maintain_order=True)]
+        return [
+            _summary(str(name), rows, labels) for (name,), rows in table.group_by("similarity", maintain_order=True)
+        ]
     except (OSError, PolarsError, TypeError) as error:
         raise UserError(f"{path}: not an audit ({error}); `mscon audit {folder}` writes it anew") from None
 
 
-def _summary(name: str, rows: pl.DataFrame, data: Prepared) -> AuditSummary:
-    number = name in data.labels and data.labels[name].kind == "continuous"  # which never is what was predicted
+def _summary(name: str, rows: pl.DataFrame, labels: Mapping[str, LabelColumn]) -> AuditSummary:
+    number = name in labels and labels[name].kind == "continuous"  # which never is what was predicted
     differing = rows.filter(pl.col("score") >= FAR if number else pl.col("label") != pl.col("suggested"))
     return AuditSummary(name, len(rows), len(differing), tuple(islice(_doubts(differing), DOUBTS)))
 

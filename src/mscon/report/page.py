@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,15 @@ from torch import Tensor
 
 from mscon import __version__
 from mscon.data.splits import PARTS
-from mscon.evaluate.evaluation import FEW
 from mscon.evaluate.predictions import read_predictions
 from mscon.files import write_text
 from mscon.inspection import LITTLE, inspect
 from mscon.prepare import Prepared
 from mscon.report import text
-from mscon.report.classes import class_tables
+from mscon.report.content import evaluation_content, training_content
 from mscon.report.counts import count_labels
-from mscon.report.course import Course, read_course
-from mscon.report.curves import read_curves
-from mscon.report.diagnosis import read_diagnosis
-from mscon.report.figures import FLOOR_MARKS, probe_strip
 from mscon.report.kept import read_ablation, read_audit
 from mscon.report.neighbours import Query, find_neighbours
-from mscon.report.panels import course_panels, curve_panels
-from mscon.report.probes import read_probes
 from mscon.report.templates import template
 from mscon.report.thumbnails import thumbnails
 from mscon.report.uncertainty import ItemUncertainty, read_uncertainty
@@ -43,9 +35,6 @@ LARGEST = 4_800_000
 
 LISTED = 20
 """Skipped images that are listed one by one; skipped.json has them all."""
-
-TAGS = 48
-"""Tags of a label that are shown one by one, the most frequent; evaluation.json has them all."""
 
 PAIRS = 24
 """Of labels that have something in common, the most first."""
@@ -94,9 +83,7 @@ def _content(
     run: Run, data: Prepared, embeddings: Float[Tensor, "n d"], evaluation: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that the template names, but for the pictures."""
-    probes, predictions = read_probes(evaluation), read_predictions(run.folder)
-    records, similarities = list(run.metrics()), list(run.recipe.similarities)
-    course, inspection = read_course(records, similarities), inspect(run.recipe, data)
+    predictions, inspection = read_predictions(run.folder), inspect(run.recipe, data)
     shared = sorted((pair for pair in inspection.redundancy if pair.shared >= LITTLE), key=lambda pair: -pair.shared)
     content = {
         "name": text.catalog_name(run.recipe.catalog.source),
@@ -105,33 +92,18 @@ def _content(
         "data": data,
         "splits": {name: len(getattr(data.split, name)) for name in PARTS},
         "skipped": data.pixels.skipped[:LISTED],
-        "last": records[-1] if records else None,
-        "seconds": next((each["seconds"] for each in reversed(records) if "seconds" in each), None),
-        "notes": evaluation.get("notes", ()),
-        "probes": [(probe, probe_strip(probe, name=f"probe-{number}")) for number, probe in enumerate(probes)],
-        "floor_signs": dict(zip(probes[0].floors, cycle(FLOOR_MARKS.values()), strict=False)) if probes else {},
-        "links": evaluation.get("links", {}),
-        "classes": class_tables(predictions),
-        "tags": [probe for probe in probes if probe.tags],
-        "retrieval": evaluation.get("retrieval", {}),
-        "course": course,
-        "ends": _logged_at_the_end(course),
-        "panels": curve_panels(read_curves(records, similarities), course) if records else {},
-        "course_panels": course_panels(course),
-        "diagnosis": read_diagnosis(evaluation),
+        **training_content(run),
+        **evaluation_content(run, evaluation, predictions),
+        "grouped": data.groups is not None,
         "ablation": read_ablation(run.folder),
         "inspection": inspection,
         "redundancy": shared[:PAIRS],
         "unshared": len(inspection.redundancy) - len(shared),
         "counts": count_labels(data),
         "uncertainty": read_uncertainty(run.model(), data, embeddings, predictions),
-        "audit": read_audit(run.folder, data),
+        "audit": read_audit(run.folder, data.labels),
         "audit_page": (run.folder / "audit.html").exists(),
         "queries": find_neighbours(run, data, embeddings),
-        "few": FEW,
-        "kinds": {column.kind for column in data.labels.values()},
-        "circles": any(column.period is not None for column in data.labels.values()),
-        "shown_tags": TAGS,
         "ids": data.catalog.ids(run.recipe.catalog.id),
         "label": partial(text.label, data),
         "commands": _commands(run.folder),
@@ -162,12 +134,6 @@ def _sections(content: Mapping[str, Any]) -> Iterator[Section]:
         yield Section("uncertainty", "Which items are hard to see")
     yield Section("neighbours", "Nearest neighbours")
     yield Section("recipe", "How it was made")
-
-
-def _logged_at_the_end(course: Course) -> dict[str, bool]:
-    """Which columns of the table of ends have anything in them."""
-    columns = {"noise": "noise_share", "temperature": "temperature", "doubted": "doubted"}
-    return {name: any(getattr(end, key) is not None for end in course.ends) for name, key in columns.items()}
 
 
 def _shown(queries: Sequence[Query], uncertainty: Sequence[ItemUncertainty]) -> set[int]:

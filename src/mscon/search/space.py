@@ -1,7 +1,7 @@
 """A catalog's items in memory: exact search, the mix of every item."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,15 +109,34 @@ class Space:
         """
         check_count(k)
         weighed = mix(weights, self.similarities)
+        return self.ranked(query, self.cosines(query, weighed), weighed, k=k, where=where)
+
+    def cosines(self, query: Query, names: Iterable[str] | None = None) -> dict[str, Float32[np.ndarray, " n"]]:
+        """How near every item is to the query under each similarity, or under those named."""
+        return {name: self.blocks[name] @ query.blocks[name] for name in (self.blocks if names is None else names)}
+
+    def ranked(
+        self,
+        query: Query,
+        cosines: Mapping[str, Float32[np.ndarray, " n"]],
+        weighed: Mapping[str, float],
+        *,
+        k: int,
+        where: str | None = None,
+    ) -> Hits:
+        """`search` where the cosines of all that weighs are known: another mix of them costs a sum."""
         score = np.zeros(len(self), dtype=np.float32)
         for name, weight in weighed.items():
-            score += np.float32(weight) * (self.blocks[name] @ query.blocks[name])
+            score += np.float32(weight) * cosines[name]
         allowed = self.passing(where)
         allowed[list(query.rows)] = False
         candidates = np.flatnonzero(allowed)
         rows = candidates[best(score[candidates], k)]
-        cosines = {name: block[rows] @ query.blocks[name] for name, block in self.blocks.items()}
-        return Hits(rows, score[rows], cosines, weighed)
+        near = {
+            name: cosines[name][rows] if name in cosines else block[rows] @ query.blocks[name]
+            for name, block in self.blocks.items()
+        }
+        return Hits(rows, score[rows], near, dict(weighed))
 
     def passing(self, where: str | None) -> Bool[np.ndarray, " n"]:
         """Which items a condition lets pass. **Raises** `UserError` for one that cannot be read, or is none."""

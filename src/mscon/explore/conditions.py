@@ -1,0 +1,69 @@
+"""Which items may be found: the values that a label has, to be chosen from, and a condition in SQL."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from mscon.search import Collection, Space
+from mscon.search.index import Index
+
+MOST = 30
+"""Values of a column, above which it is no list to choose from."""
+
+MISSING = "(missing)"
+
+Value = str | int | bool
+
+
+def choices(collection: Collection, columns: Sequence[str]) -> dict[str, list[Value]]:
+    """The values of those of the columns that have few, in order; `MISSING` last where some have none."""
+    found: dict[str, list[Value]] = {}
+    for name in columns:
+        values = _column(collection, name)
+        if values is None or "`" in name:  # which would end a name in SQL
+            continue
+        few = values.drop_nulls().unique().head(MOST + 1).sort()
+        if 2 <= len(few) <= MOST:
+            found[name] = [*few.to_list(), *([MISSING] if values.null_count() else [])]
+    return found
+
+
+def condition(chosen: Mapping[str, Sequence[Value]], typed: str | None) -> str | None:
+    """Of every column one of the values chosen, none chosen being any, and what somebody typed; None for all items."""
+    parts = [_one_of(name, values) for name, values in chosen.items() if values]
+    if typed and typed.strip():
+        parts.append(f"({typed.strip()})")
+    if len(parts) == 1 and typed and typed.strip():
+        return typed.strip()  # as it was typed, for messages that quote it
+    return " AND ".join(parts) or None
+
+
+def _column(collection: Collection, name: str) -> pl.Series | None:
+    """Of words, whole numbers or yes and no; else nothing."""
+    if isinstance(collection, Space):
+        table = collection.catalog.table
+        values = table[name] if name in table.columns else None
+    elif isinstance(collection, Index) and name in collection.about.labels:
+        values = pl.Series(name, collection.table.search().select([name]).to_arrow()[name].to_pylist())
+    else:
+        values = None
+    if values is None:
+        return None
+    kind = values.dtype
+    if kind in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    return values if kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) or kind.is_integer() else None
+
+
+def _one_of(name: str, values: Sequence[Value]) -> str:
+    words = ", ".join(_literal(each) for each in values if each != MISSING)
+    parts = [f"`{name}` IN ({words})"] if words else []
+    if MISSING in values:
+        parts.append(f"`{name}` IS NULL")
+    return f"({' OR '.join(parts)})"
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value).lower()  # true, false, 12

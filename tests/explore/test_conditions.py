@@ -1,0 +1,78 @@
+"""Conditions from choices: what passes is what was chosen, in memory and in an index, whatever the words are."""
+
+from itertools import product
+
+import polars as pl
+import pytest
+
+from mscon.data import Catalog
+from mscon.errors import UserError
+from mscon.explore.conditions import MISSING, MOST, choices, condition
+from mscon.explore.state import ask_item, find
+from mscon.run import Run
+from mscon.search import Collection, Space
+from mscon.search.index import Index, index_catalog
+from mscon.search.show import label_columns
+
+
+@pytest.fixture(scope="module", params=["space", "index"])
+def items(
+    request: pytest.FixtureRequest, run: Run, space: Space, tmp_path_factory: pytest.TempPathFactory
+) -> Collection:
+    if request.param == "space":
+        return space
+    pytest.importorskip("lancedb", reason="the extra `search` is not installed")
+    where = str(tmp_path_factory.mktemp("index") / "letters.lance")
+    index_catalog(run, Catalog.read(run.recipe.catalog.source), where)
+    return Index.open(where, run)
+
+
+def passing(items: Collection, where: str | None) -> list[str]:
+    """The ids of all that pass, but for the item that is asked for."""
+    first = next(iter(items.rows_of(items.ids[:1]).values()))
+    rows = find(items, ask_item(items, first), {"character": 1.0}, k=len(items.ids), where=where).rows
+    return sorted(each["id"] for each in items.values_of(rows.tolist(), []))
+
+
+def test_every_choice_lets_its_items_pass_and_no_other(run: Run, space: Space, items: Collection) -> None:
+    table = space.catalog.table.with_columns(pl.Series("name", space.ids))[1:]
+    found = choices(items, label_columns(run))
+    assert "ink" not in found  # a number with a fraction is no class
+    assert MISSING in found["style"]
+    assert "<img src=x onerror=alert(1)>" in found["style"]
+    assert MISSING not in found["character"]
+    for column, value in ((column, value) for column, values in found.items() for value in values):
+        expected = table.filter(pl.col(column).is_null() if value == MISSING else pl.col(column) == value)
+        assert passing(items, condition({column: [value]}, None)) == sorted(expected["name"])
+
+
+def test_choices_and_a_typed_condition_hold_together(space: Space, items: Collection) -> None:
+    table = space.catalog.table.with_columns(pl.Series("name", space.ids))[1:]
+    hostile = "'\"><svg onload=alert(3)>"
+    where = condition({"character": ["a", "R"], "style": [MISSING, hostile]}, "weight = 'bold' OR weight = 'regular'")
+    letters, styles = pl.col("character").is_in(["a", "R"]), pl.col("style").is_null() | (pl.col("style") == hostile)
+    assert passing(items, where) == sorted(table.filter(letters & styles)["name"])
+
+
+def test_nothing_chosen_and_nothing_typed_is_no_condition() -> None:
+    for chosen, typed in product(({}, {"a": []}), (None, "", "  ")):
+        assert condition(chosen, typed) is None
+    assert condition({"a": []}, " b > 2 ") == "b > 2"
+
+
+def test_a_condition_that_cannot_be_read_is_told_as_it_was_typed(items: Collection) -> None:
+    with pytest.raises(UserError, match="wieght"):
+        passing(items, condition({}, "wieght = 'bold'"))
+
+
+def test_columns_of_many_values_are_no_list(space: Space) -> None:
+    names = [str(row) for row in range(len(space))]
+    few = [row % MOST for row in range(len(space))]
+    table = space.catalog.table.with_columns(many=pl.Series(names), few=pl.Series(few), flag=pl.Series(few) == 0)
+    wide = Space(space.ids, Catalog(table, space.catalog.image, space.catalog.root, "x"), space.blocks)
+    found = choices(wide, ["many", "few", "flag", "absent", "image"])
+    assert found == {"few": list(range(MOST)), "flag": [False, True]}
+    asked = ask_item(wide, 0)
+    hits = find(wide, asked, {"character": 1.0}, k=999, where=condition({"flag": [True], "few": [0, 1]}, None))
+    assert hits.rows.tolist()
+    assert {few[row] for row in hits.rows} == {0}

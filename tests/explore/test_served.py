@@ -1,0 +1,84 @@
+"""The page as it is served: what a process of its own answers, and how it ends."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from mscon.run import Run
+from mscon.search import Space
+from shown_page import shown
+
+
+def asked(url: str, data: bytes | None = None) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def told(url: str, data: bytes | None = None) -> Any:
+    return json.loads(asked(url, data)[1])
+
+
+def test_it_answers_what_its_scripts_ask(address: str, space: Space, run: Run) -> None:
+    assert told(f"{address}ids?like=dejavusans/R") == [each for each in space.ids if each.startswith("DejaVuSans/R")]
+    assert asked(f"{address}pictures/x/3")[1].startswith(b"\xff\xd8\xff")
+    assert asked(f"{address}pictures/x/{len(space)}")[0] == 404
+    assert asked(f"{address}pictures/x/-1")[0] == 404
+    assert asked(f"{address}maps?space=absent")[0] == 404
+    assert b"How training went" in asked(f"{address}tabs/training")[1]
+    assert asked(f"{address}tabs/absent")[0] == 404
+    assert asked(f"{address}tabs/audit.html")[0] == 404
+    for path in ("../recipe.toml", "..%2Frecipe.toml", "%2Fetc%2Fpasswd"):
+        assert asked(f"{address}tabs/{path}")[0] == 404
+    key = told(f"{address}uploads", space.images_of([0])[0])["key"]
+    assert len(key) > 20
+    assert "it begins with b'hello'" in told(f"{address}uploads", b"hello")["error"]
+    assert asked(f"{address}gradio_api/file={quote(str(run.folder))}/recipe.toml")[0] == 404
+
+
+def test_opened_wider_it_asks_for_its_token_and_ctrl_c_ends_it(run: Run, space: Space) -> None:
+    pytest.importorskip("gradio", reason="the extra `explore` is not installed")
+    with shown(run, "--host", "0.0.0.0") as page:
+        port, _, token = page.address.partition("?token=")
+        local = f"http://127.0.0.1:{port.rstrip('/').rpartition(':')[2]}/"
+        assert asked(local)[0] == 401
+        assert asked(f"{local}pictures/x/0")[0] == 401
+        assert len(token) >= 32
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(f"{local}?token={token}") as answer:
+            assert b"gradio" in answer.read()
+    assert page.code == 0
+    assert page.last[-1] == "stopped"
+
+
+def test_mistakes_are_told(mscon, run: Run, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = mscon("explore", run.folder, "--index", "x.lance", "--catalog", "glyphs")
+    assert code == 2
+    assert "leave out --catalog" in err
+    code, _, err = mscon("explore", Path("nowhere"))
+    assert code == 2
+    assert "nowhere is not a run" in err
+    monkeypatch.setattr(sys.modules["mscon.cli.explore"], "find_spec", lambda name: None)
+    code, _, err = mscon("explore", run.folder)
+    assert code == 2
+    assert 'pip install "mscon[explore]"' in err
+
+
+def test_a_port_that_is_taken_is_told(space: Space, address: str) -> None:
+    from mscon.errors import UserError
+    from mscon.explore.serve import _listen
+
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with pytest.raises(UserError, match=rf"127\.0\.0\.1, port {port}: cannot be listened at .* --port"):
+        _listen("127.0.0.1", port)
+    with _listen("127.0.0.1", None) as first, _listen("127.0.0.1", None) as second:
+        assert first.getsockname()[1] != second.getsockname()[1]
