@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock, Thread
 from time import monotonic
@@ -41,7 +42,7 @@ class Working:
     started: float
     done: int = 0
     steps: int = 0
-    process: multiprocessing.process.BaseProcess | None = None
+    process: BaseProcess | None = None
     failed: str | None = None
 
     @property
@@ -101,8 +102,8 @@ class Maps:
         """In a process: UMAP compiles and computes for a while, and would hold the page up."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        working.process = context.Process(target=draw, args=(theirs,), daemon=True)
-        working.process.start()
+        process = working.process = context.Process(target=draw, args=(theirs,), daemon=True)
+        process.start()
         theirs.close()
         try:
             ours.send(vectors)
@@ -110,7 +111,7 @@ class Maps:
                 working.done, working.steps = told
         except (EOFError, OSError):
             told = "its process ended"
-        working.process.join()
+        process.join()
         if isinstance(told, str):
             working.failed = told
             return

@@ -87,6 +87,7 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
     """What answers, without the guard that it needs before it."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     import gradio as gr
+    from gradio.themes import Base
 
     from mscon.explore.page import ASSETS, Explored, page_of
 
@@ -154,7 +155,7 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
         app,
         page_of(explored),
         path="/",
-        theme=gr.themes.Base(primary_hue="blue", neutral_hue="zinc", font=["system-ui"], font_mono=["monospace"]).set(
+        theme=Base(primary_hue="blue", neutral_hue="zinc", font=["system-ui"], font_mono=["monospace"]).set(
             body_background_fill_dark=DARK, background_fill_primary_dark=DARK
         ),
         head=f"<style>{(ASSETS / 'page.css').read_text(encoding='utf-8')}</style>",  # Gradio's own `css` changes rules
@@ -181,7 +182,7 @@ def _caption(shown: int, there: int) -> str:
 
 def _listen(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    tried = range(PORT, PORT + TRIED) if port is None else [port]
+    tried, reason = range(PORT, PORT + TRIED) if port is None else [port], None
     for each in tried:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
