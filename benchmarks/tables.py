@@ -187,6 +187,24 @@ def mixes() -> Iterator[str]:
     yield ""
 
 
+def search() -> Iterator[str]:
+    """Recall and milliseconds of a search, by method and kind of weights; and what was built: docs/performance.md."""
+    table = pl.read_csv(HERE / "search.csv")
+    kinds = table["weights"].unique(maintain_order=True)
+    methods = ("index", "index half", "index exact", "numpy", "pq", "usearch", "usearch 512")
+    for count in table["rows"].unique(maintain_order=True):
+        yield from _lines(f"{count:,} items", *kinds, "built in", "memory to build, to search", "disk")
+        for method in methods:
+            rows = table.filter(rows=count, method=method).rows_by_key("weights", named=True, unique=True)
+            if rows:
+                first = rows[kinds[0]]
+                cells = (f"{rows[kind]['recall']:.2f}, {_digits(rows[kind]['ms'])} ms" for kind in kinds)
+                built = f"{first['build_s']:.0f} s" if first["build_s"] is not None else ""
+                memory = f"{first['build_mb']:,}, {first['search_mb']:,} MB" if built else f"{first['search_mb']:,} MB"
+                yield _line(method, *cells, built, memory, f"{first['disk_mb']:,} MB" if built else "")
+        yield ""
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "noise": noise,
     "merged": merged,
@@ -198,6 +216,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "doubts": doubts,
     "continuous": continuous,
     "mixes": mixes,
+    "search": search,
 }
 
 
@@ -243,6 +262,11 @@ def _mean(values: np.ndarray, unit: str = "", *, digits: int = 1, signed: bool =
 
 def _percent(share: str) -> str:
     return f"{share.split()[-1]}%"
+
+
+def _digits(value: float) -> str:
+    """Two of them."""
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _lines(*heads: str) -> Sequence[str]:
