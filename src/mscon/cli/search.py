@@ -157,7 +157,7 @@ def index(
         if catalog is not None:
             raise UserError("--delete takes items out of an index: leave the catalog out")
         left = delete_items(to, delete, Run.open(run))
-        say(console, f"{len(delete):,} deleted, {left:,} left: {to}")
+        say(console, f"{len(set(delete)):,} deleted, {left:,} left: {to}")
         return
     if catalog is None:
         raise UserError("name the catalog to be indexed, or with --delete the items to be taken out")

@@ -20,6 +20,7 @@ from mscon.data.decode import DecodeError, decode
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import digest
+from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.search.blocks import blocks_of_images, check_names
 from mscon.search.index.approximate import FROM, Recall, approximate, outgrown, tidy
@@ -114,7 +115,7 @@ def index_catalog(
             ),
         )
         try:
-            return _write(items, place, progress, say)
+            return _write(items, model, place, progress, say)
         except (ValueError, RuntimeError, OSError, pa.ArrowException) as error:
             kept = "what was there before is as it was" if place.old else "what was written before is there"
             raise UserError(
@@ -177,11 +178,15 @@ def _told(ids_from: str) -> str:
 
 
 def _write(
-    items: _Items, place: Place, progress: Callable[[int, int], None] | None, say: Callable[[str], None]
+    items: _Items,
+    model: MSConModel,
+    place: Place,
+    progress: Callable[[int, int], None] | None,
+    say: Callable[[str], None],
 ) -> Updated:
     catalog, ids, about = items.catalog, items.ids, items.about
     table = place.there.table if place.there else None
-    known, model = _known(table), items.run.model()
+    known = _known(table)
     if torch.cuda.is_available():
         model = model.cuda()
     todo = np.array([known.get(each) != stamp for each, stamp in zip(ids, items.stamps, strict=True)])
