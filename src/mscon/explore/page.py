@@ -19,6 +19,7 @@ from mscon.explore.points import CLASSES
 from mscon.explore.results import called, item_html, query_html, results_html, told_html
 from mscon.explore.state import Asked, ask_item, ask_picture, find
 from mscon.explore.tabs import TABS
+from mscon.model import MSConModel
 from mscon.report import text
 from mscon.run import Run
 from mscon.search import SHARED, Collection
@@ -55,6 +56,11 @@ class Explored:
     maps: Maps
     pictures: str
     uploads: Uploads = field(default_factory=Uploads)
+
+    @cached_property
+    def model(self) -> MSConModel:
+        """The run's, loaded for the first picture."""
+        return self.run.model()
 
     @property
     def default(self) -> list[float]:
@@ -177,7 +183,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     def upload(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             data = explored.uploads.get(str(event.key))
-            asked = ask_picture(explored.run, explored.collection, data)
+            asked = ask_picture(explored.run, explored.collection, data, model=explored.model)
         except UserError as error:
             return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
         query = query_html(as_address(data), "your picture", {})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.search import Collection, Hits, Query, Space, Weights, mix, query_of
 from mscon.search.collection import check_count
@@ -28,9 +29,11 @@ def ask_item(collection: Collection, row: int) -> Asked:
     return _asked(collection, Query(blocks, (row,), ()))
 
 
-def ask_picture(run: Run, collection: Collection, data: bytes) -> Asked:
-    """A query that is a picture's file. **Raises** `UserError` for bytes that are none."""
-    return _asked(collection, query_of(run, collection, [data]))
+def ask_picture(run: Run, collection: Collection, data: bytes, *, model: MSConModel | None = None) -> Asked:
+    """A query that is a picture's file; `model`: the run's, where it is loaded already. **Raises** `UserError` for
+    bytes that are none.
+    """
+    return _asked(collection, query_of(run, collection, [data], model=model))
 
 
 def find(collection: Collection, asked: Asked, weights: Weights, *, k: int, where: str | None = None) -> Hits:
