@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ if not torch.cuda.is_available():
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MSCON_DATA", ROOT.parent / "shared" / "data"))
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,18 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = glyphs_table(tmp_path_factory.getbasetemp() / "cache")
     table.filter(table["character"].is_in(list("aRgQ5"))).write_parquet(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by playwright; a test that needs it is skipped where either is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no browser: {CHROMIUM} is missing (Debian's package chromium)")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

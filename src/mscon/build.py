@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mscon.baselines import CrossEntropy, RowLosses, SummedLosses, Triplets
+from mscon.baselines import Contrastive, CrossEntropy, RowLosses, SummedLosses, Triplets
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
@@ -94,7 +94,7 @@ def new_model(recipe: Recipe, *, pretrained: bool, labels: Mapping[str, LabelCol
     widths = {name: each.head_dim or settings.head_dim for name, each in recipe.similarities.items()}
     widths |= {name: COMPONENTS for name in widths if recipe.kind(name) == "appearance"}
     if recipe.objective.loss == "cross-entropy":
-        widths = {name: len(_classes(name, recipe, labels or {}).classes) for name in recipe.similarities}
+        widths |= {name: len(_classes(name, recipe, labels or {}).classes) for name in recipe.labelled}
     return build_model(
         settings.backbone,
         widths,
@@ -114,12 +114,18 @@ def new_model(recipe: Recipe, *, pretrained: bool, labels: Mapping[str, LabelCol
 
 
 def new_objective(recipe: Recipe, data: Prepared) -> MSConLoss | SummedLosses:
-    """The objective that a recipe describes, over the batch of all processes."""
+    """The objective that a recipe describes, over the batch of all processes.
+
+    Beside the losses that only labels have, what is given by none keeps its contrastive one.
+    """
     settings = recipe.objective
     if settings.loss == "contrastive":
         return new_contrastive(recipe, data)
     losses: dict[str, RowLosses] = {}
     for name in recipe.similarities:
+        if name not in recipe.labelled:
+            losses[name] = Contrastive(new_similarity(name, recipe, data), recipe.temperature(name))
+            continue
         label = _classes(name, recipe, data.labels)
         classes = torch.from_numpy(data.values[name][data.split.train])
         counts = torch.bincount(classes[classes >= 0], minlength=len(label.classes))

@@ -193,7 +193,7 @@ class ObjectiveSettings(Section):
 
     loss: Literal["contrastive", "cross-entropy", "triplet"] = Field(
         default="contrastive",
-        description="Of every similarity. To compare with: cross-entropy of a classifier; triplets, as CSN has them.",
+        description="Of what labels give. To compare with: cross-entropy of a classifier; triplets, as CSN has them.",
     )
     temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
     learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")

@@ -48,10 +48,30 @@ def test_a_classifier_has_as_many_outputs_as_its_label_has_classes(tiny: dict, t
     assert run.model().architecture.head_dims == {"character": 5, "weight": 2}
 
 
+def test_what_no_label_gives_keeps_its_contrastive_loss_beside_classifiers(tiny: dict, tmp_path: Path) -> None:
+    more = {"similarities.instance": {}, "similarities.appearance": {}}
+    recipe = Recipe.of(tiny, METHODS["cross-entropy"] | more | {"training.epochs": 1})
+    run = train(recipe, tmp_path / "run")
+    assert run.model().architecture.head_dims == {"character": 5, "weight": 2, "instance": 16, "appearance": 512}
+
+    data, generator = prepare(recipe), torch.Generator().manual_seed(0)
+    items = torch.arange(12).repeat(2)
+    z = {
+        name: torch.randn(24, width, generator=generator) for name, width in run.model().architecture.head_dims.items()
+    }
+    values = {name: torch.from_numpy(data.values[name])[items] if name in data.values else items for name in z}
+    terms = new_objective(recipe, data)(z, values).terms
+    contrastive = Recipe.of(tiny, more)
+    others = new_objective(contrastive, data)(z, values).terms
+    for name in ("instance", "appearance"):
+        assert float(terms[name].loss) == pytest.approx(float(others[name].loss))
+    logits, codes = z["character"], values["character"].long()
+    assert float(terms["character"].loss) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, codes)))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"similarities.instance": {}}, "cross-entropy needs classes, but 'instance' is instance: leave it out"),
         ({"similarities.ink": {}, "catalog.ood": []}, "cross-entropy needs classes, but 'ink' is continuous"),
         ({"objective.weighting": "excess"}, "excess reads contrastive losses"),
         ({"objective.weighting": "UPGrad"}, "UPGrad reads contrastive losses"),

@@ -11,21 +11,9 @@ from mscon.explore.maps import Map, Maps
 from mscon.run import Run
 from mscon.search import SHARED, Space
 
-CHROMIUM = Path("/usr/bin/chromium")
 PHONE, DESK = 360, 1280
 WAIT = 60_000
 """Milliseconds for whatever happens at once on a machine that has nothing else to do."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser: {CHROMIUM} is missing (Debian's package chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The pages in a real browser: nothing of the labels runs, nothing is loaded, and they fit every screen and paper."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,9 @@ import pytest
 
 from mscon.report.compare import compare_runs, write_comparison
 
-CHROMIUM = Path("/usr/bin/chromium")
 PHONE, DESK = 360, 1280
 
 Runs = tuple[Path, Path]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser: {CHROMIUM} is missing (Debian's package chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module", params=["report", "compare"])

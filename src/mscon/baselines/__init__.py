@@ -4,13 +4,15 @@
 
 - `CrossEntropy`: a classifier's, per task or multi-task;
 - `Triplets`: the hinge of conditional similarity networks (CSN), on heads that a learned mask tells apart
-  (`model.heads = "masked"`).
+  (`model.heads = "masked"`);
+- `Contrastive`: of a similarity without labels, beside these.
 
 SimCLR and SupCon need nothing of their own: they are `MSConLoss` under one similarity.
 """
 
+from mscon.baselines.contrastive import Contrastive
 from mscon.baselines.cross_entropy import CrossEntropy
 from mscon.baselines.summed import RowLosses, SummedLosses
 from mscon.baselines.triplets import Triplets
 
-__all__ = ["CrossEntropy", "RowLosses", "SummedLosses", "Triplets"]
+__all__ = ["Contrastive", "CrossEntropy", "RowLosses", "SummedLosses", "Triplets"]

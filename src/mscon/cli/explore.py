@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mscon.cli.shared import Image, progress_bar, say
+from mscon.cli.shared import Image, collection, say
 from mscon.errors import UserError
 
 
@@ -50,23 +50,13 @@ def explore(
         Open the page in the browser.
     """
     from mscon.run import Run
-    from mscon.search import Collection, Space
 
-    if index is not None and (catalog or image or id):
-        raise UserError("--index is looked at in place of a catalog: leave out --catalog, --image and --id")
     if any(find_spec(each) is None for each in ("gradio", "umap")):
         raise UserError('the page needs Gradio and UMAP: pip install "mscon[explore]"')
     from mscon.explore.serve import serve
 
     of_run = Run.open(run)
-    items: Collection
-    if index is not None:
-        from mscon.search.index import Index
-
-        items = Index.open(index, of_run)
-    else:
-        with progress_bar("embedding images") as progress:
-            items = Space.of(of_run, catalog, image=image, id=id, progress=progress)
+    items = collection(of_run, catalog, image=image, id=id, index=index)
     console = Console()
     serve(of_run, items, host=host, port=port, open_browser=open, say=lambda text: say(console, text))
     say(console, "stopped")

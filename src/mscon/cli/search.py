@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from mscon.cli.shared import Image, progress_bar, say, say_skipped
+from mscon.cli.shared import Image, collection, progress_bar, say, say_skipped
 from mscon.errors import UserError
 
 
@@ -65,7 +65,7 @@ def search(
     """
     from mscon.files import write_whole
     from mscon.run import Run
-    from mscon.search import Collection, Space, query_of
+    from mscon.search import query_of
     from mscon.search.mix import mix, read_weights
     from mscon.search.sheet import sheet as drawn
     from mscon.search.show import as_json, as_table, records
@@ -73,18 +73,9 @@ def search(
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UserError(f"--sheet {sheet}: a sheet is drawn as PNG; name a file that ends in .png")
-    if index is not None and (catalog or image or id):
-        raise UserError("--index is searched in place of a catalog: leave out --catalog, --image and --id")
     of_run = Run.open(run)
     weights = mix(read_weights(weight or ()), list(of_run.recipe.similarities))
-    items: Collection
-    if index is not None:
-        from mscon.search.index import Index
-
-        items = Index.open(index, of_run)
-    else:
-        with progress_bar("embedding images") as progress:
-            items = Space.of(of_run, catalog, image=image, id=id, progress=progress)
+    items = collection(of_run, catalog, image=image, id=id, index=index)
     asked = query_of(of_run, items, query)
     hits = items.search(asked, weights, k=k, where=where)
     found, console = records(of_run, items, hits), Console()

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from mscon.errors import UserError
+
 if TYPE_CHECKING:
     from mscon.data.cache import Skipped
+    from mscon.run import Run
+    from mscon.search import Collection
 
 LISTED = 20
 """Of rows that were left out: how many are shown."""
@@ -54,6 +58,24 @@ def say_skipped(console: Console, skipped: Sequence["Skipped"], *, listed_in: Pa
             console,
             f"left out: {len(skipped) - LISTED:,} more" + (f", all of them in {listed_in}" if listed_in else ""),
         )
+
+
+def collection(
+    run: "Run", catalog: str | None, *, image: str | None, id: str | None, index: str | None
+) -> "Collection":
+    """What is to be searched: an index, or a catalog that is embedded first. **Raises** `UserError` where both are
+    named, and as these do.
+    """
+    from mscon.search import Space
+
+    if index is None:
+        with progress_bar("embedding images") as progress:
+            return Space.of(run, catalog, image=image, id=id, progress=progress)
+    if catalog or image or id:
+        raise UserError("--index stands in place of a catalog: leave out --catalog, --image and --id")
+    from mscon.search.index import Index
+
+    return Index.open(index, run)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ ORDER = (
     "cross-entropy-equal",
     "mscon-paper",
     "mscon-appearance",
+    "cross-entropy-appearance",
     "mscon-excess-instance",
     "supcon-joint",
     "simclr",

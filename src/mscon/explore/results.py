@@ -4,20 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mscon.report import text
 from mscon.run import Run
 from mscon.search import SHARED, Collection, Hits
 from mscon.search.show import label_columns, number, records
+from mscon.templates import templates
 
-_templates = Environment(
-    loader=PackageLoader("mscon", "explore/assets"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates("explore/assets")
 _templates.filters |= {"brief": text.brief, "number": number}
 
 

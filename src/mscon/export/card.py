@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import EvalResult
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mscon.data.splits import PARTS
 from mscon.evaluate.evaluation import FEW
@@ -16,6 +15,7 @@ from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
 from mscon.report.text import catalog_name, score
 from mscon.run import Run
+from mscon.templates import templates
 from mscon.words import listed
 
 ALIKE = {
@@ -26,7 +26,7 @@ ALIKE = {
     "hierarchy": "items whose paths begin alike, of {} nodes",
     "pairs": "items that a table of pairs links",
     "instance": "views of the same item",
-    "appearance": "items that look alike",
+    "appearance": "an item and features of its picture that nobody learned",
 }
 
 METRICS = {"accuracy": "accuracy", "R²": "r_squared", "mAP": "mean_average_precision"}
@@ -88,14 +88,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     items = run.items()
     counts = {} if items is None else {part: items.table["split"].eq(part).sum() for part in PARTS}
     parts = listed([f"{count:,} {part}" for part, count in counts.items()], "and") if counts else ""
-    environment = Environment(
-        loader=PackageLoader("mscon", "export"),
-        finalize=_finished,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("export", html=False, finalize=_finished)
     environment.filters |= {"plain": Plain, "thousands": "{:,}".format, "score": score}
     return environment.get_template("card.md.jinja").render(
         front_matter=Plain(_front_matter(name, catalog, evaluation)),

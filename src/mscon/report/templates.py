@@ -1,19 +1,14 @@
-"""The pages' templates: HTML in which whatever a user wrote stands escaped, and nothing undefined goes unnoticed."""
+"""The pages' templates, and how they write numbers."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from mscon.report import text
+from mscon.templates import templates
 
 
 def template(name: str) -> Template:
     """One of this folder's templates, such as `report.html`."""
-    environment = Environment(
-        loader=PackageLoader("mscon", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("report")
     environment.filters |= {
         "score": text.score,
         "change": text.change,

@@ -35,7 +35,7 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
     if any(recipe.is_instance(name) for name in recipe.similarities):
         alike.append("views of the same image")
     if any(recipe.kind(name) == "appearance" for name in recipe.similarities):
-        alike.append("images that look alike")
+        alike.append("an image and features of it that nobody learned")
     epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
     probed = f"; {listed(ood, 'and')} stayed out of training, only to be probed" if ood else ""
     return (

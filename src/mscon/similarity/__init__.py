@@ -2,7 +2,7 @@
 
 One file per notion: the same label (`Categorical`), the same item (`Instance`), near in value (`Continuous`, and
 `RankNContrast` as published), a tag in common (`Tags`), the same beginning of a path (`Hierarchy`), linked (`Pairs`),
-near in features that were there before (`Appearance`).
+having the same features, that were there before (`Appearance`).
 Anything else with `targets(values)` is one, too.
 """
 

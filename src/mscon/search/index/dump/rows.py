@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from jaxtyping import Float32
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mscon.search.index.layout import HEADS, matrix, own_column
 from mscon.search.index.scan import scanned
 from mscon.search.index.table import Index
 from mscon.search.mix import SHARED
+from mscon.templates import templates
 
 MIX = "mix"
 """The name of all projections side by side."""
@@ -61,14 +61,7 @@ def as_texts(vectors: Float32[np.ndarray, "n d"]) -> list[str]:
 
 def readme(name: str, index: Index, **more: object) -> str:
     """What a dump's folder says of itself."""
-    environment = Environment(
-        loader=PackageLoader("mscon.search.index.dump", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML
-    )
+    environment = templates("search/index/dump", html=False)
     weights = {each: 1.0 if place == 0 else 0.2 for place, each in enumerate(index.about.heads)}
     return environment.get_template(f"{name}.md.jinja").render(
         index=index,
