@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mscon.data import Catalog
 from mscon.run import Run
 from mscon.search import Space
 from shown_page import shown
@@ -18,6 +19,17 @@ def run(two_runs: tuple[Path, Path]) -> Run:
 @pytest.fixture(scope="session")
 def space(run: Run) -> Space:
     return Space.of(run)
+
+
+@pytest.fixture(scope="session")
+def index(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The run's own catalog, as an index."""
+    pytest.importorskip("lancedb", reason="the extra `search` is not installed")
+    from mscon.search.index import index_catalog
+
+    where = str(tmp_path_factory.mktemp("index") / "letters.lance")
+    index_catalog(run, Catalog.read(run.recipe.catalog.source), where)
+    return where
 
 
 @pytest.fixture(scope="session")

@@ -11,20 +11,13 @@ from mscon.explore.conditions import MISSING, MOST, choices, condition
 from mscon.explore.state import ask_item, find
 from mscon.run import Run
 from mscon.search import Collection, Space
-from mscon.search.index import Index, index_catalog
+from mscon.search.index import Index
 from mscon.search.show import label_columns
 
 
 @pytest.fixture(scope="module", params=["space", "index"])
-def items(
-    request: pytest.FixtureRequest, run: Run, space: Space, tmp_path_factory: pytest.TempPathFactory
-) -> Collection:
-    if request.param == "space":
-        return space
-    pytest.importorskip("lancedb", reason="the extra `search` is not installed")
-    where = str(tmp_path_factory.mktemp("index") / "letters.lance")
-    index_catalog(run, Catalog.read(run.recipe.catalog.source), where)
-    return Index.open(where, run)
+def items(request: pytest.FixtureRequest, run: Run, space: Space) -> Collection:
+    return space if request.param == "space" else Index.open(request.getfixturevalue("index"), run)
 
 
 def passing(items: Collection, where: str | None) -> list[str]:

@@ -9,7 +9,9 @@ import pytest
 
 from mscon.explore.maps import Map, Maps
 from mscon.run import Run
-from mscon.search import SHARED, Space
+from mscon.search import SHARED, Space, query_of
+from mscon.search.index import Index
+from shown_page import shown
 
 PHONE, DESK = 360, 1280
 WAIT = 60_000
@@ -94,6 +96,39 @@ def test_an_id_a_slider_and_a_condition_find_what_a_search_finds(page: Any, spac
     box.press("Enter")
     page.wait_for_selector("#asking .mistake >> text=charcter")
     assert found(page) == expected(weights, "character = 'g'")  # what was there stays
+
+
+def test_an_index_is_looked_at_as_a_catalog_is(browser: Any, run: Run, index: str) -> None:
+    items = Index.open(index, run)
+    first = items.ids[40]
+    query = query_of(run, items, [first])
+    weights = dict.fromkeys(items.similarities, 1.0)
+
+    def expected(where: str | None = None) -> list[str]:
+        rows = items.search(query, weights, k=12, where=where).rows.tolist()
+        return [each["id"] for each in items.values_of(rows, [])]
+
+    with shown(run, "--index", index) as told, watched(browser, told.address) as page:
+        ask(page, first)
+        page.wait_for_function(
+            "first => document.querySelector('.results strong').textContent === first", arg=expected()[0]
+        )
+        assert found(page) == expected()
+        before = found(page)
+        page.get_by_role("slider", name="marks").focus()
+        for _ in range(25):
+            page.keyboard.press("ArrowLeft")
+        weights["marks"] = -1.5
+        changed(page, before)
+        page.wait_for_timeout(1000)  # the last of the steps
+        assert found(page) == expected()
+        page.get_by_role("button", name="Filters").click()
+        box = page.locator("#where textarea, #where input")
+        box.fill("character = 'g'")
+        before = found(page)
+        box.press("Enter")
+        assert changed(page, before) == expected("character = 'g'")
+    assert told.code == 0
 
 
 def test_by_keyboard_a_result_becomes_the_query_and_nothing_counts_is_said(page: Any) -> None:

@@ -75,7 +75,11 @@ def show_rankings(retrieval: Mapping[str, Mapping[str, Any]], console: Console) 
         table.add_row(Text(name), *cells, _percent(each["chance"]))
     console.print("retrieval among test items by cosine, in percent", style="bold")
     console.print(table)
-    console.print("at 1, 10: precision; in the embedding, and in the label's own projections", style="dim")
+    told = (
+        "at 1, 10: precision; chance: that of a random order, whose mAP@R is lower",
+        "of each first in the embedding, then in the label's own projections",
+    )
+    console.print("\n".join(told), style="dim")
 
 
 def _entry(shared: Ranking, own: Ranking | None, rows: Int64[np.ndarray, " q"], draws: Resampling) -> dict[str, Any]:
