@@ -15,6 +15,8 @@ method:
    pq               LanceDB, one IVF-PQ over all similarities side by side, as many partitions looked through as the
                     default has it, candidates refined as in ours
    usearch          HNSW over all similarities side by side, float16, its defaults; N searches with expansion N
+   faiss            IVF of 4 √rows cells over all similarities side by side, 8-bit numbers, in memory; N looks through N
+                    cells
 
 Columns:
 
@@ -36,6 +38,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import faiss
 import numpy as np
 import polars as pl
 from measuring import PeakMemory, in_fresh_process, machine, median
@@ -57,6 +60,9 @@ KINDS = ("one alone", EVEN, UNEVEN, NEGATIVE)
 
 WIDER = 512
 """Candidates that usearch keeps in the second way to search its graph; by itself it keeps 64."""
+
+PROBED = 64
+"""Cells that faiss looks through."""
 
 UP_TO = {"index half": 100_000, "pq": 100_000, "usearch": 100_000, f"usearch {WIDER}": 100_000}
 """Methods that are measured up to so many rows: a graph of a million takes more than twenty minutes to build here."""
@@ -271,6 +277,24 @@ def find_usearch(folder: Path, rows: int, *, expansion: int | None = None) -> Fi
     return lambda query, mix: graph.search(mixed(query, mix), K).keys.tolist()
 
 
+def build_faiss(folder: Path, rows: int) -> Path:
+    to = folder / "faiss.index"
+    cells = 4 * round(rows**0.5)
+    index = faiss.index_factory(WIDTH * len(CLASSES), f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
+    training = [chunk(folder, first, rows) for first in range(0, min(rows, 40 * cells), CHUNK)]
+    index.train(np.concatenate(training))
+    for first in range(0, rows, CHUNK):
+        index.add(chunk(folder, first, rows))
+    faiss.write_index(index, str(to))
+    return to
+
+
+def find_faiss(folder: Path, rows: int) -> Find:
+    index = faiss.read_index(str(folder / "faiss.index"))
+    index.nprobe = PROBED
+    return lambda query, mix: index.search(mixed(query, mix)[None], K)[1][0].tolist()
+
+
 def find_numpy(folder: Path, rows: int) -> Find:
     blocks = {name: np.empty((rows, WIDTH), np.float32) for name in CLASSES}
     for first in range(0, rows, CHUNK):
@@ -286,6 +310,7 @@ BUILDERS: dict[str, Callable[[Path, int], Path]] = {
     "index half": partial(build_index, half=True),
     "pq": build_pq,
     "usearch": build_usearch,
+    f"faiss {PROBED}": build_faiss,
 }
 """What searches need; the other methods search what one of these has built, or nothing but the vectors."""
 
@@ -297,6 +322,7 @@ FINDERS: dict[str, Callable[[Path, int], Find]] = {
     "pq": find_pq,
     "usearch": find_usearch,
     f"usearch {WIDER}": partial(find_usearch, expansion=WIDER),
+    f"faiss {PROBED}": find_faiss,
 }
 
 

@@ -191,7 +191,7 @@ def search() -> Iterator[str]:
     """Recall and milliseconds of a search, by method and kind of weights; and what was built: docs/performance.md."""
     table = pl.read_csv(HERE / "search.csv")
     kinds = table["weights"].unique(maintain_order=True)
-    methods = ("index", "index half", "index exact", "numpy", "pq", "usearch", "usearch 512")
+    methods = ("index", "index half", "index exact", "numpy", "pq", "usearch", "usearch 512", "faiss 64")
     for count in table["rows"].unique(maintain_order=True):
         yield from _lines(f"{count:,} items", *kinds, "built in", "memory to build, to search", "disk")
         for method in methods:
