@@ -30,11 +30,8 @@ app = App(
     Hugging Face dataset, or `glyphs`, which is built in. Start with
 
         mscon demo
-
         mscon inspect shoes.parquet --similarity category --similarity closure
-
         mscon train shoes.parquet --similarity category --similarity closure --ood brand
-
         mscon evaluate runs/shoes
     """,
     help_format="markdown",

@@ -17,15 +17,13 @@ def compare(
 ) -> None:
     """Put runs side by side: what differs between their recipes, and what came of it.
 
-        mscon compare runs/shoes runs/shoes-2
-
-        mscon compare runs/shoes runs/shoes-2 runs/shoes-3 -o compared.html
-
-        mscon compare runs/shoes runs/shoes-2 --format json
-
     Scores of the labels that all of them have, with intervals; differences from the first run on the test items that
     both were scored on, by a paired bootstrap; retrieval, weights and minutes. It reads what `mscon train` and
     `mscon evaluate` wrote, so it takes a moment.
+
+        mscon compare runs/shoes runs/shoes-2
+        mscon compare runs/shoes runs/shoes-2 runs/shoes-3 -o compared.html
+        mscon compare runs/shoes runs/shoes-2 --format json
 
     Parameters
     ----------

@@ -22,15 +22,13 @@ def explore(
 ) -> None:
     """Look at a run in the browser: search by sliders, maps of the items, and what is known of the run.
 
-        mscon explore runs/shoes
-
-        mscon explore runs/shoes --catalog new_arrivals.csv --open
-
-        mscon explore runs/shoes --index shop.lance --host 0.0.0.0
-
     Prints the page's address, and shows it until Ctrl-C. Nothing but this machine can reach it, and it asks nothing of
     the network. With another --host others can: then the address carries a token, without which nobody is answered.
     Needs the extra `explore`.
+
+        mscon explore runs/shoes
+        mscon explore runs/shoes --catalog new_arrivals.csv --open
+        mscon explore runs/shoes --index shop.lance --host 0.0.0.0
 
     Parameters
     ----------

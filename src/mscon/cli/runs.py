@@ -46,20 +46,15 @@ def train(
 ) -> None:
     """Train an encoder with one projection head per similarity, and keep everything in a run folder.
 
-        mscon train shoes.parquet --similarity category --similarity closure --ood brand
-
-        mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
-
-        mscon train shoes.parquet --similarity category --similarity price:continuous --similarity instance
-
-        mscon train recipe.toml
-
-        mscon train runs/shoes --resume
-
-        torchrun --nproc-per-node=4 -m mscon train recipe.toml
-
     Ctrl-C ends it after the current step with a checkpoint. The recipe that the run writes into its folder names
     every value that `--set` can change.
+
+        mscon train shoes.parquet --similarity category --similarity closure --ood brand
+        mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
+        mscon train shoes.parquet --similarity category --similarity price:continuous --similarity instance
+        mscon train recipe.toml
+        mscon train runs/shoes --resume
+        torchrun --nproc-per-node=4 -m mscon train recipe.toml
 
     Parameters
     ----------
@@ -92,14 +87,13 @@ def train(
 def evaluate(run: Path, *, paper_probe: bool = False) -> None:
     """Probe a run's embedding on every label, beside three floors, and write evaluation.json and report.html.
 
-        mscon evaluate runs/shoes
-
-        mscon evaluate runs/shoes --paper-probe
-
     Linear probes on the frozen embedding: logistic regression for categories, ridge for numbers, their strength
     chosen on validation, scores on test with 95% bootstrap intervals. The floors are the same probes on an untrained
     encoder, on plain pixels, and on a thumbnail with a gradient histogram. Beside them: retrieval among the test items,
     diagnostics, and predictions.parquet, by which `mscon compare` puts runs side by side item by item.
+
+        mscon evaluate runs/shoes
+        mscon evaluate runs/shoes --paper-probe
 
     Parameters
     ----------
@@ -125,10 +119,10 @@ def evaluate(run: Path, *, paper_probe: bool = False) -> None:
 def ablate(run: Path) -> None:
     """Train a run's recipe again without each of its similarities in turn, and show what each adds to every label.
 
-        mscon ablate runs/shoes
-
     The trainings go into runs/shoes-without-NAME, one after the other. After Ctrl-C the same command goes on where it
     was; what is done is not done again. The table is written to ablation.json in the run's folder.
+
+        mscon ablate runs/shoes
 
     Parameters
     ----------
@@ -153,11 +147,11 @@ def ablate(run: Path) -> None:
 def audit(run: Path) -> None:
     """List the items whose label disagrees with what the other items say, and write audit.parquet and audit.html.
 
-        mscon audit runs/shoes
-
     Every label of the run's similarities is judged by a probe that was fitted on other items: never on the item
     itself, nor on its near-duplicates. The higher the score, the less likely the label; the suggestion is what the
     others say. A high score is a reason to look, not a verdict.
+
+        mscon audit runs/shoes
 
     Parameters
     ----------
@@ -188,15 +182,15 @@ def embed(
 ) -> None:
     """Write the shared embedding and one vector per similarity of every image in a catalog, as Parquet.
 
-        mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
-        torchrun --nproc-per-node 4 -m mscon embed runs/shoes archive.parquet -o vectors.parquet --half
-
     Columns: id, embedding, and z_NAME of unit length per similarity; of a run with objective.item_uncertainty also
     uncertainty_NAME: 0 is plain to see, 1 as good as chance, more a head that is too sure of itself. The catalog needs
     no labels. Rows whose image cannot be read are listed in NAME.skipped.csv beside the file.
 
     What is stopped goes on where it was when the same command is given again. Several of them at once, by torchrun or
     on machines that share the folder, share the work.
+
+        mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
+        torchrun --nproc-per-node 4 -m mscon embed runs/shoes archive.parquet -o vectors.parquet --half
 
     Parameters
     ----------
@@ -230,9 +224,9 @@ def embed(
 def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> None:
     """Inspect, train, evaluate and report on letters drawn from real typefaces: about two minutes, nothing downloaded.
 
-        mscon demo
-
     Four similarities are trained (character, style, weight, slant); typeface and ink are kept for probing.
+
+        mscon demo
 
     Parameters
     ----------

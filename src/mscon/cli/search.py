@@ -28,16 +28,14 @@ def search(
 ) -> None:
     """Find what is alike under any mix of the run's similarities.
 
-        mscon search runs/shoes photo.jpg --weight closure=1 --weight colour=0.2
-
-        mscon search runs/shoes 10042 -w closure=1 -w colour=-0.5 --where "gender = 'Women' AND year > 2012"
-
-        mscon search runs/shoes photo.jpg --index shop.lance
-
     The score of an item is the sum of its cosines to the query, each times its weight. A negative weight looks for
     what is not alike in this way: the same closure, another colour. Without weights every similarity counts 1; the
     shared embedding counts as `shared`. The catalog is embedded once; its vectors are kept in the run's folder. For
     more items than fit into memory see `mscon index`.
+
+        mscon search runs/shoes photo.jpg --weight closure=1 --weight colour=0.2
+        mscon search runs/shoes 10042 -w closure=1 -w colour=-0.5 --where "gender = 'Women' AND year > 2012"
+        mscon search runs/shoes photo.jpg --index shop.lance
 
     Parameters
     ----------
@@ -106,18 +104,15 @@ def index(
 ) -> None:
     """Write a catalog into a LanceDB table that `mscon search` reads: vectors, columns, and pictures of 128 pixels.
 
-        mscon index runs/shoes shop.parquet --to shop.lance
-
-        mscon index runs/shoes new_arrivals.csv --to shop.lance
-
-        mscon index runs/shoes --to shop.lance --delete 10042 --delete 10043
-
-        mscon index runs/shoes shop.parquet --to s3://bucket/shop.lance
-
     Items that are there as they are in the catalog are left alone, changed ones are replaced, new ones added, others
     kept: whatever is stopped goes on when the same command is given again. Of 50,000 items or more approximate indexes
     are built and measured against exact search, and used for those kinds of weights under which they find at least
     95% of the ten best items. Needs the extra `search`.
+
+        mscon index runs/shoes shop.parquet --to shop.lance
+        mscon index runs/shoes new_arrivals.csv --to shop.lance
+        mscon index runs/shoes --to shop.lance --delete 10042 --delete 10043
+        mscon index runs/shoes shop.parquet --to s3://bucket/shop.lance
 
     Parameters
     ----------
@@ -185,13 +180,12 @@ def export_index(
 ) -> None:
     """Write an index that `mscon index` made as plain files for another database, which need nothing of mscon.
 
-        mscon export-index shop.lance --to qdrant -o shop-qdrant
-
-        mscon export-index shop.lance --to pgvector -o shop-pgvector
-
     Of each item: its id, its columns, a vector for each similarity, all of these side by side, so that any mix is one
     query, and the shared embedding. The folder's README.md says how to load them and how to search. Pictures stay in
     the index.
+
+        mscon export-index shop.lance --to qdrant -o shop-qdrant
+        mscon export-index shop.lance --to pgvector -o shop-pgvector
 
     Parameters
     ----------

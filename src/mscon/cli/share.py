@@ -24,14 +24,6 @@ def export(
 ) -> None:
     """Write a trained run for use without mscon, or for others to have: ONNX, torch.export, timm, or a folder.
 
-        mscon export runs/shoes -o shoes.onnx
-
-        mscon export runs/shoes -o shoes.pt2 --head closure --head category
-
-        mscon export runs/shoes -o backbone.safetensors --format timm
-
-        mscon export runs/shoes -o shoes --format hub --repo me/shoes
-
     onnx and torch: encoder, heads and preprocessing in one file that runs without mscon. It takes `images`, uint8
     (N, side, side, 3) as PIL and numpy have them, already of the model's size, any number at once, and gives
     `embedding`, `z_NAME` of unit length per similarity, and `uncertainty_NAME` where the run has that head. The file is
@@ -42,6 +34,11 @@ def export(
 
     hub: a folder with the model, its recipe and a model card, for MSConModel.from_pretrained or for upload. It names
     no folder of this machine and holds no image.
+
+        mscon export runs/shoes -o shoes.onnx
+        mscon export runs/shoes -o shoes.pt2 --head closure --head category
+        mscon export runs/shoes -o backbone.safetensors --format timm
+        mscon export runs/shoes -o shoes --format hub --repo me/shoes
 
     Parameters
     ----------

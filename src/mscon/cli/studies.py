@@ -18,12 +18,11 @@ def data(
 ) -> None:
     """Make a catalog of a well-known set from its original files: zappos50k, medic, cub200 or fashion.
 
-        mscon data zappos50k --root ~/zappos
-
-        mscon data fashion --root ~/fashion --only Footwear
-
     Nothing is downloaded: it says where the files are got, what of them is there, and what is missing. Counts are
     compared with those known of the whole set.
+
+        mscon data zappos50k --root ~/zappos
+        mscon data fashion --root ~/fashion --only Footwear
 
     Parameters
     ----------
@@ -62,17 +61,14 @@ def reproduce(
 ) -> None:
     """Train and compare methods on a study, and print the table: footwear, clothing, zappos50k, medic or cub200.
 
-        mscon reproduce footwear --root data/footwear --quick
-
-        mscon reproduce footwear --method mscon-excess --method supcon --seeds 5
-
-        mscon reproduce footwear --figure noise
-
-        mscon reproduce footwear --list | tr '\\n' '\\0' | xargs -0 -P 8 -I {} sh -c "{}"
-
     Every method has the same encoder, views and steps; its learning rate is chosen among three on the first seed, by
     validation. What is done is not done again, what was stopped goes on, and several processes can work at once.
     Every training leaves a small JSON file; tables and figures are made from these alone.
+
+        mscon reproduce footwear --root data/footwear --quick
+        mscon reproduce footwear --method mscon-excess --method supcon --seeds 5
+        mscon reproduce footwear --figure noise
+        mscon reproduce footwear --list | tr '\\n' '\\0' | xargs -0 -P 8 -I {} sh -c "{}"
 
     Parameters
     ----------
