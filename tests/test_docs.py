@@ -1,4 +1,4 @@
-"""What the documents say is so: the code in them runs, and every recipe value is described with its default."""
+"""What the documents say is so: their links, pictures, tables, and every recipe value with its default."""
 
 import re
 import runpy
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-import torch
 from pydantic import BaseModel
 
 from mscon import settings
@@ -19,29 +18,21 @@ from mscon.experiments.work import Places
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/similarities.md", "docs/weighting.md"])
-def test_a_pages_python_runs(page: str) -> None:
-    with torch.random.fork_rng():
-        blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-        assert blocks
-        names: dict[str, object] = {}  # one after the other, as one reads
-        for block in blocks:
-            exec(compile(block, page, "exec"), names)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", page.read_text(encoding="utf-8")):
         linked = page.parent / target if target else page
         assert linked.exists(), target
+        if anchor.startswith("#mscon."):  # made from docstrings: tests/test_site.py looks for it
+            continue
         titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8") if anchor else "", re.M)
         assert not anchor or anchor[1:] in [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles]
 
 
-@pytest.mark.parametrize("script", ["similarities.py", "noise.py"])
+@pytest.mark.parametrize("script", ["similarities.py", "noise.py", "concepts.py", "rooms.py"])
 def test_pictures_are_those_that_their_script_draws(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,8 +61,8 @@ def learned_places() -> dict[str, Tensor]:
         encoder = nn.Sequential(nn.Linear(9, 32), nn.Tanh())
         heads = nn.ModuleDict({name: nn.Linear(32, 2) for name in labels})
         loss_fn = MSConLoss({name: Categorical() for name in labels}, temperature=TEMPERATURE, weighting="equal")
-        optimizer = torch.optim.Adam([*encoder.parameters(), *heads.parameters()], lr=0.01)
-        for _ in range(300):
+        optimizer = torch.optim.Adam([*encoder.parameters(), *heads.parameters()], lr=0.03)
+        for _ in range(100):
             h = encoder(torch.eye(9))
             out = loss_fn({name: head(h) for name, head in heads.items()}, labels)
             optimizer.zero_grad()

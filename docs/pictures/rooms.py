@@ -90,11 +90,15 @@ def running(node: ast.AST) -> Iterator[ast.AST]:
 
 def needed(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those without which some room could no longer be reached."""
-
-    def reached(one: str, other: str, some: set[tuple[str, str]]) -> bool:
-        return any(end == other or reached(end, other, some) for start, end in some if start == one)
-
-    return {arrow for arrow in arrows if not reached(*arrow, arrows - {arrow})}
+    below: dict[str, set[str]] = {}  # all that a room reaches
+    for room in sorted(LEVEL, key=lambda room: LEVEL[room]):
+        ends = {end for start, end in arrows if start == room}
+        below[room] = ends.union(*(below[end] for end in ends))
+    return {
+        (start, end)
+        for start, end in arrows
+        if not any(end in below[other] for one, other in arrows if one == start and other != end)
+    }
 
 
 def draw_arrow(axes: Axes, one: str, other: str) -> None:
