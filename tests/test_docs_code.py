@@ -1,6 +1,7 @@
 """The Python of every page runs as it stands, one block after the other, in a folder that has what the pages speak of."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from mscon.export import export_backbone, export_onnx, publish
+from mscon import Catalog
+from mscon.export import export_backbone, export_onnx, noise, publish
 from mscon.model import build_model
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.search.index import index_catalog
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("category", "closure", "colour")
@@ -52,10 +55,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     ).write_parquet(catalog)
     catalog.with_name("archive.parquet").write_bytes(catalog.read_bytes())
-    runs = [_run(catalog, folder / "runs" / name) for name in ("shoes", "shoes-2")]
-    for write, out in ((export_onnx, "shoes.onnx"), (export_backbone, "backbone.safetensors"), (publish, "shoes")):
-        write(runs[0], folder / out)
-    _index(runs[0], folder / "shop.lance")
+    run, _ = (_run(catalog, folder / "runs" / name) for name in ("shoes", "shoes-2"))
+    publish(run, folder / "shoes")
+    export_backbone(run.model(), folder / "backbone.safetensors")
+    if find_spec("onnxruntime") and find_spec("onnxscript"):
+        export_onnx(run.model(), folder / "shoes.onnx", sample=noise(32))
+    if find_spec("lancedb"):
+        index_catalog(run, Catalog.read(str(catalog)), str(folder / "shop.lance"))
     return folder
 
 
@@ -72,11 +78,3 @@ def _run(catalog: Path, folder: Path) -> Run:
     run = Run.create(folder, recipe, data.labels, items=data.items)
     build_model("resnet10t", dict.fromkeys(NAMES, 8), image_size=32, stages=[], head_width=16).save(run.model_path)
     return run
-
-
-def _index(run: Run, place: Path) -> None:
-    pytest.importorskip("lancedb", reason="the extra `search` is not installed")
-    from mscon.data import Catalog
-    from mscon.search.index import index_catalog
-
-    index_catalog(run, Catalog.read(run.recipe.catalog.source), str(place))

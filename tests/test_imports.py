@@ -1,7 +1,9 @@
 """What is imported with what: the loss alone needs torch alone, and help needs neither."""
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,14 @@ def test_the_loss_needs_torch_alone() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     assert loaded("from mscon.cli import main\nmain(['train', '--help'])") == set()
+
+
+def test_no_room_imports_from_above() -> None:
+    """The house as docs/pictures/rooms.py draws it, every module in a room or on the shelf of what all may take."""
+    house = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "pictures" / "rooms.py"))
+    level, rooms, shelf = house["LEVEL"], house["ROOMS"], house["SHELF"]
+    for path, one, other in house["imported"]():
+        assert one in rooms or one in shelf, f"{path} has no room"
+        assert other in shelf or (
+            one in rooms and (rooms[one] == rooms[other] or level[rooms[one]] > level[rooms[other]])
+        ), path
