@@ -1,6 +1,6 @@
 """Time and memory of one supervised contrastive loss, forward and backward, ours beside others'.
 
-    python benchmarks/loss.py                      # the whole table: loss.csv and its picture, about an hour on two cores
+    python benchmarks/loss.py                      # the whole table: loss.csv and its picture, about an hour
     python benchmarks/loss.py --rows 8192          # these lines of it anew
 
 Every line is a fresh process, so that its memory is its own; methods take turns, `--rounds` times over while they are

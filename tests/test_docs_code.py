@@ -1,4 +1,4 @@
-"""The Python of every page runs as it stands, one block after the other, in a folder that has what the pages speak of."""
+"""The Python of every page runs as it stands, block after block, in a folder that has what the pages speak of."""
 
 import re
 from importlib.util import find_spec
