@@ -151,12 +151,13 @@ def push_pull(path: Path) -> None:
 def floor(path: Path) -> None:
     """Losses of the best models of three labels in a batch of 128 rows: raw, they mislead."""
     batch, cases = 128, ((2, 0.0), (2, 0.2), (32, 0.4))
+    chance = np.log(batch - 1)
     with picture(path, 2.3) as figure:
         axes = figure.subplots()
         for row, (classes, noise) in enumerate(cases):
             known = Classes.of_histograms([[1] * classes])
             r = float(relative_excess_of(torch.tensor([noise]), known, 0.1))
-            least, chance = np.log(batch / classes - 1), np.log(batch - 1)
+            least = np.log(batch / classes - 1)
             loss = least + r * (chance - least)
             axes.barh(row, least, color=PALE, height=0.55, label="floor" if row == 0 else None)
             axes.barh(row, loss - least, left=least, color=ORANGE, height=0.55, label="excess" if row == 0 else None)
