@@ -1,7 +1,8 @@
-"""What the documents say is so: their links, pictures, tables, and every recipe value with its default."""
+"""What the documents say is so: their links, commands, pictures, tables, and every recipe value with its default."""
 
 import re
 import runpy
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from mscon import settings
+from mscon.cli import app
 from mscon.data.views import ViewSettings
 from mscon.experiments.comparison import markdown
 from mscon.experiments.reproduce import Plan, comparisons
@@ -30,6 +32,22 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8") if anchor else "", re.M)
         assert not anchor or anchor[1:] in [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every `mscon` command that a page shows on a line of its own, also behind torchrun."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = [re.match(r"(?:\.venv/bin/|torchrun .*-m )?mscon ([^|]+)", line) for line in lines]
+    return [shlex.split(each[1], comments=True) for each in found if each]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_commands_have_the_words_that_the_command_line_knows(page: Path) -> None:
+    for words in commands(page):
+        app.parse_args(words, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("script", ["similarities.py", "noise.py", "concepts.py", "rooms.py"])
