@@ -1,6 +1,7 @@
 # make demo   set up, then train, evaluate and report on embedded data
 # make test   set up, then run every test
 # make check  set up, then lint, formatting and types
+# make docs   set up, then build the documentation into site/
 # make lock   resolve pyproject.toml anew into requirements.lock
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: setup demo test check format lock clean
+.PHONY: setup demo test check format docs lock clean
 
 setup: $(SETUP)
 
@@ -37,8 +38,12 @@ format: $(SETUP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What is kept from a build before would hide the warnings of pages that have not changed.
+docs: $(SETUP)
+	$(BIN)/zensical build --strict --clean
+
 lock: $(SETUP)
 	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate --all-extras --group dev --python-version 3.11 --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv
+	rm -rf .venv site .cache

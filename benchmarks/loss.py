@@ -1,6 +1,6 @@
 """Time and memory of one supervised contrastive loss, forward and backward, ours beside others'.
 
-    python benchmarks/loss.py                      # the whole table: loss.csv and loss.svg, about an hour on two cores
+    python benchmarks/loss.py                      # the whole table: loss.csv and its picture, about an hour
     python benchmarks/loss.py --rows 8192          # these lines of it anew
 
 Every line is a fresh process, so that its memory is its own; methods take turns, `--rounds` times over while they are
@@ -42,7 +42,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from measuring import PeakMemory, figure, in_fresh_process, machine, median, times_of
+from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of, times_of
 
 WIDTH, CLASSES, TEMPERATURE, TILE = 128, 20, 0.1, 512
 ROWS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -92,7 +92,7 @@ def main() -> None:
             _write(given.out, _merged(given.out, lines))
     lines = _merged(given.out, lines)
     _write(given.out.with_name(f"{given.out.stem}_growth.csv"), _growth(lines))
-    draw(lines, given.out.with_suffix(".svg"))
+    draw(lines, picture_of(given.out))
 
 
 def _merged(path: Path, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

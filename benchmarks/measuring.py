@@ -76,6 +76,13 @@ def figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def picture_of(table: Path) -> Path:
+    """Where a table is drawn: the one that is kept, among the pictures of docs/; any other beside itself."""
+    here = Path(__file__).resolve().parent
+    folder = here.parent / "docs" / "pictures" if table.resolve().parent == here else table.parent
+    return folder / f"{table.stem}.svg"
+
+
 def machine() -> dict[str, str | int]:
     """Processor, threads and torch, for a column of every CSV."""
     import torch

@@ -1,6 +1,6 @@
 """Images a second of a whole training, beside its encoder alone and beside the same training built from others' parts.
 
-    python benchmarks/training.py                  # training.csv and training.svg, about a quarter of an hour
+    python benchmarks/training.py                  # training.csv and its picture, about a quarter of an hour
 
 Every line is a fresh process; the ways take turns, `--rounds` times over. Fifty steps of the default recipe on
 `footwear` (three similarities; letters where `footwear` is not at hand), batches of 128 items in two views of 64 px.
@@ -38,7 +38,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from measuring import figure, in_fresh_process, machine, median
+from measuring import figure, in_fresh_process, machine, median, picture_of
 
 KEPT = ", memory kept"
 WAYS = ("encoder", "encoder" + KEPT, "model" + KEPT, "mscon", "peers", "views", "peers' views")
@@ -69,7 +69,7 @@ def main() -> None:
             found = {"way": way, "images_per_second": f"{median(each):.0f}", "stretches": len(each)}
             share = {"share": f"{median(each) / alone:.2f}", "catalog": _recipe().catalog.source.rpartition("/")[2]}
             writer.writerow(found | share | machine())
-    draw({way: median(each) for way, each in rates.items()}, given.out.with_suffix(".svg"))
+    draw({way: median(each) for way, each in rates.items()}, picture_of(given.out))
 
 
 def draw(rates: dict[str, float], path: Path) -> None:

@@ -1,6 +1,6 @@
 """Time and memory of random views of a batch of images, ours beside others'.
 
-    python benchmarks/views.py                     # the whole table: views.csv and views.svg, about five minutes
+    python benchmarks/views.py                     # the whole table: views.csv and its picture, about five minutes
     python benchmarks/views.py --sizes 64 --out /tmp/try.csv
 
 Every method makes one view of each uint8 image: crop and resize, flip, colours, normalise to float32. `default` are the
@@ -42,7 +42,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from measuring import PeakMemory, figure, in_fresh_process, machine, median
+from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -86,7 +86,7 @@ def main() -> None:
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    draw(lines, given.out.with_suffix(".svg"))
+    draw(lines, picture_of(given.out))
 
 
 def measure(methods: list[str], case: dict[str, Any], repeats: int, threads: int) -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
 """What is imported with what: the loss alone needs torch alone, and help needs neither."""
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import mscon
 
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 HEAVY = ("torch", "torchvision", "timm", "polars", "pydantic", "matplotlib", "lightning_fabric")
 
 
@@ -29,3 +32,15 @@ def test_the_loss_needs_torch_alone() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     assert loaded("from mscon.cli import main\nmain(['train', '--help'])") == set()
+
+
+def test_no_room_imports_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The house as docs/pictures/rooms.py draws it, every module in a room or on the shelf of what all may take."""
+    monkeypatch.syspath_prepend(PICTURES)
+    house = runpy.run_path(str(PICTURES / "rooms.py"))
+    rooms, shelf = house["ROOMS"], house["SHELF"]
+    level = {module: house["LEVEL"][room] for module, room in rooms.items()} | dict.fromkeys(shelf, -1)
+    for path, one, other in house["imported"]():
+        assert one in level, f"{path} has no room"
+        assert other in level, f"{path} imports {other}, which has no room"
+        assert level[other] < level[one] or rooms.get(one) == rooms.get(other), f"{path} imports {other} from above"

@@ -22,6 +22,7 @@ from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
 
 AnyTargets = LinearTargets | KernelTargets | RankTargets | KeyTargets
+"""What a similarity may give: whatever the losses can be computed for."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ Footwear's 23 colours had 0.04 in batches of 128. What a higher share costs was 
 """
 
 Sampler = Literal["items of a class", "linked items"]
+"""What a batch brings together by a similarity; None where batches are drawn at random."""
 
 
 @dataclass(frozen=True)

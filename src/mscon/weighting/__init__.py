@@ -38,8 +38,11 @@ __all__ = [
 ]
 
 AnyWeighting = Fixed | Uncertainty | Excess | Aggregated
+"""What stands behind every choice of a weighting."""
 
 WeightingName = Literal["equal", "uncertainty", "uncertainty-exact", "excess"]
+"""A weighting of the package's own; those of TorchJD are named by `Aggregator`."""
+
 WeightingChoice = WeightingName | Aggregator | Mapping[str, float] | AnyWeighting
 """A weighting by name, fixed weights by similarity, or one built by hand, such as `Uncertainty(2, paper=True)`."""
 
