@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import platformdirs
@@ -33,6 +34,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             f"{path}: could not be written ({error.strerror or error}); what was there before is intact."
             " Make room or choose another folder, then go on with --resume"
         ) from error
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what killed processes have left of `path` half-written, while no other process writes it."""
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

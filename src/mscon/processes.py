@@ -13,10 +13,15 @@ from mscon.errors import ToldElsewhere, UserError
 Result = TypeVar("Result")
 
 
+def highest(fabric: Fabric, number: int) -> int:
+    """The highest of all processes' numbers; a collective call, as all below."""
+    found = fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max")
+    return int(cast(Tensor, found))
+
+
 def any_process(fabric: Fabric, answer: bool) -> bool:
-    """Whether any process answers yes; a collective call, as all below."""
-    answers = fabric.all_reduce(torch.tensor(float(answer), device=fabric.device), reduce_op="sum")
-    return bool(cast(Tensor, answers) > 0)
+    """Whether any process answers yes."""
+    return bool(highest(fabric, int(answer)))
 
 
 def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:

@@ -3,6 +3,7 @@
 The package's own modules are imported inside the commands, so that help answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,7 +20,8 @@ from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
 from mscon.errors import ToldElsewhere, UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, SIGNALLED = 2, 128
+"""Exit statuses: of the user's mistake; to the number of a signal, of what a signal ended, as shells have it."""
 
 app = App(
     name="mscon",
@@ -50,8 +52,8 @@ for each in (
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 130
-    when interrupted, with 1 for ours.
+    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 128 and
+    the signal's number when interrupted (Ctrl-C 130, SIGTERM 143), with 1 for ours.
     """
     from mscon.interrupt import InterruptedRun, InterruptedRunsError
 
@@ -74,11 +76,10 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(USER_ERROR)
     except InterruptedRun as stop:
         again = "mscon train" if processes == 1 else f"torchrun, {processes} processes again, -m mscon train"
-        if rank == 0:
+        if isinstance(stop, InterruptedRunsError):
+            say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
+        elif rank == 0:
             say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
-        sys.exit(INTERRUPTED)
-    except InterruptedRunsError as stop:
-        say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGNALLED + stop.signal)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGNALLED + signal.SIGINT)
