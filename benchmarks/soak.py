@@ -49,7 +49,7 @@ import torch  # in the parent, once for all the children that are forked from it
 
 import mscon.embed_catalog
 import mscon.search.index
-import mscon.train  # noqa: F401
+import mscon.train
 from mscon.checkpoint import latest_checkpoint
 from mscon.cli import main as command
 from mscon.recipe import Recipe

@@ -45,6 +45,7 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
         "skipped.json",
         "split.parquet",
         "tensorboard",
+        "trained_on.parquet",
     }
     assert Run.open(run.folder) == run
     records = list(run.metrics())

@@ -29,8 +29,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
     except Timeout:
         raise UserError(
-            f"{folder}: another training is at work in it{_holder(folder)}. Wait for its end or stop it, then go on with"
-            " --resume; or choose another folder with --out"
+            f"{folder}: another training is at work in it{_holder(folder)}. Wait for its end, or stop it and go on with"
+            " --resume, or choose another folder with --out"
         ) from None
     except OSError as error:
         lock.release()

@@ -14,6 +14,12 @@ from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 
+OF_TRAINING = (
+    *("recipe.toml", "labels.json", "split.parquet", "trained_on.parquet", "skipped.json"),
+    *("metrics.jsonl", "model.safetensors"),
+)
+"""The files that a training writes whole, its checkpoints apart."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -104,9 +110,8 @@ class Run:
 
     def remove_drafts(self) -> None:
         """Remove what killed trainings have left half-written, while none is at work."""
-        for name in ("recipe.toml", "labels.json", "split.parquet", "skipped.json", "metrics.jsonl"):
+        for name in OF_TRAINING:
             remove_drafts(self.folder / name)
-        remove_drafts(self.model_path)
         for left in self.checkpoints.glob("*.partial"):
             left.unlink(missing_ok=True)
 

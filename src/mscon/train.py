@@ -40,6 +40,7 @@ from mscon.processes import any_process, each_process, highest, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.terms import MSConOutput
+from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.weighting import Aggregated, Excess
 
 
@@ -107,11 +108,7 @@ def _train(
     if average:
         parts["average"] = average
 
-    new_run = partial(Run.create, items=data.items) if first else Run
-    run = kept_run or new_run(folder, recipe, data.labels)
-    if first:
-        run.remove_drafts()
-        run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
+    run = each_process(fabric, partial(_opened, kept_run, folder, recipe, data, writes=first))
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
         fabric.to_device(part)
@@ -201,9 +198,23 @@ def _begin(
     if run:
         run.check_recipe(recipe)
         data = run.prepare(progress=progress)
+        if fabric.is_global_zero:
+            check_trained_on(folder, recipe, data)
     else:
         data = prepare(recipe, items=known, progress=progress)
     return run, data, training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
+
+
+def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, writes: bool) -> Run:
+    """The run that is there, or a new one, as it is to begin the training with."""
+    if not writes:
+        return kept or Run(folder, recipe, data.labels)
+    if kept is None:
+        write_trained_on(folder, recipe, data)
+    run = kept or Run.create(folder, recipe, data.labels, items=data.items)
+    run.remove_drafts()
+    run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
+    return run
 
 
 def _gone_on_before(found: GoneOn) -> Iterator[str]:
