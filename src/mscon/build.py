@@ -3,11 +3,13 @@
 import math
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from mscon.baselines import Contrastive, CrossEntropy, RowLosses, SummedLosses, Triplets
@@ -18,6 +20,7 @@ from mscon.data.look import COMPONENTS, look_of
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
+from mscon.heartbeat import timeout
 from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
@@ -49,7 +52,8 @@ def new_fabric(recipe: Recipe) -> Fabric:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
     fabric = Fabric(
         accelerator=device,
-        strategy="ddp" if processes > 1 else "auto",
+        # A hung process is named by its heartbeat; this only ends what happens outside of steps.
+        strategy=DDPStrategy(timeout=timedelta(seconds=2 * timeout())) if processes > 1 else "auto",
         devices=here,
         num_nodes=processes // here,
         precision=precision(settings.precision, device, size=recipe.image.size),

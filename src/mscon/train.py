@@ -28,6 +28,7 @@ from mscon.data.items import Items
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import DivergedError, UserError
+from mscon.heartbeat import heartbeats
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.item_uncertainty import item_weights
 from mscon.log import Display, Log, TermMeans
@@ -131,12 +132,13 @@ def _train(
 
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
-    with stop_signals() as stopped, kept_memory:
+    with stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
                 if at.step == steps:
                     break
+                begins(at.step)
                 set_rates(optimizer, at.step, steps, settings, epoch=epoch)
                 views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
                 if doubts:
