@@ -11,7 +11,7 @@ but when a command does what is the machine's affair.
 
 Works:
 
-train          mscon train CATALOG --out RUN --resume: the model, the tensors of the last checkpoint, the validations
+train          mscon train CATALOG --out RUN --resume: the model, the last checkpoint's tensors, the log but for times
 embed          mscon embed RUN CATALOG -o FILE, in shards of 32 rows: the file's rows
 index          mscon index RUN CATALOG --to INDEX, 32 rows at a time: the rows of its table
 reproduce      mscon reproduce STUDY --quick with one method and seed: the results but for times, and the table
@@ -131,8 +131,9 @@ def trained(_: Given, folder: Path) -> list[object]:
     run = Run.open(folder / "run")
     last = latest_checkpoint(run.checkpoints)
     assert last is not None
-    tensors = torch_digest(last)
-    return [digest(run.model_path), last.name, tensors, [each["total"] for each in run.metrics() if "trust" in each]]
+    times = ("seconds", "images_per_second")
+    course = [{key: each for key, each in record.items() if key not in times} for record in run.metrics()]
+    return [digest(run.model_path), last.name, tensors_digest(last), course]
 
 
 def embed(given: Given, folder: Path) -> None:
@@ -314,7 +315,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def torch_digest(path: Path) -> str:
+def tensors_digest(path: Path) -> str:
     from safetensors.torch import load_file
 
     tensors = load_file(path)

@@ -1,7 +1,7 @@
 """Checkpoints: everything that training goes on from, in one safetensors file each; no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,13 +20,16 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: `batch` batches into `epoch`, `step` optimiser steps in all, and the best so far."""
+    """Where a training stands: `batch` batches into `epoch`, `step` optimiser steps in all, the best so far, and what
+    of it is still to be logged, see `Log.unlogged`.
+    """
 
     epoch: int
     batch: int
     step: int
     best: float | None = None
     seconds: float = 0.0
+    unlogged: Sequence[Any] = ()
 
 
 def save_checkpoint(

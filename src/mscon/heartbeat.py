@@ -37,9 +37,7 @@ def timeout() -> float:
         if not 0 < seconds < 1e9:
             raise ValueError
     except ValueError:
-        raise UserError(
-            f"{VARIABLE} is {given!r}: give it a number of seconds above 0, such as {USUAL:g}"
-        ) from None
+        raise UserError(f"{VARIABLE} is {given!r}: give it a number of seconds above 0, such as {USUAL:g}") from None
     return seconds
 
 

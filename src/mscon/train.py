@@ -37,7 +37,7 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
-from mscon.processes import any_process, each_process, highest, share_buffers
+from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.terms import MSConOutput
@@ -73,7 +73,7 @@ def train(
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
-    with ExitStack() as held:
+    with ExitStack() as held, others_at_hand(fabric):
         each_process(fabric, lambda: held.enter_context(alone_in(folder)) if fabric.is_global_zero else None)
         return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
 
@@ -125,7 +125,7 @@ def _train(
 
     def save(at: Position) -> None:
         if first:
-            save_checkpoint(run.checkpoints, at, parts, optimizer)
+            save_checkpoint(run.checkpoints, replace(at, unlogged=log.unlogged), parts, optimizer)
 
     if display:
         display.started(run, data, at, steps)
@@ -167,7 +167,7 @@ def _train(
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
                 stop = highest(fabric, stopped())
                 rate, epochs = optimizer.param_groups[0]["lr"], epoch + (batch + 1) / len(train_batches)
-                log.step(at, out, rate=rate, epochs=epochs, last=bool(stop) or at.step == steps)
+                log.step(at, out, rate=rate, epochs=epochs, last=at.step == steps)
                 if stop:
                     save(at)
                     raise InterruptedRun(folder, stop)

@@ -6,6 +6,7 @@ The package's own modules are imported inside the commands, so that help answers
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -22,6 +23,11 @@ from mscon.errors import ToldElsewhere, UserError
 
 USER_ERROR, SIGNALLED = 2, 128
 """Exit statuses: of the user's mistake; to the number of a signal, of what a signal ended, as shells have it."""
+
+NO_MEMORY = (
+    "memory has run out. A training takes less with training.micro_batch, which leaves the objective as it is, or with"
+    " a smaller training.batch_size, image.size or model.backbone, in a new run; what is written to disk is intact"
+)
 
 app = App(
     name="mscon",
@@ -56,9 +62,16 @@ def main(words: Sequence[str] | None = None) -> None:
     the signal's number when interrupted (Ctrl-C 130, SIGTERM 143), with 1 for ours.
     """
     from mscon.interrupt import InterruptedRun, InterruptedRunsError
+    from mscon.memory import out_of_memory
 
     errors = Console(stderr=True)
     rank, processes = torchrun("RANK", 0), torchrun("WORLD_SIZE", 1)
+
+    def mistaken(text: str) -> NoReturn:
+        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
+        say(errors, text)
+        sys.exit(USER_ERROR)
+
     try:
         app(
             sys.argv[1:] if words is None else words,
@@ -71,9 +84,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except ToldElsewhere:
         sys.exit(USER_ERROR)
     except UserError as error:
-        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
-        say(errors, str(error))
-        sys.exit(USER_ERROR)
+        mistaken(str(error))
     except InterruptedRun as stop:
         again = "mscon train" if processes == 1 else f"torchrun, {processes} processes again, -m mscon train"
         if isinstance(stop, InterruptedRunsError):
@@ -81,5 +92,9 @@ def main(words: Sequence[str] | None = None) -> None:
         elif rank == 0:
             say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
         sys.exit(SIGNALLED + stop.signal)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        mistaken(f"{NO_MEMORY} ({next(iter(str(error).splitlines()), type(error).__name__)})")
     except KeyboardInterrupt:
         sys.exit(SIGNALLED + signal.SIGINT)
