@@ -48,7 +48,8 @@ class Watching:
     """A display that sends this process a signal once a step was logged, and keeps what was told at the start."""
 
     def __init__(self, step: int | None = None, number: int = signal.SIGINT):
-        self.step, self.number, self.notes = step, number, ()
+        self.step, self.number = step, number
+        self.notes: tuple[str, ...] = ()
 
     def decoding(self, done: int, total: int) -> None: ...
 

@@ -3,16 +3,15 @@
 import math
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from mscon.baselines import Contrastive, CrossEntropy, RowLosses, SummedLosses, Triplets
+from mscon.connect import connect
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
@@ -50,10 +49,11 @@ def new_fabric(recipe: Recipe) -> Fabric:
     device = accelerator(settings.device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    if processes > 1:  # a process that hangs in a step is named by its heartbeat: this ends what is outside of steps
+        connect("nccl" if device == "cuda" else "gloo", seconds=2 * timeout())
     fabric = Fabric(
         accelerator=device,
-        # A hung process is named by its heartbeat; this only ends what happens outside of steps.
-        strategy=DDPStrategy(timeout=timedelta(seconds=2 * timeout())) if processes > 1 else "auto",
+        strategy="ddp" if processes > 1 else "auto",
         devices=here,
         num_nodes=processes // here,
         precision=precision(settings.precision, device, size=recipe.image.size),

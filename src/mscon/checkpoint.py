@@ -121,7 +121,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     found = blake2b(digest_size=16)
     for key in sorted(tensors):
         found.update(key.encode())
-        found.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

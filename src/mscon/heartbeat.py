@@ -12,6 +12,7 @@ from time import monotonic, sleep
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
+from mscon.connect import store
 from mscon.errors import UserError
 from mscon.words import listed
 
@@ -52,7 +53,7 @@ def heartbeats(fabric: Fabric) -> Iterator[Callable[[int], None]]:
     if fabric.world_size == 1:
         yield lambda step: None
         return
-    heart = _Heart(fabric.global_rank, fabric.world_size, timeout(), _store())
+    heart = _Heart(fabric.global_rank, fabric.world_size, timeout(), store("heartbeat", REACH))
     thread = Thread(target=heart.beat, name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -62,18 +63,12 @@ def heartbeats(fabric: Fabric) -> Iterator[Callable[[int], None]]:
         thread.join()
 
 
-def _store() -> dist.Store:
-    """The one that the processes have met through, over a connection of its own: others may hold the usual one."""
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=REACH)
-    return dist.PrefixStore(f"mscon-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-
-
 @dataclass(eq=False)
 class _Heart:
     rank: int
     size: int
     seconds: float
-    store: dist.Store
+    store: dist.Store  # pyright: ignore[reportPrivateImportUsage]
     step: int = 0
     begun: float = field(default_factory=monotonic)
     beats: int = 0

@@ -12,12 +12,12 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class InterruptedRun(Exception):  # noqa: N818 - nothing went wrong
     """The training was asked to stop and wrote a checkpoint first; its text is the run's folder.
 
-    - `signal`: the number of what asked.
+    - `number`: of the signal that asked.
     """
 
-    def __init__(self, folder: Path | str, signal: int):
+    def __init__(self, folder: Path | str, number: int):
         super().__init__(str(folder))
-        self.signal = signal
+        self.number = number
 
 
 class InterruptedRunsError(InterruptedRun):

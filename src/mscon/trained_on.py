@@ -69,7 +69,7 @@ def trained_on(recipe: Recipe, data: Prepared) -> pl.DataFrame:
 
 
 def _digest(images: np.ndarray, rows: np.ndarray, number: int) -> int:
-    return int.from_bytes(blake2b(np.ascontiguousarray(images[rows[number]]), digest_size=8).digest())
+    return int.from_bytes(blake2b(images[rows[number]].tobytes(), digest_size=8).digest())
 
 
 def _of_pairs(pairs: PairTable, data: Prepared) -> UInt64[np.ndarray, " n"]:

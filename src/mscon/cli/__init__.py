@@ -91,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> None:
             say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
         elif rank == 0:
             say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
-        sys.exit(SIGNALLED + stop.signal)
+        sys.exit(SIGNALLED + stop.number)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
