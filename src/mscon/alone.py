@@ -21,7 +21,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
     **Raises:** `UserError`, at once, when another process holds it or the folder cannot be written.
     """
-    made = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         if made and [each.name for each in folder.iterdir()] == [LOCK]:
             with suppress(OSError):  # somebody put something there just now
                 (folder / LOCK).unlink()
-                folder.rmdir()
+                for each in made:
+                    each.rmdir()
         lock.release()
 
 
