@@ -37,6 +37,7 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "checkpoints",
+        ".lock",
         "labels.json",
         "metrics.jsonl",
         "model.safetensors",
@@ -44,6 +45,7 @@ def test_training_learns_and_leaves_a_whole_run(recipe: Recipe, tmp_path: Path) 
         "skipped.json",
         "split.parquet",
         "tensorboard",
+        "trained_on.parquet",
     }
     assert Run.open(run.folder) == run
     records = list(run.metrics())
@@ -354,7 +356,7 @@ def test_a_run_goes_on_with_its_own_recipe_alone(tiny: dict, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"another recipe \(model.head_dim was 16, is 8\)"):
         train(other, run.folder, resume=True)
     (run.folder / "recipe.toml").write_text(other.to_toml())
-    with pytest.raises(UserError, match=r"(?s)not a checkpoint that this run can go on from.* Remove it to go on from"):
+    with pytest.raises(UserError, match=r"(?s)not a checkpoint that this run can go on from.* start a new run"):
         train(other, run.folder, resume=True)
 
 

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import sleep
 
+import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -18,13 +21,36 @@ from mscon.run import Run
 from mscon.train import train
 
 
-def launched(recipe: Recipe, folder: Path, size: int, *words: str) -> subprocess.Popen[str]:
+def launched(
+    recipe: Recipe,
+    folder: Path,
+    size: int,
+    *words: str,
+    launch: Sequence[str] = ("--standalone",),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """torchrun with so many processes, as `launch` has it, and `words` for them."""
     given = folder.with_name(f"{folder.name}.toml")
     given.write_text(recipe.to_toml(), encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    command = [*launch, "-m", "mscon", "train", str(given), "--out", str(folder), *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *launch, f"--nproc-per-node={size}"]
+    command = [*torchrun, "-m", "mscon", "train", str(given), "--out", str(folder), *words]
+    own = os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {})
+    return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def first_checkpoint(of: subprocess.Popen[str], folder: Path) -> None:
+    """Wait for it."""
+    while latest_checkpoint(folder / "checkpoints") is None:
+        assert of.poll() is None, of.communicate()[1]
+        sleep(0.02)
+
+
+def process_of(torchrun: subprocess.Popen[str], rank: int) -> int:
+    """The number of the process that has this rank."""
+    for child in Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"there is no process {rank}")
 
 
 def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
@@ -35,7 +61,28 @@ def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
     return Run.open(folder)
 
 
-def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> None:
+@pytest.fixture
+def two(tiny: dict) -> Recipe:
+    return Recipe.of(tiny, {"training.epochs": 2, "training.batch_size": 32})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Run]:
+    """A recipe's run by two processes that nobody disturbed, trained once."""
+    runs: dict[str, Run] = {}
+
+    def of(recipe: Recipe) -> Run:
+        key = recipe.to_toml()
+        if key not in runs:
+            runs[key] = under_torchrun(recipe, tmp_path_factory.mktemp("undisturbed") / "run", 2)
+        return runs[key]
+
+    return of
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_several_processes_train_the_model_of_one(size: int, tiny: dict, letters: Path, tmp_path: Path) -> None:
+    """Also where the items of an epoch cannot be shared out evenly; of those held out, what is left over counts not."""
     # Without batch normalisation, whose statistics are each process's own, and with SGD: AdamW's first steps go by the
     # signs of gradients, be they as small as they may. Few steps: rounding that turns a unit off leads them apart.
     change = {
@@ -47,17 +94,19 @@ def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> Non
         "training.batch_size": 96,
         "objective.weighting": "uncertainty",
     }
-    recipe = Recipe.of(tiny, change)
+    uneven = pl.read_parquet(letters).filter(~((pl.col("split") == "train") & (pl.int_range(pl.len()) % 50 == 7)))
+    uneven.write_parquet(tmp_path / "uneven.parquet")
+    recipe = Recipe.of(tiny, {**change, "catalog.source": str(tmp_path / "uneven.parquet")})
     one = train(recipe, tmp_path / "one")
-    two = under_torchrun(recipe, tmp_path / "two", 2)
+    several = under_torchrun(recipe, tmp_path / "several", size)
     torch.manual_seed(recipe.training.seed)
     start, ours, theirs = (
         nn.utils.parameters_to_vector(model.parameters())
-        for model in (new_model(recipe, pretrained=False), two.model(), one.model())
+        for model in (new_model(recipe, pretrained=False), several.model(), one.model())
     )
     assert (ours - theirs).norm() <= 1e-3 * (theirs - start).norm()
     assert list(one.metrics())
-    for first, second in zip(one.metrics(), two.metrics(), strict=True):
+    for first, second in zip(one.metrics(), several.metrics(), strict=True):
         assert first["step"] == second["step"]
         for name, term in first["terms"].items():
             for key, value in term.items():
@@ -66,17 +115,19 @@ def test_two_processes_train_the_model_of_one(tiny: dict, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"training.ema": 0.9, "training.audit_epochs": 1}], ids=["plain", "averaged and audited"]
+    ("change", "number"),
+    [({}, signal.SIGTERM), ({"training.ema": 0.9, "training.audit_epochs": 1}, signal.SIGINT)],
+    ids=["plain", "averaged and audited"],
 )
-def test_two_processes_stop_together_and_go_on_to_the_same_bits(tiny: dict, change: dict, tmp_path: Path) -> None:
-    recipe = Recipe.of(tiny, {"training.epochs": 2, "training.batch_size": 32, **change})
-    whole = under_torchrun(recipe, tmp_path / "whole", 2)
+def test_two_processes_stop_together_and_go_on_to_the_same_bits(
+    two: Recipe, change: dict, number: int, undisturbed: Callable[[Recipe], Run], tmp_path: Path
+) -> None:
+    recipe = Recipe.of(two.model_dump(), change)
+    whole = undisturbed(recipe)
     stopped = launched(recipe, tmp_path / "stopped", 2)
     checkpoints = tmp_path / "stopped" / "checkpoints"
-    while latest_checkpoint(checkpoints) is None:
-        assert stopped.poll() is None, stopped.communicate()[1]
-        sleep(0.02)
-    stopped.send_signal(signal.SIGINT)
+    first_checkpoint(stopped, tmp_path / "stopped")
+    stopped.send_signal(number)
     _, errors = stopped.communicate()
     assert stopped.returncode != 0
     assert errors.count("stopped, with a checkpoint. Go on with: torchrun, 2 processes again, -m mscon train") == 1
@@ -88,6 +139,58 @@ def test_two_processes_stop_together_and_go_on_to_the_same_bits(tiny: dict, chan
     assert resumed.model_path.read_bytes() == whole.model_path.read_bytes()
     held = [[record["total"] for record in run.metrics() if record["kind"] == "val"] for run in (whole, resumed)]
     assert held[0] == held[1]
+
+
+def test_a_process_that_is_killed_is_started_again_and_all_go_on_to_the_same_bits(
+    two: Recipe, undisturbed: Callable[[Recipe], Run], tmp_path: Path
+) -> None:
+    process = launched(two, tmp_path / "run", 2, "--resume", launch=("--standalone", "--max-restarts=1"))
+    first_checkpoint(process, tmp_path / "run")
+    os.kill(process_of(process, 1), signal.SIGKILL)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "going on from step" in said
+    assert "the connection to another process was lost" in " ".join(errors.split())
+    assert "mscon/train.py" not in errors, "a traceback"
+    assert Run.open(tmp_path / "run").model_path.read_bytes() == undisturbed(two).model_path.read_bytes()
+
+
+def test_a_process_that_hangs_is_named_by_the_others(two: Recipe, tmp_path: Path) -> None:
+    long = Recipe.of(two.model_dump(), {"training.epochs": 1000})
+    process = launched(long, tmp_path / "run", 2, environment={"MSCON_TIMEOUT": "8"})
+    first_checkpoint(process, tmp_path / "run")
+    hanging = process_of(process, 1)
+    os.kill(hanging, signal.SIGSTOP)
+    told = ""
+    assert process.stderr is not None
+    while "process 1 does not answer" not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    os.kill(hanging, signal.SIGKILL)  # as torchrun does after half a minute
+    process.communicate()
+    assert process.returncode != 0
+    assert "has not ended for 8 seconds" in told
+    assert "set MSCON_TIMEOUT higher" in told
+
+
+def test_two_nodes_of_one_process_each_train_the_model_of_one_node_of_two(
+    two: Recipe, undisturbed: Callable[[Recipe], Run], tmp_path: Path
+) -> None:
+    with socket.create_server(("localhost", 0)) as free:
+        meet = f"localhost:{free.getsockname()[1]}"
+    launch = [
+        "--nnodes=2",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={meet}",
+        "--rdzv-id=letters",
+        "--local-addr=localhost",
+    ]
+    nodes = [launched(two, tmp_path / "run", 1, "--resume", launch=launch) for _ in range(2)]
+    for node in nodes:
+        _, errors = node.communicate()
+        assert node.returncode == 0, errors
+    assert Run.open(tmp_path / "run").model_path.read_bytes() == undisturbed(two).model_path.read_bytes()
 
 
 @pytest.mark.parametrize(

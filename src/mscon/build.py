@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from mscon.baselines import Contrastive, CrossEntropy, RowLosses, SummedLosses, Triplets
+from mscon.connect import connect
 from mscon.copies import silent_copies
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
@@ -18,6 +19,7 @@ from mscon.data.look import COMPONENTS, look_of
 from mscon.data.pairs import training_pairs
 from mscon.encoder import Stage
 from mscon.errors import UserError
+from mscon.heartbeat import timeout
 from mscon.model import MSConModel, build_model
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared
@@ -47,6 +49,8 @@ def new_fabric(recipe: Recipe) -> Fabric:
     device = accelerator(settings.device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    if processes > 1:  # a process that hangs in a step is named by its heartbeat: this ends what is outside of steps
+        connect("nccl" if device == "cuda" else "gloo", seconds=2 * timeout())
     fabric = Fabric(
         accelerator=device,
         strategy="ddp" if processes > 1 else "auto",

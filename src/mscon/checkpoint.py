@@ -1,8 +1,9 @@
 """Checkpoints: everything that training goes on from, in one safetensors file each; no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: `batch` batches into `epoch`, `step` optimiser steps in all, and the best so far."""
+    """Where a training stands: `batch` batches into `epoch`, `step` optimiser steps in all, the best so far, and what
+    of it is still to be logged, see `Log.unlogged`.
+    """
 
     epoch: int
     batch: int
     step: int
     best: float | None = None
     seconds: float = 0.0
+    unlogged: Sequence[Any] = ()
 
 
 def save_checkpoint(
@@ -48,37 +52,77 @@ def save_checkpoint(
             f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
         }
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    about = {"position": json.dumps(vars(position)), "digest": _digest(whole)}
     path = folder / f"step-{position.step:08d}.safetensors"
-    write_whole(path, lambda aside: save_tensors(whole, aside, {"position": json.dumps(vars(position))}))
-    for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+    write_whole(path, lambda aside: save_tensors(whole, aside, about))
+    for old in checkpoints(folder)[KEPT:]:
         old.unlink()
     return path
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint of a run, or None."""
-    return max(folder.glob("step-*.safetensors"), default=None)
+    return next(iter(checkpoints(folder)), None)
+
+
+@dataclass(frozen=True)
+class GoneOn:
+    """What a training goes on from: the checkpoint's position, and of newer ones why they could not be used."""
+
+    at: Position
+    unusable: tuple[str, ...] = ()
+
+
+def load_newest(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> GoneOn:
+    """Put everything back as the newest checkpoint has it that can be used; the very start where there is none.
+
+    **Raises:** `UserError`, of the newest, when there are some and none can be used.
+    """
+    mistakes: list[UserError] = []
+    for path in checkpoints(folder):
+        try:
+            return GoneOn(load_checkpoint(path, modules, optimizer), tuple(map(str, mistakes)))
+        except UserError as error:
+            mistakes.append(error)
+    if mistakes:
+        raise UserError(f"{mistakes[0]}. No other is left to go on from: start a new run")
+    return GoneOn(Position(epoch=0, batch=0, step=0))
 
 
 def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
     """Put everything back as it was saved.
 
-    **Raises:** `UserError` for a file that cannot be read or belongs to another recipe.
+    **Raises:** `UserError` for a file that cannot be read, does not hold what was written, or belongs to another
+    recipe.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            position = Position(**json.loads(file.metadata()["position"]))
+            about = file.metadata()
+        position = Position(**json.loads(about["position"]))
+        if about.get("digest", _digest(tensors)) != _digest(tensors):  # those of earlier versions have none
+            raise ValueError("it does not hold the bytes that were written")
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
         _lay_out_as_parameters(optimizer)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: not a checkpoint that this run can go on from: {error}. Remove it to go on from the one before,"
-            " or start a new run"
-        ) from error
+        raise UserError(f"{path}: not a checkpoint that this run can go on from: {error}") from error
     return position
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of all bytes: a disk may give back others than it was given, which safetensors does not notice."""
+    found = blake2b(digest_size=16)
+    for key in sorted(tensors):
+        found.update(key.encode())
+        found.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:

@@ -19,7 +19,7 @@ from mscon.data.cache import Pixels, Skipped, decoded, fingerprint, kept_pixels
 from mscon.data.catalog import Catalog
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
-from mscon.files import digest, write_whole
+from mscon.files import digest, remove_drafts, write_whole
 from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.shards import Shards
@@ -155,6 +155,7 @@ def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
         row, first = skipped[0].row, f"{skipped[0].id}): {skipped[0].reason}"
         raise UserError(f"{catalog.source}: no image can be read. Row {row} ({first}")
     about = {MADE_BY: json.dumps({"key": key, "skipped": [asdict(each) for each in skipped]})}
+    remove_drafts(out)  # of those that join, one at a time does
     write_whole(out, lambda aside: pl.scan_parquet(shards.paths).sink_parquet(aside, metadata=about))
     listing = Embedded(out, 0, (), ()).skipped_path
     if skipped:

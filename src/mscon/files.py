@@ -1,19 +1,25 @@
 """Files written whole or not at all, and the folder for what can be made again."""
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 import platformdirs
+from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mscon.errors import UserError
+
+NO_ROOM = 2**20
+"""Bytes: a disk that has less left is full."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,12 +33,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
+    except (OSError, PolarsError) as error:
+        reason = _reason(error, path.parent)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise UserError(
-            f"{path}: could not be written ({error.strerror or error}); what was there before is intact."
-            " Make room or choose another folder, then go on with --resume"
+            f"{path}: could not be written ({reason}); what was there before is intact. Make room or choose another"
+            " folder, then give the command again, a training with --resume"
         ) from error
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """What the disk says; polars speaks of a broken file format where there was no room for the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < NO_ROOM else str(error)
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what killed processes have left of `path` half-written, while no other process writes it."""
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,19 +3,32 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; what systems and clusters send before they kill; what SLURM sends ahead of the end where --signal asks it."""
 
 
 class InterruptedRun(Exception):  # noqa: N818 - nothing went wrong
-    """The training was asked to stop and wrote a checkpoint first; its text is the run's folder."""
+    """The training was asked to stop and wrote a checkpoint first; its text is the run's folder.
+
+    - `number`: of the signal that asked.
+    """
+
+    def __init__(self, folder: Path | str, number: int):
+        super().__init__(str(folder))
+        self.number = number
 
 
-class InterruptedRunsError(Exception):
+class InterruptedRunsError(InterruptedRun):
     """The same, in the midst of several trainings, which the same command goes on with."""
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Within it, SIGINT and SIGTERM only make the yielded function answer True; a second SIGINT stops at once."""
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """Within it, a signal of `STOPS` only makes the yielded function answer its number, which is 0 until one comes; a
+    second SIGINT stops at once.
+    """
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
@@ -24,12 +37,12 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         asked.append(number)
 
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in STOPS}
     except ValueError:  # not in the main thread, where signals are somebody else's business
-        yield lambda: False
+        yield lambda: 0
         return
     try:
-        yield lambda: bool(asked)
+        yield lambda: asked[0] if asked else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -39,10 +39,19 @@ class Log:
     def __init__(self, run: Run, at: Position, *, items: int, display: Display | None, writes: bool = True):
         self.run, self.items, self.display = run, items, display
         self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=at.step + 1) if writes else None
-        self.terms = TermMeans()
+        self.terms, self.steps, self.total = TermMeans(), 0, 0.0  # since the last record
+        if at.unlogged:
+            self.terms.sums, self.terms.batches, self.steps, self.total = at.unlogged
         self.before, self.began = at.seconds, perf_counter()
-        self.start = self.last = perf_counter()  # of the steps since the last record, and of the step just taken
-        self.steps, self.total = 0, 0.0
+        self.start = self.last = perf_counter()  # of the steps since the last record here, and of the step just taken
+        self.timed = 0
+
+    @property
+    def unlogged(self) -> list[Any]:
+        """The sums that the next record is made of, for a checkpoint: a training that goes on then logs what one that
+        was never stopped does.
+        """
+        return [self.terms.sums, self.terms.batches, self.steps, self.total]
 
     @property
     def seconds(self) -> float:
@@ -52,14 +61,14 @@ class Log:
     def step(self, at: Position, out: MSConOutput, *, rate: float, epochs: float, last: bool) -> None:
         """One training step was taken; every `LOG_STEPS` of them make a record, and so do those before the `last`."""
         self.terms.add(out)
-        self.steps += 1
+        self.steps, self.timed = self.steps + 1, self.timed + 1
         self.total += float(out.total.detach())
         self.last = perf_counter()
         if last or at.step % LOG_STEPS == 0:
             record = {"kind": "train", "step": at.step, "epoch": epochs, "total": self.total / self.steps, "lr": rate}
-            record |= {"images_per_second": self.steps * self.items / (self.last - self.start), "seconds": self.seconds}
+            record |= {"images_per_second": self.timed * self.items / (self.last - self.start), "seconds": self.seconds}
             self._write(record | {"terms": self.terms.take()})
-            self.start, self.steps, self.total = self.last, 0, 0.0
+            self.start, self.timed, self.steps, self.total = self.last, 0, 0, 0.0
 
     def validated(
         self,

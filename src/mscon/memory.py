@@ -1,4 +1,4 @@
-"""The C library's habits with freed memory, which on a CPU cost a step a sixth of its time."""
+"""The C library's habits with freed memory, which on a CPU cost a step a sixth of its time; and the end of memory."""
 
 import ctypes
 import platform
@@ -45,3 +45,10 @@ def freed_memory_kept() -> Generator[None]:
 
 def _mallopt() -> "ctypes._NamedFuncPointer | None":
     return ctypes.CDLL(None).mallopt if platform.libc_ver()[0] == "glibc" else None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, in whatever words: Python's, numpy's, torch's, C++'s."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's for devices: this module does without torch
+    said = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation", "CUDA out of memory")
+    return isinstance(error, MemoryError) or named or any(each in str(error) for each in said)

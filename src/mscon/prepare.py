@@ -36,6 +36,7 @@ class Prepared:
     - `split`: row numbers of train, val and test.
     - `groups`: near-duplicate group of each row, when the catalog names groups.
     - `items`: what the items are known by, and their parts: all of them, unreadable and absent ones, too.
+    - `places`: which of `items` each row is.
     - `notes`: what has changed in the catalog since the items or labels that were given were read from it.
     """
 
@@ -47,6 +48,7 @@ class Prepared:
     split: Split
     groups: np.ndarray | None
     items: Items
+    places: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -113,6 +115,7 @@ def prepare(
         split=kept_split,
         groups=None if groups is None else groups[kept],
         items=Items.of(catalog, split, id=recipe.catalog.id) if items is None else items,
+        places=kept if found is None else found.places[kept],
         notes=tuple(notes),
     )
 

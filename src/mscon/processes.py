@@ -1,6 +1,7 @@
 """Several processes that train together, as torchrun starts them: what one of them finds, all have to know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
@@ -13,10 +14,15 @@ from mscon.errors import ToldElsewhere, UserError
 Result = TypeVar("Result")
 
 
+def highest(fabric: Fabric, number: int) -> int:
+    """The highest of all processes' numbers; a collective call, as all below."""
+    found = fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max")
+    return int(cast(Tensor, found))
+
+
 def any_process(fabric: Fabric, answer: bool) -> bool:
-    """Whether any process answers yes; a collective call, as all below."""
-    answers = fabric.all_reduce(torch.tensor(float(answer), device=fabric.device), reduce_op="sum")
-    return bool(cast(Tensor, answers) > 0)
+    """Whether any process answers yes."""
+    return bool(highest(fabric, int(answer)))
 
 
 def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
@@ -38,6 +44,22 @@ def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
         if each:
             raise each if rank == fabric.global_rank else ToldElsewhere(str(each))
     return cast(Result, result)
+
+
+@contextmanager
+def others_at_hand(fabric: Fabric) -> Iterator[None]:
+    """**Raises** `UserError` for a lost connection, in place of an error from the depths of the network."""
+    try:
+        yield
+    except RuntimeError as error:  # also torch's own DistError
+        lost = isinstance(error, dist.DistError) or "/gloo/" in str(error)
+        if fabric.world_size == 1 or not lost:
+            raise
+        reason = str(error).split("] ", 1)[-1].split(". ")[0].splitlines()[0]
+        raise UserError(
+            f"the connection to another process was lost ({reason}): it has ended, was killed, or its machine is gone."
+            " Above or below it is told which. Start all of them again with --resume (torchrun --max-restarts does)"
+        ) from error
 
 
 def share_buffers(fabric: Fabric, model: nn.Module) -> None:

@@ -9,10 +9,16 @@ from typing import Any
 from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
-from mscon.files import write_text
+from mscon.files import remove_drafts, write_text
 from mscon.model import MSConModel
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
+
+OF_TRAINING = (
+    *("recipe.toml", "labels.json", "split.parquet", "trained_on.parquet", "skipped.json"),
+    *("metrics.jsonl", "model.safetensors"),
+)
+"""The files that a training writes whole, its checkpoints apart."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,13 @@ class Run:
     def write_json(self, name: str, content: Any) -> None:
         """One of the run's JSON files, whole or not at all."""
         write_text(self.folder / name, _json(content))
+
+    def remove_drafts(self) -> None:
+        """Remove what killed trainings have left half-written, while none is at work."""
+        for name in OF_TRAINING:
+            remove_drafts(self.folder / name)
+        for left in self.checkpoints.glob("*.partial"):
+            left.unlink(missing_ok=True)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl. **Raises** `UserError` when the disk refuses."""

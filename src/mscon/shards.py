@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mscon.errors import UserError
+
 PATIENCE = 0.5
 """Seconds between two looks at shards that other processes have in hand."""
 
@@ -57,9 +59,13 @@ class Shards:
     def undone(self) -> Iterator[int]:
         """Each shard that is not done, and meanwhile in hand: to be done before the next is asked for.
 
-        Ends when all are done, by whatever process; while only others have some in hand, it waits for these.
+        Ends when all are done, by whatever process; while only others have some in hand, it waits for these. **Raises**
+        `UserError` when the disk refuses.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be made: {error.strerror}. Choose another folder") from None
         left = [shard for shard in range(self.count) if not self.path(shard).exists()]
         while left:
             taken = False
@@ -97,6 +103,8 @@ def _lock(path: Path) -> Iterator[bool]:
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}. Make room or choose another folder") from None
     try:
         yield True
     finally:

@@ -6,9 +6,9 @@ many again, up to the order in which gradients are added up among them.
 """
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -20,13 +20,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mscon.alone import alone_in
 from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
-from mscon.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from mscon.checkpoint import GoneOn, Position, latest_checkpoint, load_newest, save_checkpoint
 from mscon.data.items import Items
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import DivergedError, UserError
+from mscon.heartbeat import heartbeats
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.item_uncertainty import item_weights
 from mscon.log import Display, Log, TermMeans
@@ -35,10 +37,11 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
-from mscon.processes import any_process, each_process, share_buffers
+from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.terms import MSConOutput
+from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.weighting import Aggregated, Excess
 
 
@@ -56,7 +59,7 @@ def train(
 
     - `recipe`: what to train; with `resume`, the run's own.
     - `folder`: the run's folder; made if it is not there.
-    - `resume`: go on from the run's last checkpoint, or from the start when there is none.
+    - `resume`: go on from the run's last checkpoint that can be used, or from the start when there is none, or no run.
     - `known`: another run's items, for a run that shall have them in the same parts; one that is resumed has its own.
     - `display`: told of progress.
 
@@ -64,15 +67,22 @@ def train(
 
     **Raises:**
 
-    - `UserError`: the catalog or the recipe cannot be used, or is not that of the run to resume; the loss is not finite
-      any more; the disk is full.
-    - `InterruptedRun`: SIGINT or SIGTERM came; resume to go on.
+    - `UserError`: the catalog or the recipe cannot be used, or is not that of the run to resume; another process
+      trains in the folder; the loss is not finite any more; the disk is full.
+    - `InterruptedRun`: SIGINT, SIGTERM or SIGUSR1 came; resume to go on.
     """
-    settings = recipe.training
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
+    with ExitStack() as held, others_at_hand(fabric):
+        each_process(fabric, lambda: held.enter_context(alone_in(folder)) if fabric.is_global_zero else None)
+        return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
+
+
+def _train(
+    recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
+) -> Run:
+    settings = recipe.training
     first = fabric.is_global_zero  # of the processes that train together, the one that writes and shows
-    display = display if first else None
     # What the first process decodes and downloads, the others find there.
     begin = partial(_begin, recipe, folder, resume, known, fabric, display)
     kept_run, data, train_batches = each_process(fabric, begin)
@@ -99,14 +109,12 @@ def train(
     if average:
         parts["average"] = average
 
-    new_run = partial(Run.create, items=data.items) if first else Run
-    run = kept_run or new_run(folder, recipe, data.labels)
-    if first:
-        run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
+    run = each_process(fabric, partial(_opened, kept_run, folder, recipe, data, writes=first))
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
         fabric.to_device(part)
-    at = each_process(fabric, partial(_go_on, run, parts, optimizer))
+    found = each_process(fabric, partial(load_newest, run.checkpoints, parts, optimizer))
+    at, data = found.at, replace(data, notes=(*data.notes, *_gone_on_before(found)))
     if any_process(fabric, at.step != fabric.broadcast(at.step)):
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
@@ -117,19 +125,20 @@ def train(
 
     def save(at: Position) -> None:
         if first:
-            save_checkpoint(run.checkpoints, at, parts, optimizer)
+            save_checkpoint(run.checkpoints, replace(at, unlogged=log.unlogged), parts, optimizer)
 
     if display:
         display.started(run, data, at, steps)
 
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
-    with stop_signals() as stopped, kept_memory:
+    with stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
                 if at.step == steps:
                     break
+                begins(at.step)
                 set_rates(optimizer, at.step, steps, settings, epoch=epoch)
                 views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
                 if doubts:
@@ -156,12 +165,12 @@ def train(
                 if average:
                     average.update_parameters(model)
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
-                stop = any_process(fabric, stopped())
+                stop = highest(fabric, stopped())
                 rate, epochs = optimizer.param_groups[0]["lr"], epoch + (batch + 1) / len(train_batches)
-                log.step(at, out, rate=rate, epochs=epochs, last=stop or at.step == steps)
+                log.step(at, out, rate=rate, epochs=epochs, last=at.step == steps)
                 if stop:
                     save(at)
-                    raise InterruptedRun(folder)
+                    raise InterruptedRun(folder, stop)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
             final = at.epoch == epochs_in_all
             if doubts and at.epoch % settings.audit_epochs == 0 and not final:
@@ -186,20 +195,33 @@ def _begin(
     """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
     if not resume and (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
-    run = Run.open(folder) if resume else None
+    run = Run.open(folder) if resume and (folder / "recipe.toml").exists() else None
     progress = display.decoding if display else None
     if run:
         run.check_recipe(recipe)
         data = run.prepare(progress=progress)
+        if fabric.is_global_zero:
+            check_trained_on(folder, recipe, data)
     else:
         data = prepare(recipe, items=known, progress=progress)
     return run, data, training_batches(recipe, data, rank=fabric.global_rank, world_size=fabric.world_size)
 
 
-def _go_on(run: Run, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
-    """Everything as the last checkpoint has it; the very start when there is none."""
-    last = latest_checkpoint(run.checkpoints)
-    return load_checkpoint(last, parts, optimizer) if last else Position(epoch=0, batch=0, step=0)
+def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, writes: bool) -> Run:
+    """The run that is there, or a new one, as it is to begin the training with."""
+    if not writes:
+        return kept or Run(folder, recipe, data.labels)
+    if kept is None:
+        write_trained_on(folder, recipe, data)
+    run = kept or Run.create(folder, recipe, data.labels, items=data.items)
+    run.remove_drafts()
+    run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
+    return run
+
+
+def _gone_on_before(found: GoneOn) -> Iterator[str]:
+    for mistake in found.unusable:
+        yield f"{mistake}. Going on from the one before, at step {found.at.step:,}"
 
 
 def _seed(*of: int) -> int:

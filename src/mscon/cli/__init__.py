@@ -3,8 +3,10 @@
 The package's own modules are imported inside the commands, so that help answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -19,7 +21,13 @@ from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
 from mscon.errors import ToldElsewhere, UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, SIGNALLED = 2, 128
+"""Exit statuses: of the user's mistake; to the number of a signal, of what a signal ended, as shells have it."""
+
+NO_MEMORY = (
+    "memory has run out. A training takes less with training.micro_batch, which leaves the objective as it is, or with"
+    " a smaller training.batch_size, image.size or model.backbone, in a new run; what is written to disk is intact"
+)
 
 app = App(
     name="mscon",
@@ -47,13 +55,20 @@ for each in (
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 130
-    when interrupted, with 1 for ours.
+    """Run the command line, or the words given in its place: exit with 0, with 2 for the user's mistake, with 128 and
+    the signal's number when interrupted (Ctrl-C 130, SIGTERM 143), with 1 for ours.
     """
     from mscon.interrupt import InterruptedRun, InterruptedRunsError
+    from mscon.memory import out_of_memory
 
     errors = Console(stderr=True)
     rank, processes = torchrun("RANK", 0), torchrun("WORLD_SIZE", 1)
+
+    def mistaken(text: str) -> NoReturn:
+        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
+        say(errors, text)
+        sys.exit(USER_ERROR)
+
     try:
         app(
             sys.argv[1:] if words is None else words,
@@ -66,16 +81,17 @@ def main(words: Sequence[str] | None = None) -> None:
     except ToldElsewhere:
         sys.exit(USER_ERROR)
     except UserError as error:
-        errors.print("[bold red]error:[/bold red] " + (f"process {rank}: " if rank else ""), end="")
-        say(errors, str(error))
-        sys.exit(USER_ERROR)
+        mistaken(str(error))
     except InterruptedRun as stop:
         again = "mscon train" if processes == 1 else f"torchrun, {processes} processes again, -m mscon train"
-        if rank == 0:
+        if isinstance(stop, InterruptedRunsError):
+            say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
+        elif rank == 0:
             say(errors, f"stopped, with a checkpoint. Go on with: {again} {stop} --resume")
-        sys.exit(INTERRUPTED)
-    except InterruptedRunsError as stop:
-        say(errors, f"stopped in {stop}, with a checkpoint: the same command goes on")
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGNALLED + stop.number)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        mistaken(f"{NO_MEMORY} ({next(iter(str(error).splitlines()), type(error).__name__)})")
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGNALLED + signal.SIGINT)

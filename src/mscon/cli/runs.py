@@ -46,15 +46,16 @@ def train(
 ) -> None:
     """Train an encoder with one projection head per similarity, and keep everything in a run folder.
 
-    Ctrl-C ends it after the current step with a checkpoint. The recipe that the run writes into its folder names
-    every value that `--set` can change.
+    Ctrl-C, SIGTERM and SIGUSR1 end it after the current step with a checkpoint. A recipe or table with --out and
+    --resume goes on with the run in that folder, or begins it: one command for the first time and for every other. The
+    recipe that the run writes into its folder names every value that `--set` can change.
 
         mscon train shoes.parquet --similarity category --similarity closure --ood brand
         mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
         mscon train shoes.parquet --similarity category --similarity price:continuous --similarity instance
         mscon train recipe.toml
         mscon train runs/shoes --resume
-        torchrun --nproc-per-node=4 -m mscon train recipe.toml
+        torchrun --nproc-per-node=4 --max-restarts=3 -m mscon train recipe.toml --out runs/shoes --resume
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def train(
     out
         The run's folder; runs/NAME of the catalog when left out.
     resume
-        Go on from the last checkpoint of the run.
+        Go on from the last checkpoint of the run; with --out, begin where there is none.
     """
     from mscon.described import described
     from mscon.display import TerminalDisplay

@@ -86,7 +86,7 @@ def goes_on() -> Iterator[None]:
     try:
         yield
     except InterruptedRun as stop:
-        raise InterruptedRunsError(*stop.args) from None
+        raise InterruptedRunsError(str(stop), stop.number) from None
 
 
 @contextmanager

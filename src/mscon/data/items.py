@@ -23,13 +23,14 @@ COLUMNS = {"id": pl.String, "image": pl.UInt64, "split": pl.String}
 class Found:
     """A run's items in a catalog.
 
-    - `rows`: the catalog's row of each item that is there, in the run's order.
+    - `rows`: the catalog's row of each item that is there, in the run's order; `places`: its place among the run's.
     - `split`: positions in `rows`.
     - `gone`: part → how many of its items are not there; `new`: rows that are none of the run's items.
     - `by_id`: items that are told by their id alone, because their image cell is another.
     """
 
     rows: Int64[np.ndarray, " n"]
+    places: Int64[np.ndarray, " n"]
     split: Split
     gone: dict[str, int]
     new: int
@@ -104,7 +105,7 @@ class Items:
         parts = self.table["split"].to_numpy()
         split = Split(*(np.flatnonzero(parts[there] == name) for name in PARTS))
         gone = {name: int((parts[~there] == name).sum()) for name in PARTS}
-        return Found(rows[there], split, gone, int(free.sum()), by_id)
+        return Found(rows[there], np.flatnonzero(there), split, gone, int(free.sum()), by_id)
 
     def same(self, other: "Items") -> bool:
         """Whether these are the same items in the same order and parts."""

@@ -39,7 +39,7 @@ class Place:
         somebody else's.
         """
         database = connect(to)
-        tables = set(database.list_tables().tables)
+        tables = {name for name in database.list_tables().tables if _is_whole(database, name)}
         if ITEMS in tables and ABOUT not in tables:
             raise UserError(f"{to}: its table {ITEMS!r} was not made by mscon: name another folder")
         if not tables & {ITEMS, ANEW}:  # there may be a word about it from a command that was killed at once
@@ -93,6 +93,17 @@ def alone(to: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _is_whole(database: Any, name: str) -> bool:
+    """Whether a table that is listed can be opened: where the disk was full, or the command killed, while a table was
+    made, its folder is there without it.
+    """
+    try:
+        database.open_table(name)
+    except (ValueError, RuntimeError, OSError):
+        return False
+    return True
 
 
 def _used(to: str, tables: set[str]) -> str:
