@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mscon.errors import UserError
 from mscon.files import save_tensors, write_whole
+from mscon.parsing import parse_json
 
 KEPT = 2
 """How many of the newest checkpoints stay: the last, and the one before it."""
@@ -68,7 +69,7 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
     try:
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            position = Position(**json.loads(file.metadata()["position"]))
+            position = Position(**parse_json(file.metadata()["position"]))
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})

@@ -19,6 +19,7 @@ from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
 from mscon.hub import HubModel
 from mscon.item_uncertainty import LARGEST
+from mscon.parsing import parse_json
 
 FORMAT = "mscon model 1"
 """The one key of a model file's metadata; its value is the architecture. One key, for safetensors keeps no order."""
@@ -212,7 +213,7 @@ class MSConModel(nn.Module, HubModel):
         if FORMAT not in metadata:
             raise UserError(f"{path}: weights of something else: their metadata has no {FORMAT!r}")
         try:
-            described = json.loads(metadata[FORMAT])
+            described = parse_json(metadata[FORMAT])
             stages = tuple(Stage(**each) for each in described.pop("stages"))
             architecture = Architecture(**described, stages=stages)
             model = cls(encoder if encoder is not None else _encoder(architecture, path), architecture)

@@ -4,7 +4,6 @@ A recipe is a TOML file, a `Recipe`, or the defaults with a few values changed o
 whole recipe back into its folder.
 """
 
-import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
+from mscon.parsing import parse_toml
 from mscon.settings import (
     UNLABELLED,
     CatalogSettings,
@@ -197,10 +197,10 @@ class Recipe(Section):
         nearest valid one) and values out of range.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such recipe file") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a recipe that can be read: {error}") from None
         return cls.of(data, overrides, name=str(path))
 
@@ -219,9 +219,10 @@ class Recipe(Section):
 def parse_value(text: str) -> Any:
     """A value as TOML would read it (`3`, `0.1`, `true`, `[0.5, 1.0]`, `"a"`), and any other text as it stands."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        (value,) = parse_toml(f"value = {text}").values()
+    except ValueError:  # text with a line's end in it may be TOML of several values
         return text
+    return value
 
 
 def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -242,13 +243,13 @@ def _parts(key: str, name: str) -> list[str]:
     if '"' not in key:
         return key.split(".")
     try:
-        at: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError as error:
+        at: Any = parse_toml(f"{key} = 0")
+        parts: list[str] = []
+        while at != 0:
+            ((part, at),) = at.items()
+            parts.append(part)
+    except (ValueError, AttributeError) as error:  # what holds a line's end or a # can be more than a key
         raise UserError(f"{name}: {key}: not a dotted key: {error}") from None
-    parts: list[str] = []
-    while at != 0:
-        ((part, at),) = at.items()
-        parts.append(part)
     return parts
 
 

@@ -11,6 +11,7 @@ from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.files import write_text
 from mscon.model import MSConModel
+from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 
@@ -51,7 +52,7 @@ class Run:
         recipe = Recipe.read(folder / "recipe.toml")
         path = folder / "labels.json"
         try:
-            described = json.loads(path.read_text(encoding="utf-8"))
+            described = parse_json(path.read_text(encoding="utf-8"))
             labels = {name: LabelColumn.of_json(each) for name, each in described.items()}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
@@ -118,7 +119,7 @@ class Run:
             return
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError:
                 return
 

@@ -3,7 +3,6 @@
 They stand in frames of the page in which no script runs.
 """
 
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from mscon.data.splits import GROUP_NAMES
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
+from mscon.parsing import parse_json
 from mscon.report.content import evaluation_content, training_content
 from mscon.report.kept import read_ablation, read_audit
 from mscon.report.templates import template
@@ -109,7 +109,7 @@ def _evaluation(run: Run) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = parse_json(path.read_text(encoding="utf-8"))
         return evaluation_content(run, evaluation, read_predictions(run.folder))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not an evaluation ({error!r}); {_command('evaluate', run)} writes it anew") from None

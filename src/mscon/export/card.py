@@ -11,6 +11,7 @@ from mscon.data.splits import PARTS
 from mscon.evaluate.evaluation import FEW
 from mscon.hub import CITATION, TASK, escaped, front_matter
 from mscon.model import MSConModel
+from mscon.parsing import parse_json
 from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
 from mscon.report.text import catalog_name, score
@@ -125,7 +126,7 @@ def read_evaluation(run: Run) -> dict[str, Any] | None:
     try:
         if run.model_path.stat().st_mtime - path.stat().st_mtime > STALE_SECONDS:
             return None
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

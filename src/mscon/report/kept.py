@@ -1,6 +1,5 @@
 """What other commands left in the run's folder: an ablation, an audit. Nothing where they were not run."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ from polars.exceptions import PolarsError
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.evaluate.audit import FAR
+from mscon.parsing import parse_json
 
 DOUBTS = 5
 """Of the most doubtful labels of a similarity that the page lists; audit.html shows more, with their pictures."""
@@ -80,7 +80,7 @@ def read_ablation(folder: Path) -> AblationTable | None:
     if not path.exists():
         return None
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: Mapping[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         effects = {
             (each["label"], each["without"]): Effect(each["value"], each["low"], each["high"])
             for each in found["effects"]

@@ -1,6 +1,5 @@
 """One of the runs that are compared, as far as it has come: trained, evaluated, its predictions kept."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import polars as pl
 
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
+from mscon.parsing import parse_json
 from mscon.run import Run
 
 
@@ -69,7 +69,7 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if all("metric" in each for each in found["labels"].values()):
             return found
         problem = "a label without a metric"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from mscon.errors import UserError
+from mscon.parsing import parse_json
 from mscon.search.mix import SHARED
 
 ITEMS, ABOUT = "items", "about"
@@ -76,7 +77,7 @@ class About:
     def from_json(cls, text: str, source: str) -> "About":
         """What `to_json` wrote. **Raises** `UserError` for anything else."""
         try:
-            found: dict[str, Any] = json.loads(text)
+            found: dict[str, Any] = parse_json(text)
             if found["format"] != FORMAT:
                 raise UserError(f"{source}: an index of another version of mscon: make it anew with --replace")
             chosen = found.pop("approximate")
