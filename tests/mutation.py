@@ -8,8 +8,35 @@ from typing import Any
 from hypothesis import strategies as st
 
 WORDS = (
-    *("", " ", "a/b", "..", ".", "../../etc/passwd", "/dev/zero", "/dev/stdin", "~root", "a\0b", "a\nb", "\t", "'", '"', "`", "\\"),
-    *("<script>alert(1)</script>", "[red]x[/red]", "{{ 7 * 7 }}", "%s%n", "$(reboot)", "=1+1", "a\u202eb\u200b", "héλ日本", "😀" * 20),
+    *(
+        "",
+        " ",
+        "a/b",
+        "..",
+        ".",
+        "../../etc/passwd",
+        "/dev/zero",
+        "/dev/stdin",
+        "~root",
+        "a\0b",
+        "a\nb",
+        "\t",
+        "'",
+        '"',
+        "`",
+        "\\",
+    ),
+    *(
+        "<script>alert(1)</script>",
+        "[red]x[/red]",
+        "{{ 7 * 7 }}",
+        "%s%n",
+        "$(reboot)",
+        "=1+1",
+        "a\u202eb\u200b",
+        "héλ日本",
+        "😀" * 20,
+    ),
     *("nan", "inf", "null", "None", "-0", "1e400", "NaN", "x" * 5000, "split", "shared", "embedding", "__class__"),
 )
 """Texts that mean something to some reader: paths, markup, SQL, numbers that are none."""
