@@ -4,6 +4,7 @@ A recipe is a TOML file, a `Recipe`, or the defaults with a few values changed o
 whole recipe back into its folder.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -255,7 +256,7 @@ def _parts(key: str, name: str) -> list[str]:
 
 def _explain(error: Any, name: str) -> str:
     """One line a person can act on: the file, the dotted key, what is wrong, and the nearest valid key."""
-    path = [str(part) for part in error["loc"] if "[" not in str(part)]  # a union's branches are not keys
+    path = [str(part) for part in error["loc"] if not _BRANCH.fullmatch(str(part))]
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key.{nearest(path[-1], _fields(path[:-1])) or f' Known here: {_listed(path[:-1])}'}"
@@ -265,6 +266,10 @@ def _explain(error: Any, name: str) -> str:
     if error["type"] == "tuple_type" and isinstance(error["input"], str):
         return f'{where}: a list is needed, such as ["{error["input"]}"]'
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
+
+
+_BRANCH = re.compile(r"(literal|dict|list|tuple|nullable|function-\w+)\[.*\]", re.DOTALL)
+"""What pydantic calls a branch of a union, which is no key."""
 
 
 def _fields(path: list[str]) -> list[str]:

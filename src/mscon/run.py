@@ -14,6 +14,7 @@ from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
+from mscon.shapes import check_record
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,29 @@ class Run:
             raise UserError(f"{self.folder}: metrics.jsonl could not be written: {error.strerror}") from error
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl in order; a last line that was cut off is left out."""
+        """The lines of metrics.jsonl in order; a last line that was cut off is left out.
+
+        **Raises:** `UserError` for a line that no training has written.
+        """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        for number, line in enumerate(lines, start=1):
             try:
-                yield parse_json(line)
+                record = parse_json(line)
             except ValueError:
                 return
+            try:
+                yield check_record(record)
+            except ValueError as error:
+                raise UserError(
+                    f"{path}, line {number}: nothing that a training logs ({error}). Take the line out, or move the"
+                    " file away to go without it"
+                ) from None
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed training logs it again."""

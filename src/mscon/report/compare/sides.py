@@ -9,8 +9,8 @@ import polars as pl
 
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
-from mscon.parsing import parse_json
 from mscon.run import Run
+from mscon.shapes import read_evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +60,6 @@ def read_sides(folders: Sequence[Path]) -> list[Side]:
 
 def _read(folder: Path, name: str) -> Side:
     run = Run.open(folder)
-    evaluation = _evaluation(folder / "evaluation.json")
+    evaluation = read_evaluation(folder)
     predictions = None if evaluation is None else read_predictions(folder)  # of an evaluation that was cut off, perhaps
     return Side(name, run, evaluation, predictions, list(run.metrics()))
-
-
-def _evaluation(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-        if all("metric" in each for each in found["labels"].values()):
-            return found
-        problem = "a label without a metric"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = str(error) if isinstance(error, OSError | ValueError) else "no table of labels"
-    raise UserError(f"{path}: not an evaluation ({problem}); `mscon evaluate {path.parent}` writes it anew")
