@@ -362,6 +362,9 @@ def _enter_image(_: House, data: bytes) -> None:
 
 # ---------------------------------------------------------------- run folders
 
+PAGES = ("evaluation.json", "metrics.jsonl", "ablation.json", "predictions.parquet")
+"""Files that pages are drawn from, which takes some seconds."""
+
 _JSON = ("labels.json", "evaluation.json")
 _BINARY = ("model.safetensors", "split.parquet", "predictions.parquet")
 
@@ -427,6 +430,8 @@ def _enter_run(house: House, given: tuple[str, bytes]) -> None:
             side = model.architecture.image_size or 16
             _or_told(lambda: model.embed(torch.zeros(2, 3, min(side, 32), min(side, 32), dtype=torch.uint8)))
             _or_told(lambda: model_card(run, model, name="x"))
+        if given[0] not in PAGES:
+            return
         for name in TABS:
             tab_page(run, house.space, name)
         found = compare_runs([folder, house.runs[1]])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mscon.encoder import Norm, Stage
-from mscon.parsing import parse_json
+from mscon.parsing import explained, parse_json
 
 Heads = Literal["separate", "shared", "masked"]
 """How projections are made from an embedding.
@@ -82,8 +82,7 @@ class Architecture:
         try:
             made: Architecture = _ADAPTER.validate_json(text, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise ValueError(explained(error)) from None
         if not made.head_dims:
             raise ValueError("head_dims: no similarity")
         if forbidden := sorted(set(made.backbone_options) & set(LOADING)):

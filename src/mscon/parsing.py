@@ -5,6 +5,8 @@ import re
 import tomllib
 from typing import Any
 
+from pydantic import ValidationError
+
 LARGEST = 1_000_000
 """Characters. A recipe has some thousands; the reader takes seconds for each million."""
 
@@ -40,3 +42,10 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("its lists or tables are nested too deeply") from None
+
+
+def explained(error: ValidationError) -> str:
+    """The first of what pydantic found wrong, and where."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]

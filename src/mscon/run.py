@@ -55,7 +55,9 @@ class Run:
         try:
             described = parse_json(path.read_text(encoding="utf-8"))
             labels = {name: LabelColumn.of_json(each) for name, each in described.items()}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            if absent := sorted({*recipe.labelled, *recipe.catalog.ood} - set(labels)):
+                raise ValueError(f"{absent[0]!r}, which the recipe names, is not among them")
+        except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
         return cls(folder, recipe, labels)
 

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from mscon.errors import UserError
-from mscon.parsing import parse_json
+from mscon.parsing import explained, parse_json
 
 # A number that a figure can be drawn from; none that is measured is near the ends.
 Number = Annotated[float, Field(strict=True, ge=-1e15, le=1e15)]
@@ -227,9 +227,7 @@ def _checked(found: Any, shape: Any) -> dict[str, Any]:
     try:
         _adapter(shape).validate_python(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        raise ValueError(explained(error)) from None
     return found
 
 

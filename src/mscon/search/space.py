@@ -17,6 +17,7 @@ from mscon.errors import UserError
 from mscon.run import Run
 from mscon.search.blocks import check_names, unit
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
+from mscon.search.condition import check_condition
 from mscon.search.mix import SHARED, Weights, mix
 
 
@@ -142,6 +143,7 @@ class Space:
         """Which items a condition lets pass. **Raises** `UserError` for one that cannot be read, or is none."""
         if where is None:
             return np.ones(len(self), dtype=bool)
+        check_condition(where)
         table = self.catalog.table
         try:
             found = table.select(pl.sql_expr(where).alias("passing"))["passing"]

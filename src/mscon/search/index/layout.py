@@ -3,15 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mscon.errors import UserError
-from mscon.parsing import parse_json
+from mscon.parsing import explained, parse_json
 from mscon.search.mix import SHARED
 
 ITEMS, ABOUT = "items", "about"
@@ -39,8 +40,8 @@ class Approximate:
     """
 
     rows: int
-    partitions: int
-    probes: dict[str, int]
+    partitions: Annotated[int, Field(ge=1)]
+    probes: dict[str, Annotated[int, Field(ge=0)]]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class About:
     """
 
     model: str
-    heads: dict[str, int]
-    shared: int
+    heads: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    shared: Annotated[int, Field(ge=0)]
     half: bool
     apart: bool
     labels: list[str]
@@ -77,13 +78,23 @@ class About:
     def from_json(cls, text: str, source: str) -> "About":
         """What `to_json` wrote. **Raises** `UserError` for anything else."""
         try:
-            found: dict[str, Any] = parse_json(text)
-            if found["format"] != FORMAT:
+            if parse_json(text)["format"] != FORMAT:
                 raise UserError(f"{source}: an index of another version of mscon: make it anew with --replace")
-            chosen = found.pop("approximate")
-            return cls(**found, approximate=Approximate(**chosen) if chosen else None)
+            return _ABOUT.validate_json(text, strict=True)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{source}: not an index of mscon: {error}") from None
+            told = explained(error) if isinstance(error, ValidationError) else error
+            raise UserError(f"{source}: not an index of mscon: {told}") from None
+
+    def check(self, schema: pa.Schema) -> None:
+        """**Raises** `ValueError` for a table that is not as this says."""
+        wanted = {HEADS: self.width} | ({SHARED: self.shared} if self.shared else {})
+        wanted |= {own_column(name): width for name, width in self.heads.items()} if self.apart else {}
+        for name, width in wanted.items():
+            there = schema.field(name).type if name in schema.names else None
+            if not isinstance(there, pa.FixedSizeListType) or there.list_size != width:
+                raise ValueError(f"its column {name!r} should hold vectors of {width} numbers, and holds {there}")
+        if absent := sorted({"id", "picture", *self.labels} - set(schema.names)):
+            raise ValueError(f"it has no column {absent[0]!r}")
 
     @property
     def places(self) -> dict[str, slice]:
@@ -95,6 +106,9 @@ class About:
     def width(self) -> int:
         """Of `z`."""
         return sum(self.heads.values())
+
+
+_ABOUT: TypeAdapter[About] = TypeAdapter(About)
 
 
 def own_column(similarity: str) -> str:
