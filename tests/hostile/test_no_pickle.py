@@ -132,17 +132,21 @@ def test_a_pickle_in_place_of_a_file_is_refused_and_does_nothing(taker: str, way
 def test_a_pickle_in_a_runs_folder_is_refused_and_does_nothing(
     name: str, two_runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from mscon.report.compare import compare_runs
-
     shutil.copytree(two_runs[0], tmp_path / "run")
     bomb = Bomb(tmp_path / "went off")
     (tmp_path / "run" / name).write_bytes(pickle.dumps(bomb))
     with pytest.raises(UserError, match=name):
-        run = Run.open(tmp_path / "run")
-        run.items()
-        run.model()
-        compare_runs([tmp_path / "run", two_runs[1]])
+        _read_whole(tmp_path / "run", two_runs[1])
     assert not bomb.mark.exists()
+
+
+def _read_whole(folder: Path, other: Path) -> None:
+    from mscon.report.compare import compare_runs
+
+    run = Run.open(folder)
+    run.items()
+    run.model()
+    compare_runs([folder, other])
 
 
 def test_the_bomb_would_go_off(tmp_path: Path) -> None:
@@ -169,5 +173,5 @@ def test_a_file_cannot_describe_a_model_that_its_weights_do_not_fill(tmp_path: P
     model = build_model("test_resnet", {"a": 4}, image_size=16)
     model.architecture = replace(model.architecture, head_dims={"a": 4_000_000}, head_width=4_000_000)  # 64 TB
     model.save(tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="should be .4000000"):
+    with pytest.raises(UserError, match=r"should be \(4000000"):
         MSConModel.load(tmp_path / "model.safetensors")

@@ -14,8 +14,11 @@ LONGEST = 20_000
 DEEPEST = 40
 """Brackets within one another."""
 
-MOST_SUMS = 50
-"""Of `+`, which puts texts together, too."""
+MOST_SUMS, MOST_TERMS = 50, 200
+"""Of `+`, which puts texts together, too; and of terms: a reader goes down a chain of thousands until its stack ends."""
+
+QUOTED = 200
+"""Characters of a condition that a message repeats."""
 
 FUNCTIONS = frozenset(
     (
@@ -30,6 +33,7 @@ FUNCTIONS = frozenset(
 
 _WORDS = frozenset(("all", "and", "any", "between", "case", "else", "in", "like", "not", "or", "some", "then", "when"))
 _TYPES = frozenset(("char", "decimal", "numeric", "time", "varchar"))
+_CHAINED = frozenset(("and", "or", "not", "is", "between", "case", "like"))
 _FORBIDDEN = frozenset(("exists", "select", "table", "union", "values", "with"))
 
 _PARTS = re.compile(
@@ -45,15 +49,18 @@ def check_condition(where: str) -> None:
     """
     if len(where) > LONGEST:
         raise UserError(f"--where has {len(where):,} characters: more than {LONGEST:,} are not read")
-    depth = sums = 0
+    depth = sums = terms = 0
     for part in _PARTS.finditer(where):
         name, called = (part["name"] or "").lower(), part["call"] is not None
         sums += part["rest"] == "+"
+        terms += name in _CHAINED or (part["rest"] or " ") in "=<>!+-*/%"
         depth += bool(called or part["open"]) - bool(part["close"])
         if depth > DEEPEST:
             raise UserError(f"--where: more than {DEEPEST} brackets within one another are not read")
         if sums > MOST_SUMS:
             raise UserError(f"--where: more than {MOST_SUMS} sums are not read")
+        if terms > MOST_TERMS:
+            raise UserError(f"--where: more than {MOST_TERMS} terms are not read; for many values write NAME IN (…)")
         if part["odd"]:
             raise _refused(where, f"{part['odd']!r} outside of quotes is no part of that")
         if part["of"]:
@@ -66,9 +73,13 @@ def check_condition(where: str) -> None:
             )
 
 
+def shown(where: str) -> str:
+    """A condition as messages quote it, its beginning where it is long."""
+    return repr(where if len(where) <= QUOTED else f"{where[:QUOTED]} …")
+
+
 def _refused(where: str, why: str) -> UserError:
-    shown = where if len(where) <= 200 else f"{where[:200]} …"
-    return UserError(f"--where {shown!r}: a condition compares columns; {why}")
+    return UserError(f"--where {shown(where)}: a condition compares columns; {why}")
 
 
 def _known() -> str:
