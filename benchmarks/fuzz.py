@@ -113,7 +113,7 @@ def knocked(name: str, runs: list[str], seconds: float, seed: int, last: str) ->
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
     )
     with tempfile.TemporaryDirectory() as folder:
         house = House((Path(runs[0]), Path(runs[1])), Path(folder))

@@ -91,7 +91,7 @@ class About:
         wanted |= {own_column(name): width for name, width in self.heads.items()} if self.apart else {}
         for name, width in wanted.items():
             there = schema.field(name).type if name in schema.names else None
-            if not isinstance(there, pa.FixedSizeListType) or there.list_size != width:
+            if getattr(there, "list_size", None) != width:
                 raise ValueError(f"its column {name!r} should hold vectors of {width} numbers, and holds {there}")
         if absent := sorted({"id", "picture", *self.labels} - set(schema.names)):
             raise ValueError(f"it has no column {absent[0]!r}")
