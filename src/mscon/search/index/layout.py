@@ -31,6 +31,10 @@ OWN = ("id", "picture", "stamp", SHARED, HEADS)
 """Columns that an index has for itself; a catalog's column of that name gets an underscore after it."""
 
 
+RESERVED = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "_relevance_score")
+"""Columns that LanceDB has for itself; a catalog's gets an underscore likewise."""
+
+
 @dataclass(frozen=True)
 class Approximate:
     """Approximate indexes as they were measured: of a kind of weights, how many partitions are looked through.
@@ -118,7 +122,7 @@ def own_column(similarity: str) -> str:
 
 def label_names(columns: Sequence[str], similarities: Sequence[str]) -> dict[str, str]:
     """A catalog's columns → their names in the table, in which a point would part a struct from its field."""
-    taken = {*OWN, *map(own_column, similarities)}
+    taken = {*OWN, *RESERVED, *map(own_column, similarities)}
     names: dict[str, str] = {}
     for column in columns:
         name = column.replace(".", "_").replace("`", "'") or "_"
