@@ -15,7 +15,7 @@ DEEPEST = 40
 """Brackets within one another."""
 
 MOST_SUMS, MOST_TERMS = 50, 200
-"""Of `+`, which puts texts together, too; and of terms: readers go down a chain of thousands until their stack ends."""
+"""Of `+`, which puts texts together, too; and of terms: two thousand keep polars busy for more than 25 s."""
 
 QUOTED = 200
 """Characters of a condition that a message repeats."""
