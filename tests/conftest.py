@@ -9,6 +9,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+from hostile_runs import few_letters, train_two
+
 install_import_hook("mscon", "beartype.beartype")
 
 if not torch.cuda.is_available():
@@ -47,13 +49,8 @@ def _real(path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small catalog of real glyphs as a Parquet file: five characters in every face, split as the whole is."""
-    from mscon.data.glyphs import glyphs_table
-
-    path = tmp_path_factory.mktemp("letters") / "letters.parquet"
-    table = glyphs_table(tmp_path_factory.getbasetemp() / "cache")
-    table.filter(table["character"].is_in(list("aRgQ5"))).write_parquet(path)
-    return path
+    """A small catalog of real glyphs as a Parquet file."""
+    return few_letters(tmp_path_factory.mktemp("letters"), tmp_path_factory.getbasetemp() / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -101,47 +98,9 @@ def mscon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     return run
 
 
-HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "'\"><svg onload=alert(3)>")
-"""Classes of `two_runs`: whatever they are, no page may run them."""
-
-
 @pytest.fixture(scope="session")
 def two_runs(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two runs of a few steps on the same items, evaluated: `one` of classes, tags, paths and a number and with
-    uncertainty of items, `two` of classes and tags, under other weights. Their labels have gaps, and hostile names.
-    """
-    import polars as pl
-
-    from mscon.evaluate.evaluation import evaluate_run
-    from mscon.recipe import Recipe
-    from mscon.report import write_report
-    from mscon.train import train
-
-    folder = tmp_path_factory.mktemp("two runs")
-    rows, third = pl.int_range(pl.len()), pl.int_range(pl.len()) % 3
-    table = pl.read_parquet(letters).filter(pl.col("character").is_in(list("aRg")))
-    table.with_columns(
-        style=pl.when(rows % 9 > 0).then(third.replace_strict(dict(enumerate(HOSTILE)))),
-        marks=pl.when(rows % 11 > 0).then(pl.concat_str("weight", "slant", separator=",")),
-        kind=pl.concat_str(pl.lit("letter/"), "character"),
-    ).write_parquet(folder / "letters.parquet")
-    plain = {
-        "catalog": {"source": str(folder / "letters.parquet"), "ood": ["typeface"]},
-        "similarities": {"character": {}, "style": {}, "marks": {"kind": "tags"}},
-        "image": {"size": 16},
-        "model": {"backbone": "test_resnet", "stages": [{"stage": -1, "grid": 1}], "head_dim": 8, "head_width": 16},
-        "training": {"epochs": 2, "batch_size": 32, "lr": 3e-3, "precision": "32-true", "device": "cpu"},
-    }
-    more = {"kind": {"kind": "hierarchy"}, "ink": {"kind": "continuous"}}
-    recipes = {
-        "one": plain | {"similarities": plain["similarities"] | more, "objective": {"item_uncertainty": True}},
-        "two": plain
-        | {"catalog": plain["catalog"] | {"ood": ["typeface", "ink"]}, "objective": {"weighting": "equal"}},
-    }
+    """Two runs that are trained and evaluated, with hostile names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MSCON_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        for name, recipe in recipes.items():
-            run = train(Recipe.of(recipe), folder / name)
-            found = evaluate_run(run)
-            write_report(run, found.data, found.embeddings, found.evaluation)
-    return folder / "one", folder / "two"
+        return train_two(letters, tmp_path_factory.mktemp("two runs"))

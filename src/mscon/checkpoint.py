@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mscon.errors import UserError
 from mscon.files import save_tensors, write_whole
+from mscon.parsing import parse_json
 
 KEPT = 2
 """How many of the newest checkpoints stay: the last, and the one before it."""
@@ -104,7 +105,7 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             about = file.metadata()
-        position = Position(**json.loads(about["position"]))
+        position = Position(**parse_json(about["position"]))
         if about.get("digest", _digest(tensors)) != _digest(tensors):  # those of earlier versions have none
             raise ValueError("it does not hold the bytes that were written")
         for name, module in modules.items():

@@ -21,6 +21,7 @@ from mscon.embed import embed_pixels
 from mscon.errors import UserError
 from mscon.files import digest, remove_drafts, write_whole
 from mscon.model import MSConModel
+from mscon.parsing import parse_json
 from mscon.run import Run
 from mscon.shards import Shards
 
@@ -149,7 +150,7 @@ def _table(model: MSConModel, ids: list[str], h: Float[Tensor, "n d"], *, half: 
 
 
 def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
-    lists = [json.loads(pl.read_parquet_metadata(path)[MADE_BY]) for path in shards.paths]
+    lists = [parse_json(pl.read_parquet_metadata(path)[MADE_BY]) for path in shards.paths]
     skipped = [Skipped(**each) for left_out in lists for each in left_out]
     if len(skipped) == len(catalog):
         row, first = skipped[0].row, f"{skipped[0].id}): {skipped[0].reason}"
@@ -167,7 +168,7 @@ def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
 def _made(out: Path, key: str) -> Embedded | None:
     """What is there from the same work, if it is."""
     try:
-        about = json.loads(pl.read_parquet_metadata(out).get(MADE_BY, "{}"))
+        about = parse_json(pl.read_parquet_metadata(out).get(MADE_BY, "{}"))
         if about.get("key") != key:
             return None
         found = pl.scan_parquet(out)

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mscon.architecture import LOADING, Architecture, Heads
 from mscon.data.views import normalize
 from mscon.encoder import Norm, Stage, build_encoder
 from mscon.errors import UserError, nearest
@@ -30,55 +31,6 @@ EMBEDDING = "\0h"
 """Where the embedding stands among them, if it is asked for."""
 
 UNCERTAINTY_WIDTH = 64
-
-Heads = Literal["separate", "shared", "masked"]
-"""How projections are made from an embedding.
-
-- `"separate"`: a head for each similarity.
-- `"shared"`: one head, the same projection under every similarity.
-- `"masked"`: one head, whose numbers every similarity weighs by a mask of its own: z_c = relu(m_c) ⊙ g(h), conditional
-  similarity networks (Veit, Belongie and Karaletsos 2017, arXiv 1603.07810).
-"""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What it takes to build the same model again; stored beside the weights.
-
-    - `backbone`: timm's name, or None for a module of the user's own.
-    - `embedding_dim`: width D of the embedding.
-    - `head_dims`: similarity → width of its projection.
-    - `head_layers`, `head_width`: linear layers of a head and their hidden width.
-    - `own_layers`: similarity → layers of its head, where they are not so many.
-    - `head_norm`: normalisation before a head's ReLU, by batch or by LayerNorm as `norm` says.
-    - `image_size`: side in pixels of the images it was trained on.
-    - `in_chans`: channels of an image.
-    - `stages`: what the stages of the backbone give to the embedding; with none, its own pooling does.
-    - `backbone_options`: passed on to timm.
-    - `uncertainty`: whether there is an uncertainty head.
-    - `heads`: see `Heads`; all but separate ones have one width.
-    - `embedding_norm`: whether what the stages give is normalised; `embedding_map`: whether it is then mapped linearly
-      to `embedding_dim`.
-    - `norm`: what features are normalised by, see `mscon.encoder.Norm`. A module of the user's own keeps its layers;
-      `"frozen"` holds for its batch normalisation too.
-    """
-
-    backbone: str | None
-    embedding_dim: int
-    head_dims: dict[str, int]
-    head_layers: int = 2
-    head_width: int | None = None
-    head_norm: bool = False
-    image_size: int | None = None
-    in_chans: int = 3
-    stages: tuple[Stage, ...] = ()
-    backbone_options: dict[str, Any] = field(default_factory=dict)
-    norm: Norm = "batch"
-    uncertainty: bool = False
-    heads: Heads = "separate"
-    embedding_norm: bool = True
-    embedding_map: bool = False
-    own_layers: dict[str, int] = field(default_factory=dict)
 
 
 class MSConModel(nn.Module, HubModel):
@@ -212,9 +164,8 @@ class MSConModel(nn.Module, HubModel):
         if FORMAT not in metadata:
             raise UserError(f"{path}: weights of something else: their metadata has no {FORMAT!r}")
         try:
-            described = json.loads(metadata[FORMAT])
-            stages = tuple(Stage(**each) for each in described.pop("stages"))
-            architecture = Architecture(**described, stages=stages)
+            architecture = Architecture.from_json(metadata[FORMAT])
+            _check_sizes(architecture, weights, own_encoder=encoder is not None)
             model = cls(encoder if encoder is not None else _encoder(architecture, path), architecture)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -292,7 +243,7 @@ def build_model(
         image_size=image_size,
         in_chans=in_chans,
         stages=tuple(stages),
-        backbone_options=options,
+        backbone_options={key: value for key, value in options.items() if key not in LOADING},
         norm=norm,
         uncertainty=uncertainty,
         heads=heads,
@@ -316,6 +267,20 @@ def _encoder(architecture: Architecture, path: Path) -> nn.Module:
         embedding_norm=architecture.embedding_norm,
         options=architecture.backbone_options,
     )
+
+
+def _check_sizes(architecture: Architecture, weights: Mapping[str, Tensor], *, own_encoder: bool) -> None:
+    """**Raises** `ValueError` for weights of other sizes than the architecture's, before memory is taken for these."""
+    with torch.device("meta"):  # shapes alone
+        try:
+            encoder = nn.Identity() if own_encoder or architecture.backbone is None else _encoder(architecture, Path())
+        except (UserError, RuntimeError):  # some of timm's compute numbers while they are built, which shapes are not
+            encoder = nn.Identity()
+        model = MSConModel(encoder, architecture)
+    for name, planned in model.state_dict().items():
+        there = tuple(weights[name].shape) if name in weights else None
+        if there != tuple(planned.shape):
+            raise ValueError(f"{name} should be {tuple(planned.shape)}, and is {'missing' if there is None else there}")
 
 
 class Mask(nn.Module):

@@ -4,7 +4,7 @@ A recipe is a TOML file, a `Recipe`, or the defaults with a few values changed o
 whole recipe back into its folder.
 """
 
-import tomllib
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
+from mscon.parsing import parse_toml
 from mscon.settings import (
     UNLABELLED,
     CatalogSettings,
@@ -197,10 +198,10 @@ class Recipe(Section):
         nearest valid one) and values out of range.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such recipe file") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a recipe that can be read: {error}") from None
         return cls.of(data, overrides, name=str(path))
 
@@ -219,9 +220,10 @@ class Recipe(Section):
 def parse_value(text: str) -> Any:
     """A value as TOML would read it (`3`, `0.1`, `true`, `[0.5, 1.0]`, `"a"`), and any other text as it stands."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        (value,) = parse_toml(f"value = {text}").values()
+    except ValueError:  # text with a line's end in it may be TOML of several values
         return text
+    return value
 
 
 def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -242,19 +244,19 @@ def _parts(key: str, name: str) -> list[str]:
     if '"' not in key:
         return key.split(".")
     try:
-        at: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError as error:
+        at: Any = parse_toml(f"{key} = 0")
+        parts: list[str] = []
+        while at != 0:
+            ((part, at),) = at.items()
+            parts.append(part)
+    except (ValueError, AttributeError) as error:  # what holds a line's end or a # can be more than a key
         raise UserError(f"{name}: {key}: not a dotted key: {error}") from None
-    parts: list[str] = []
-    while at != 0:
-        ((part, at),) = at.items()
-        parts.append(part)
     return parts
 
 
 def _explain(error: Any, name: str) -> str:
     """One line a person can act on: the file, the dotted key, what is wrong, and the nearest valid key."""
-    path = [str(part) for part in error["loc"] if "[" not in str(part)]  # a union's branches are not keys
+    path = [str(part) for part in error["loc"] if not _BRANCH.fullmatch(str(part))]
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key.{nearest(path[-1], _fields(path[:-1])) or f' Known here: {_listed(path[:-1])}'}"
@@ -264,6 +266,10 @@ def _explain(error: Any, name: str) -> str:
     if error["type"] == "tuple_type" and isinstance(error["input"], str):
         return f'{where}: a list is needed, such as ["{error["input"]}"]'
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
+
+
+_BRANCH = re.compile(r"(literal|dict|list|tuple|nullable|function-\w+)\[.*\]", re.DOTALL)
+"""What pydantic calls a branch of a union, which is no key."""
 
 
 def _fields(path: list[str]) -> list[str]:

@@ -11,8 +11,10 @@ from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.files import remove_drafts, write_text
 from mscon.model import MSConModel
+from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
+from mscon.shapes import check_record
 
 OF_TRAINING = (
     *("recipe.toml", "labels.json", "split.parquet", "trained_on.parquet", "skipped.json"),
@@ -57,9 +59,11 @@ class Run:
         recipe = Recipe.read(folder / "recipe.toml")
         path = folder / "labels.json"
         try:
-            described = json.loads(path.read_text(encoding="utf-8"))
+            described = parse_json(path.read_text(encoding="utf-8"))
             labels = {name: LabelColumn.of_json(each) for name, each in described.items()}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            if absent := sorted({*recipe.labelled, *recipe.catalog.ood} - set(labels)):
+                raise ValueError(f"{absent[0]!r}, which the recipe names, is not among them")
+        except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
         return cls(folder, recipe, labels)
 
@@ -125,15 +129,29 @@ class Run:
             raise UserError(f"{self.folder}: metrics.jsonl could not be written: {error.strerror}") from error
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl in order; a last line that was cut off is left out."""
+        """The lines of metrics.jsonl in order; a last line that was cut off is left out.
+
+        **Raises:** `UserError` for a line that no training has written.
+        """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        for number, line in enumerate(lines, start=1):
             try:
-                yield json.loads(line)
+                record = parse_json(line)
             except ValueError:
                 return
+            try:
+                yield check_record(record)
+            except ValueError as error:
+                raise UserError(
+                    f"{path}, line {number}: nothing that a training logs ({error}). Take the line out, or move the"
+                    " file away to go without it"
+                ) from None
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed training logs it again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import torch
@@ -105,8 +105,8 @@ def contrastive_loss(
     **Raises:** `ValueError` for a temperature that is not positive, targets of another number of rows, or an engine
     that is unknown or cannot serve here.
     """
-    if not temperature > 0.0:
-        raise ValueError(f"temperature must be positive, not {temperature}")
+    if not (temperature > 0.0 and isfinite(temperature)):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}")
     if targets.batch != len(z):
         raise ValueError(f"{len(z)} projections but labels for {targets.batch} rows: repeat the labels for every view")
     check_engine(engine)

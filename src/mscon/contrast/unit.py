@@ -13,6 +13,8 @@ SHORTEST = 1e-12
 def unit_rows(z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """u = z / ‖z‖ row by row, half precision raised to float32; a row of zeros stays one.
 
+    A row that is too long for its type, 10¹⁹ in float32, becomes NaN, as one does that holds infinity or NaN.
+
     The gradient is (g − u (u·g)) / ‖z‖, differentiable again.
     """
     with torch.autocast(z.device.type, enabled=False):
@@ -38,4 +40,5 @@ class _UnitRows(torch.autograd.Function):
 
 def _lengths(z: Tensor) -> Tensor:
     lengths = cast(Tensor, torch.linalg.vector_norm(z, dim=1, keepdim=True))  # pyright: ignore[reportUnknownMemberType]
-    return lengths.clamp_min(SHORTEST)
+    # A length beyond the type's numbers would make a row of zeros of it, which nobody would notice.
+    return lengths.masked_fill(lengths.isinf(), torch.nan).clamp_min(SHORTEST)

@@ -22,6 +22,7 @@ from mscon.data.decode import DecodeError, Fit, decode
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import cache_folder
+from mscon.parsing import parse_json
 
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
@@ -147,7 +148,7 @@ def _trace(place: str | None) -> str:
 def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str]] | None:
     """The images and the reasons by row, or None where the cache is missing or has lost a file."""
     try:
-        index = json.loads((home / INDEX).read_text(encoding="utf-8"))
+        index = parse_json((home / INDEX).read_text(encoding="utf-8"))
         if (home / PIXELS).stat().st_size != index["images"] * size * size * 3:
             return None
         array = np.memmap(home / PIXELS, np.uint8, "r", shape=(index["images"], size, size, 3))

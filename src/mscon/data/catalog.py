@@ -103,7 +103,7 @@ class Catalog:
 
         **Raises:**
 
-        - `UserError`: there is no such column, or it holds lists or structs.
+        - `UserError`: there is no such column, or it holds lists, structs or durations.
         """
         return [str(row) if value is None else value for row, value in enumerate(self.given_ids(column))]
 
@@ -116,7 +116,7 @@ class Catalog:
             values = values.struct.field("path") if "path" in values.struct.fields else values.struct.field("bytes")
         if values.dtype == pl.Binary:
             return [str(row) for row in range(len(self))]
-        if values.dtype.is_nested():
+        if values.dtype.is_nested() or values.dtype in (pl.Duration, pl.Object):
             raise UserError(f"Column {name!r} of {self.source} holds {values.dtype}: an id is a text or a number.")
         return (as_text(values) if values.dtype.is_float() else values.cast(pl.String)).to_list()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from jaxtyping import Int64, UInt64
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from mscon.data.catalog import ID_NAMES, Catalog
 from mscon.data.splits import PARTS, Split
@@ -59,8 +59,8 @@ class Items:
     def read(cls, path: Path) -> "Items":
         """What `write` wrote. **Raises** `UserError` for a file that is nothing of the kind."""
         try:
-            table = pl.read_parquet(path, columns=list(COLUMNS))
-        except (OSError, PolarsError) as error:
+            table = pl.read_parquet(path, columns=list(COLUMNS), glob=False, hive_partitioning=False)
+        except (OSError, PolarsError, PanicException) as error:
             raise UserError(f"{path}: not the split of a run: {error}") from None
         if dict(table.schema) != COLUMNS or not table["split"].is_in(PARTS).all():
             raise UserError(f"{path}: not the split of a run: it should hold an id, an image and a split of each item")

@@ -1,5 +1,6 @@
 """How label columns are read: as classes, numbers, sets of tags or paths, with their gaps kept."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
+from pydantic import TypeAdapter, ValidationError
 
 from mscon.data.catalog import Catalog
-from mscon.data.cells import Members, as_numbers, as_paths, as_tags, as_text, check_scalar
+from mscon.data.cells import LARGEST, Members, as_numbers, as_paths, as_tags, as_text, check_scalar
 from mscon.data.circle import in_one_turn
 from mscon.errors import UserError, nearest
+from mscon.parsing import explained
 
 Kind = Literal["categorical", "continuous", "tags", "hierarchy"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -54,11 +57,27 @@ class LabelColumn:
     period: float | None = None
 
     @classmethod
-    def of_json(cls, described: Mapping[str, Any]) -> "LabelColumn":
-        """From what JSON made of one: lists are tuples again. **Raises** `TypeError` for what is none."""
-        lists: dict[str, Any] = {key: tuple(described.get(key, ())) for key in ("classes", "reference", "columns")}
-        members = tuple(tuple(each) for each in described.get("members", ()))
-        return cls(**{**described, **lists, "members": members})
+    def of_json(cls, described: Any) -> "LabelColumn":
+        """From what JSON made of one: lists are tuples again. **Raises** `ValueError` for what is none."""
+        if not isinstance(described, Mapping):
+            raise ValueError("no table of a label")
+        try:
+            label: LabelColumn = _ADAPTER.validate_json(json.dumps(described), strict=True)
+        except ValidationError as error:
+            raise ValueError(explained(error)) from None
+        if any(not 0 <= code < len(label.classes) for each in label.members for code in each):
+            raise ValueError(f"members: a code that none of its {len(label.classes)} classes has")
+        if bool(label.members) != (label.kind in ("tags", "hierarchy")) or not all(label.members):
+            raise ValueError(f"members: of {label.kind}, {len(label.members)} of them, or one without a code")
+        if len(set(label.classes)) < len(label.classes):
+            raise ValueError("classes: one is there twice")
+        if bool(label.classes) == (label.kind == "continuous"):
+            raise ValueError(f"classes: of {label.kind}, {len(label.classes)} of them")
+        if not all(each == each and abs(each) <= LARGEST for each in label.reference):
+            raise ValueError("reference: a number that is none")
+        if label.period is not None and not 0 < label.period <= LARGEST:
+            raise ValueError(f"period: {label.period}")
+        return label
 
     def read(self, catalog: Catalog) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
         """The label of every row of a catalog as a number. **Raises** `UserError` as `encode` does."""
@@ -114,6 +133,9 @@ class LabelColumn:
     def names(self, value: int) -> tuple[str, ...]:
         """The tags of a set, or the nodes of a path, by its number."""
         return tuple(self.classes[code] for code in self.members[value])
+
+
+_ADAPTER: TypeAdapter[LabelColumn] = TypeAdapter(LabelColumn)
 
 
 def infer_kind(values: pl.Series) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from mscon.data.items import known_by
 from mscon.data.labels import LabelColumn
@@ -62,8 +62,8 @@ def read_predictions(folder: Path) -> pl.DataFrame | None:
     if not path.exists():
         return None
     try:
-        table = pl.read_parquet(path)
-    except (OSError, PolarsError) as error:
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (OSError, PolarsError, PanicException) as error:
         raise UserError(f"{path}: cannot be read ({error}); `mscon evaluate {folder}` writes it anew") from None
     if dict(table.schema) != SCHEMA:
         raise UserError(f"{path}: not the predictions of a run; `mscon evaluate {folder}` writes them anew")

@@ -11,6 +11,7 @@ from mscon.experiments.jobs import Job
 from mscon.experiments.scoring import STRENGTHS, items_digest, study_labels
 from mscon.experiments.work import Places, catalog_of
 from mscon.files import write_text
+from mscon.parsing import parse_json
 from mscon.prepare import prepare
 
 KINDS = {"nothing: plain pixels": pixel_features, "nothing: classical features": classical_features}
@@ -24,7 +25,7 @@ def read_floors(job: Job, places: Places) -> Floors:
     """The floors of a job's study and preset; none where they were not taken yet, or of another image or question."""
     path = places.results / job.folder / "floors.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         return found["accuracy"] if found["asked"] == _asked(job) else {}
     except (OSError, ValueError, KeyError):
         return {}

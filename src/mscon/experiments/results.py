@@ -14,6 +14,7 @@ from mscon.experiments.jobs import Job, recipe_hash, search
 from mscon.experiments.methods import methods
 from mscon.experiments.tables import laid_over
 from mscon.files import write_text
+from mscon.parsing import parse_json
 from mscon.recipe import Recipe
 
 FORMAT = "mscon result 1"
@@ -78,7 +79,7 @@ class Result:
 def read_result(path: Path) -> Result | None:
     """A result that is there; None when it is not. **Raises** `UserError` for a file that is none."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
         if table.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         return Result(**table)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from mscon.data.originals import sets
 from mscon.data.splits import PARTS
 from mscon.errors import UserError, nearest
 from mscon.experiments.tables import laid_over, names, read_table
+from mscon.parsing import parse_toml
 from mscon.settings import Section
 
 IN_PRINT = ("published", "published_left_out")
@@ -173,7 +173,7 @@ def study(name: str) -> Study:
             raise UserError(f"there is no study {name!r}.{nearest(name, names('studies'))} Known: {known}, or a .toml")
         return _study(name, read_table("studies", name))
     try:
-        return _study(Path(name).stem, tomllib.loads(Path(name).read_text(encoding="utf-8")))
+        return _study(Path(name).stem, parse_toml(Path(name).read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -3,7 +3,6 @@
 They stand in frames of the page in which no script runs.
 """
 
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mscon.report.kept import read_ablation, read_audit
 from mscon.report.templates import template
 from mscon.run import Run
 from mscon.search import Collection, Space
+from mscon.shapes import read_evaluation
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,8 @@ _FINDERS: Mapping[str, Callable[[Run, bool], Found]] = {
 
 
 def _evaluation(run: Run) -> dict[str, Any] | None:
-    path = run.folder / "evaluation.json"
-    if not path.exists():
-        return None
-    try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
-        return evaluation_content(run, evaluation, read_predictions(run.folder))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not an evaluation ({error!r}); {_command('evaluate', run)} writes it anew") from None
+    evaluation = read_evaluation(run.folder)
+    return None if evaluation is None else evaluation_content(run, evaluation, read_predictions(run.folder))
 
 
 def _not_evaluated(run: Run) -> Absent:

@@ -15,6 +15,7 @@ from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
 from mscon.report.text import catalog_name, score
 from mscon.run import Run
+from mscon.shapes import read_evaluation
 from mscon.templates import templates
 from mscon.words import listed
 
@@ -79,7 +80,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     - `repo`: where on the Hub it will be, such as `"me/shoes"`, which is what the card loads it from; left out, the
       card loads it from its own folder.
     """
-    evaluation = read_evaluation(run)
+    evaluation = fresh_evaluation(run)
     results, recipe, catalog = (
         _results(evaluation or {}),
         run.recipe,
@@ -119,15 +120,15 @@ def public_source(source: str) -> str:
     return parts[-1] if parts else "catalog"
 
 
-def read_evaluation(run: Run) -> dict[str, Any] | None:
-    """evaluation.json; None where there is none, or it was written before the model."""
-    path = run.folder / "evaluation.json"
-    try:
-        if run.model_path.stat().st_mtime - path.stat().st_mtime > STALE_SECONDS:
-            return None
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def fresh_evaluation(run: Run) -> dict[str, Any] | None:
+    """evaluation.json; None where there is none, or it was written before the model. **Raises** `UserError` for a file
+    that is none.
+    """
+    evaluation = read_evaluation(run.folder)
+    if evaluation is None:
         return None
+    age = run.model_path.stat().st_mtime - (run.folder / "evaluation.json").stat().st_mtime
+    return evaluation if age <= STALE_SECONDS else None
 
 
 def _finished(value: Any) -> Any:

@@ -1,18 +1,20 @@
 """What other commands left in the run's folder: an ablation, an audit. Nothing where they were not run."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
+from mscon import shapes
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.evaluate.audit import FAR
+
+AUDITED = dict.fromkeys(("id", "similarity", "label", "suggested"), pl.String) | {"score": pl.Float64}
+"""Columns of audit.parquet that are read, and their types."""
 
 DOUBTS = 5
 """Of the most doubtful labels of a similarity that the page lists; audit.html shows more, with their pictures."""
@@ -76,23 +78,18 @@ class AuditSummary:
 
 def read_ablation(folder: Path) -> AblationTable | None:
     """The table of ablation.json. **Raises** `UserError` for a file that is none."""
-    path = folder / "ablation.json"
-    if not path.exists():
+    found = shapes.read_ablation(folder)
+    if found is None:
         return None
-    try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        effects = {
-            (each["label"], each["without"]): Effect(each["value"], each["low"], each["high"])
-            for each in found["effects"]
-        }
-        without = tuple(dict.fromkeys(name for _, name in effects))
-        rows = [
-            AblationRow(label, each["metric"], each["value"], tuple(effects.get((label, name)) for name in without))
-            for label, each in found["scores"].items()
-        ]
-        return AblationTable(without, tuple(rows), tuple(found["notes"]), tuple(found["warnings"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not an ablation ({error!r}); `mscon ablate {folder}` writes it anew") from None
+    effects = {
+        (each["label"], each["without"]): Effect(each["value"], each["low"], each["high"]) for each in found["effects"]
+    }
+    without = tuple(dict.fromkeys(name for _, name in effects))
+    rows = [
+        AblationRow(label, each["metric"], each["value"], tuple(effects.get((label, name)) for name in without))
+        for label, each in found["scores"].items()
+    ]
+    return AblationTable(without, tuple(rows), tuple(found["notes"]), tuple(found["warnings"]))
 
 
 def read_audit(folder: Path, labels: Mapping[str, LabelColumn]) -> list[AuditSummary]:
@@ -101,11 +98,13 @@ def read_audit(folder: Path, labels: Mapping[str, LabelColumn]) -> list[AuditSum
     if not path.exists():
         return []
     try:
-        table = pl.read_parquet(path, columns=["id", "similarity", "label", "suggested", "score"])
+        table = pl.read_parquet(path, columns=list(AUDITED), glob=False, hive_partitioning=False)
+        if dict(table.schema) != AUDITED:
+            raise TypeError("its columns are others")
         return [
             _summary(str(name), rows, labels) for (name,), rows in table.group_by("similarity", maintain_order=True)
         ]
-    except (OSError, PolarsError, TypeError) as error:
+    except (OSError, PolarsError, TypeError, PanicException) as error:
         raise UserError(f"{path}: not an audit ({error}); `mscon audit {folder}` writes it anew") from None
 
 

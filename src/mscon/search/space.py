@@ -17,6 +17,7 @@ from mscon.errors import UserError
 from mscon.run import Run
 from mscon.search.blocks import check_names, unit
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
+from mscon.search.condition import check_condition, shown
 from mscon.search.mix import SHARED, Weights, mix
 
 
@@ -142,12 +143,13 @@ class Space:
         """Which items a condition lets pass. **Raises** `UserError` for one that cannot be read, or is none."""
         if where is None:
             return np.ones(len(self), dtype=bool)
+        check_condition(where)
         table = self.catalog.table
         try:
             found = table.select(pl.sql_expr(where).alias("passing"))["passing"]
         except (pl.exceptions.PolarsError, ValueError) as error:
             first = str(error).splitlines()[0].partition("; valid columns")[0]
-            raise UserError(f"--where {where!r}: {first}. Columns: {', '.join(table.columns)}") from None
+            raise UserError(f"--where {shown(where)}: {first}. Columns: {', '.join(table.columns)}") from None
         if found.dtype != pl.Boolean:
             raise no_condition(where)
         passed = np.array(found.fill_null(value=False))

@@ -153,10 +153,14 @@ def _difference(first: Side, side: Side, label: str, metric: str) -> Difference 
     """None where one of them has no predictions, or was scored on other tags."""
     if first.predictions is None or side.predictions is None:
         return None
-    if metric == "mAP" and list(first.labels[label]["tags"]) != list(side.labels[label]["tags"]):
+    if metric == "mAP" and _tags(first, label) != _tags(side, label):
         return None
     rows = [each.predictions.filter(pl.col("label") == label) for each in (first, side) if each.predictions is not None]
     return paired_difference(rows[0], rows[1], metric)
+
+
+def _tags(side: Side, label: str) -> list[str]:
+    return list(side.labels[label].get("tags", ()))
 
 
 def _retrieval_row(label: str, sides: Sequence[Side]) -> RetrievalRow:
@@ -215,7 +219,7 @@ def _items_notes(sides: Sequence[Side], rows: Sequence[LabelRow]) -> Iterator[st
             continue
         for row in rows:
             found, most = row.differences[place], side.labels[row.label]["n"]
-            if row.metric == "mAP" and list(first.labels[row.label]["tags"]) != list(side.labels[row.label]["tags"]):
+            if row.metric == "mAP" and _tags(first, row.label) != _tags(side, row.label):
                 yield f"{row.label}: {first.name} and {side.name} were scored on other tags: no difference."
             elif found is None:
                 yield f"{row.label}: {first.name} and {side.name} share no test item and its label: no difference."

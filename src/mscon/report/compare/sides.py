@@ -1,6 +1,5 @@
 """One of the runs that are compared, as far as it has come: trained, evaluated, its predictions kept."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
 from mscon.run import Run
+from mscon.shapes import read_evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +60,6 @@ def read_sides(folders: Sequence[Path]) -> list[Side]:
 
 def _read(folder: Path, name: str) -> Side:
     run = Run.open(folder)
-    evaluation = _evaluation(folder / "evaluation.json")
+    evaluation = read_evaluation(folder)
     predictions = None if evaluation is None else read_predictions(folder)  # of an evaluation that was cut off, perhaps
     return Side(name, run, evaluation, predictions, list(run.metrics()))
-
-
-def _evaluation(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if all("metric" in each for each in found["labels"].values()):
-            return found
-        problem = "a label without a metric"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = str(error) if isinstance(error, OSError | ValueError) else "no table of labels"
-    raise UserError(f"{path}: not an evaluation ({problem}); `mscon evaluate {path.parent}` writes it anew")

@@ -3,14 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mscon.errors import UserError
+from mscon.parsing import explained, parse_json
 from mscon.search.mix import SHARED
 
 ITEMS, ABOUT = "items", "about"
@@ -29,6 +31,10 @@ OWN = ("id", "picture", "stamp", SHARED, HEADS)
 """Columns that an index has for itself; a catalog's column of that name gets an underscore after it."""
 
 
+RESERVED = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "_relevance_score")
+"""Columns that LanceDB has for itself; a catalog's gets an underscore likewise."""
+
+
 @dataclass(frozen=True)
 class Approximate:
     """Approximate indexes as they were measured: of a kind of weights, how many partitions are looked through.
@@ -38,8 +44,8 @@ class Approximate:
     """
 
     rows: int
-    partitions: int
-    probes: dict[str, int]
+    partitions: Annotated[int, Field(ge=1)]
+    probes: dict[str, Annotated[int, Field(ge=0)]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class About:
     """
 
     model: str
-    heads: dict[str, int]
-    shared: int
+    heads: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    shared: Annotated[int, Field(ge=0)]
     half: bool
     apart: bool
     labels: list[str]
@@ -76,13 +82,23 @@ class About:
     def from_json(cls, text: str, source: str) -> "About":
         """What `to_json` wrote. **Raises** `UserError` for anything else."""
         try:
-            found: dict[str, Any] = json.loads(text)
-            if found["format"] != FORMAT:
+            if parse_json(text)["format"] != FORMAT:
                 raise UserError(f"{source}: an index of another version of mscon: make it anew with --replace")
-            chosen = found.pop("approximate")
-            return cls(**found, approximate=Approximate(**chosen) if chosen else None)
+            return _ABOUT.validate_json(text, strict=True)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{source}: not an index of mscon: {error}") from None
+            told = explained(error) if isinstance(error, ValidationError) else error
+            raise UserError(f"{source}: not an index of mscon: {told}") from None
+
+    def check(self, schema: pa.Schema) -> None:
+        """**Raises** `ValueError` for a table that is not as this says."""
+        wanted = {HEADS: self.width} | ({SHARED: self.shared} if self.shared else {})
+        wanted |= {own_column(name): width for name, width in self.heads.items()} if self.apart else {}
+        for name, width in wanted.items():
+            there = schema.field(name).type if name in schema.names else None
+            if getattr(there, "list_size", None) != width:
+                raise ValueError(f"its column {name!r} should hold vectors of {width} numbers, and holds {there}")
+        if absent := sorted({"id", "picture", *self.labels} - set(schema.names)):
+            raise ValueError(f"it has no column {absent[0]!r}")
 
     @property
     def places(self) -> dict[str, slice]:
@@ -96,6 +112,9 @@ class About:
         return sum(self.heads.values())
 
 
+_ABOUT: TypeAdapter[About] = TypeAdapter(About)
+
+
 def own_column(similarity: str) -> str:
     """The column of one similarity alone."""
     return f"{HEADS}_{similarity}"
@@ -103,7 +122,7 @@ def own_column(similarity: str) -> str:
 
 def label_names(columns: Sequence[str], similarities: Sequence[str]) -> dict[str, str]:
     """A catalog's columns → their names in the table, in which a point would part a struct from its field."""
-    taken = {*OWN, *map(own_column, similarities)}
+    taken = {*OWN, *RESERVED, *map(own_column, similarities)}
     names: dict[str, str] = {}
     for column in columns:
         name = column.replace(".", "_").replace("`", "'") or "_"

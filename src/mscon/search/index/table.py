@@ -13,6 +13,7 @@ from mscon.errors import UserError
 from mscon.files import digest
 from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
+from mscon.search.condition import check_condition, shown
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix, own_column
 from mscon.search.index.scan import scan
@@ -48,6 +49,7 @@ class Index:
             text = database.open_table(ABOUT).to_arrow()["json"][0].as_py()
             about = About.from_json(text, source)
             index = cls(source, database.open_table(about.items), about)
+            about.check(index.table.schema)
         except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
             raise UserError(f"{source}: there is no index: make one with mscon index ({first_line(error)})") from None
         if run is not None and index.about.model != digest(run.model_path):
@@ -138,14 +140,18 @@ class Index:
 
     def count(self, where: str | None) -> int:
         """How many rows a condition lets pass. **Raises** `UserError` for one that cannot be read, or is none."""
+        if where is not None:
+            check_condition(where)
         try:
             return self.table.count_rows(where)
-        except (ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # some conditions make LanceDB panic, which it passes on as an error of its own
             told = first_line(error)
             if "boolean" in told:
                 raise no_condition(str(where)) from None
             columns = ", ".join(["id", *self.about.labels])
-            raise UserError(f"--where {where!r}: {told.partition('. Valid fields')[0]}. Columns: {columns}") from None
+            raise UserError(
+                f"--where {shown(str(where))}: {told.partition('. Valid fields')[0]}. Columns: {columns}"
+            ) from None
 
     def near(
         self, query: Query, weighed: dict[str, float], count: int, *, probes: int, where: str | None = None
