@@ -18,7 +18,7 @@ ENGINES = ["dense", "tiled"]
 if find_spec("triton") and not torch.cuda.is_available():  # rows are on the CPU here, where the interpreter runs them
     ENGINES.append("triton")
 
-TEMPERATURES = {engine: (0.005, 0.02, 0.025, 0.5, 10.0) for engine in ENGINES} | {"triton": (0.02, 10.0)}
+TEMPERATURES = dict.fromkeys(ENGINES, (0.005, 0.02, 0.025, 0.5, 10.0)) | {"triton": (0.02, 10.0)}
 """Of the interpreter, which is slow, one on each side of where its ways part."""
 
 CASES = [(engine, temperature) for engine in ENGINES for temperature in TEMPERATURES[engine]]
