@@ -26,10 +26,14 @@ FLOORS = (
     },
     {"train": (2.8, "train display doubts")},
     {"evaluate": (5.6, "evaluate")},
-    {"inspection": (4.4, "inspection"), "log": (7.2, "log checkpoint"), "embed": (10.4, "embed embed_catalog shards")},
-    {"build": (5.6, "build copies processes memory")},
-    {"run": (7.4, "run prepare")},
-    {"recipe": (6.6, "recipe settings"), "model": (9.6, "model encoder hub")},
+    {
+        "inspection": (4.4, "inspection"),
+        "log": (7.2, "log checkpoint trained_on"),
+        "embed": (10.4, "embed embed_catalog shards"),
+    },
+    {"build": (5.6, "build copies processes memory connect heartbeat")},
+    {"run": (7.4, "run prepare shapes")},
+    {"recipe": (6.6, "recipe settings"), "model": (9.6, "model architecture encoder hub")},
     {"data": (11.6, "data")},
     {"micro_batch": (1.0, "micro_batch"), "baselines": (3.0, "baselines"), "objective": (5.2, "objective")},
     {"weighting": (6.6, "weighting"), "item_uncertainty": (9.0, "item_uncertainty temperature held_out")},
@@ -41,7 +45,7 @@ FLOORS = (
 TORCH_ALONE = 4
 """Floors, counted from below, that know nothing of images, files or recipes."""
 
-SHELF = frozenset(("arguments", "errors", "files", "interrupt", "templates", "words"))
+SHELF = frozenset(("alone", "arguments", "errors", "files", "interrupt", "parsing", "templates", "words"))
 """What every room may take from: they import nothing of the package but one another."""
 
 EDGE = 0.3
