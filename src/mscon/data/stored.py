@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,6 +25,8 @@ HELD = 3
 """Pieces that are held where rows are read in their order: the one at hand, and its neighbours for threads that are
 ahead or behind.
 """
+BATCH = 64
+"""Rows of a row group in pieces that are decoded at a time, at most."""
 BUFFER = 8 * 2**20
 """Bytes of a row group in pieces that are fetched at a time."""
 MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created")
@@ -87,6 +89,19 @@ class Piece:
     rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class _GoingOn:
+    """Where reading a large row group can go on: after a piece, with the `rest` of a batch and the batches to come."""
+
+    piece: Piece
+    batches: Iterator[pa.RecordBatch]
+    rest: pa.Array | None
+
+    def follows(self, piece: Piece) -> bool:
+        last = self.piece
+        return (last.part, last.group, last.first + last.rows) == (piece.part, piece.group, piece.first)
+
+
 class Shelf:
     """The pieces of one column of some Parquet files, the last few of which are held. Threads may share one.
 
@@ -100,7 +115,7 @@ class Shelf:
         self._held: OrderedDict[int, Future[pa.ChunkedArray | DecodeError]] = OrderedDict()
         self._lock, self._reading = Lock(), Lock()
         self._file: tuple[int, Any, pq.ParquetFile] | None = None
-        self._going_on: tuple[Piece, Any] | None = None
+        self._going_on: _GoingOn | None = None
 
     def holding(self, held: int) -> "Shelf":
         """Another one, with as many pieces at hand."""
@@ -152,23 +167,23 @@ class Shelf:
 
     def _read_on(self, piece: Piece) -> pa.ChunkedArray:
         """Some rows of a large row group: from where the last ones ended, else from its beginning."""
-        last = self._going_on and self._going_on[0]
-        follows = last and (last.part, last.group, last.first + last.rows) == (piece.part, piece.group, piece.first)
-        if self._going_on and follows:
-            batches, at = self._going_on[1], piece.first
+        going_on, self._going_on = self._going_on, None
+        if going_on and going_on.follows(piece):
+            batches, rest, skipped = going_on.batches, going_on.rest, 0
         else:
-            file, at = self._opened(piece.part), 0
-            batches = file.iter_batches(batch_size=256, row_groups=[piece.group], columns=[self.column])
+            options: dict[str, Any] = {"batch_size": min(BATCH, piece.rows), "columns": [self.column]}
+            batches = self._opened(piece.part).iter_batches(row_groups=[piece.group], **options)
+            rest, skipped = None, piece.first
         kept: list[pa.Array] = []
-        while at < piece.first + piece.rows:
-            batch = next(batches).column(0)
-            wanted = batch[max(0, piece.first - at) : piece.first + piece.rows - at]
+        missing = piece.rows
+        while missing:
+            batch = next(batches).column(0) if rest is None else rest
+            skip = min(skipped, len(batch))
+            wanted = batch[skip : skip + missing]
             kept.append(wanted)
-            at += len(batch)
-            if at > piece.first + piece.rows:  # a batch over the border of two pieces: the next one begins anew
-                self._going_on = None
-                return pa.chunked_array(kept)
-        self._going_on = (piece, batches)
+            rest = batch[skip + len(wanted) :] if skip + len(wanted) < len(batch) else None
+            skipped, missing = skipped - skip, missing - len(wanted)
+        self._going_on = _GoingOn(piece, batches, rest)
         return pa.chunked_array(kept)
 
     def _opened(self, number: int) -> pq.ParquetFile:

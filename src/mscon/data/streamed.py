@@ -76,7 +76,7 @@ class StreamedImages:
                 images[place] = self._kept(int(asked[place]), image)
         return images
 
-    def fetched(self, batches: Iterable[Int64[np.ndarray, " m"]]) -> Generator[Fetched, None, None]:
+    def fetched(self, batches: Iterable[np.ndarray]) -> Generator[Fetched, None, None]:
         """The images of each batch of rows in turn; those of the next few are read meanwhile."""
         ahead: deque[tuple[np.ndarray, list[Future[np.ndarray | str]]]] = deque()
         pool = ThreadPoolExecutor(workers_or_usual())

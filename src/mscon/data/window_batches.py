@@ -24,9 +24,9 @@ class WindowBatches:
         time = (j + w · u) mod m,   u uniform in [0, 1)
 
     So at any time at most w + 1 shards are open, as many items as w shards have are mixed, and the last w shards are
-    opened twice. Two items of a batch are of the same shard about once in w times, where a full shuffle has that once in
-    as many times as there are shards. With no more than w shards it is a full shuffle. The len(items) mod batch_size
-    items that are last wait for another epoch.
+    opened twice. Two items of a batch are of the same shard about once in w times, where a full shuffle has that once
+    in as many times as there are shards. With no more than w shards it is a full shuffle. The len(items) mod
+    batch_size items that are last wait for another epoch.
 
     **Arguments:**
 
