@@ -106,6 +106,7 @@ def _read_address(address: str, whole: bool) -> tuple[_Read, str]:
         files, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UserError(f"{address} can't be opened: {error}") from error
+    files.invalidate_cache()  # listings that it remembers may be old
     if files.isfile(path):
         return _read_files(files, [path], whole), _address(files, _folder(path))
     if files.isdir(path):
