@@ -120,7 +120,7 @@ def prepare(
             trained = values[name][kept_split.train]
             if not labelled(trained).any():
                 raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
-            if len(np.unique(trained[labelled(trained)])) == 1:
+            if np.ptp(trained[labelled(trained)]) == 0:
                 raise UserError(
                     f"{name!r} of {catalog.source} is the same in all rows that are trained on: there is nothing to"
                     " learn from it. Divide the rows otherwise (catalog.split), or leave it out."

@@ -13,7 +13,7 @@ from mscon.prepare import Prepared
 SAMPLE = 2000
 """Images looked at."""
 
-SHARDS = 16
+SHARDS = 8
 """Row groups that these are taken from, where each would have to be read for them."""
 
 TOLD_APART = 0.5
