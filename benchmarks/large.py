@@ -13,7 +13,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -28,39 +28,43 @@ DISTINCT = 4_096
 """Images that are drawn; every row has one of them, and some bytes behind its end that no other row has."""
 HELD_OUT = 500
 """One row in so many validates, and one tests: a validation should not take longer than the training."""
-PART = "part-00*.parquet"
-"""A tenth of the images' files or so, of which decoded images are kept."""
+PART = "images/part-00[01].parquet"
+"""Two of the images' files, of which decoded images are kept."""
+CASES = (
+    ("start", "images", False),
+    ("train", "images", False),
+    ("train", PART, False),
+    ("train", PART, True),
+    ("embed", PART, False),
+    ("inspect", "images", True),
+    ("inspect", "labels", True),
+)
+"""What is done, with which catalog, and whether its decoded images are kept."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="where the catalogs are made; 5 GB for the whole")
+    parser.add_argument("--folder", type=Path, help="where the catalogs are made, half a gigabyte, and caches and runs")
     parser.add_argument("--labels", type=int, default=10_000_000, help="rows of the catalog that is looked at")
     parser.add_argument("--images", type=int, default=1_000_000, help="rows of the catalog that is trained on")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--catalogs", type=Path, help="made before by another call, and left there")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
         print(json.dumps(measure(**json.loads(given.case))))
         return
     folder = Path(tempfile.mkdtemp(prefix="mscon-large-", dir=given.folder))
-    rows: list[dict[str, Any]] = []
     try:
-        labels = make(folder / "labels", given.labels, group=100_000, distinct=256, alike=True)
-        images = make(folder / "images", given.images, group=GROUP)
-        part = f"{images}/{PART}"
-        cases = [
-            ("inspect", labels, True),
-            ("inspect", images, True),
-            ("start", images, False),
-            ("train", images, False),
-            ("train", part, False),
-            ("train", part, True),
-            ("embed", part, False),
-        ]
-        for work, source, cache in cases:
-            case = {"work": work, "source": str(source), "cache": cache, "steps": given.steps, "folder": str(folder)}
-            done = in_fresh_process(__file__, case, environment={"MSCON_CACHE": str(folder / "cache")})
+        catalogs = given.catalogs or folder
+        if given.catalogs is None:
+            make(catalogs / "labels", given.labels, group=100_000, distinct=256, alike=True)
+            make(catalogs / "images", given.images, group=GROUP)
+        rows: list[dict[str, Any]] = []
+        for work, source, cache in CASES:
+            case = {"work": work, "source": str(catalogs / source), "cache": cache, "steps": given.steps}
+            environment = {"MSCON_CACHE": str(folder / "cache")}
+            done = in_fresh_process(__file__, case | {"folder": str(folder)}, environment=environment)
             rows.append({"work": work, "cached": cache, **done, **machine()})
             print(rows[-1], file=sys.stderr, flush=True)
     finally:
@@ -116,7 +120,9 @@ def _jpeg(rng: np.random.Generator, number: int, distinct: int) -> bytes:
 
 
 def measure(work: str, source: str, *, cache: bool, steps: int, folder: str) -> dict[str, Any]:
-    """Seconds of one thing, and the most memory that the process held, in MB (10⁶ bytes)."""
+    """Seconds of one thing by the clock and of the processor, which on a busy machine tell different things, and the
+    most memory that the process held, in MB (10⁶ bytes), with what the package itself takes.
+    """
     from mscon.recipe import Recipe
 
     recipe = Recipe.of(
@@ -128,11 +134,11 @@ def measure(work: str, source: str, *, cache: bool, steps: int, folder: str) -> 
             "training": {"steps": steps, "device": "cpu"},
         }
     )
-    started = perf_counter()
+    started, at_work = perf_counter(), process_time()
     items, done = WORK[work](recipe, Path(folder))
-    seconds = perf_counter() - started
+    seconds = {"seconds": round(perf_counter() - started, 1), "cpu_seconds": round(process_time() - at_work, 1)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    return {"rows": items, "images": done, "seconds": round(seconds, 1), "peak_mb": round(peak)}
+    return {"rows": items, "images": done, **seconds, "peak_mb": round(peak)}
 
 
 def _inspect(recipe: Any, folder: Path) -> tuple[int, int]:
