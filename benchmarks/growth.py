@@ -67,7 +67,7 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def exponent(values: tuple[int, ...], costs: list[float]) -> str:
-    """Of the power law nearest to the costs, by least squares on logarithms; none where they do not rise above noise."""
+    """Of the power law nearest to the costs, by least squares on logarithms; none for what is noise."""
     if min(costs) <= 0 or max(costs) < 1e-3:
         return ""
     return f"{np.polyfit(np.log(values), np.log(costs), 1)[0]:.2f}"
