@@ -135,7 +135,7 @@ def prepare(
         pairs={name: each.at(kept if found is None else found.rows[kept]) for name, each in pairs.items()},
         split=kept_split,
         groups=None if groups is None else groups[kept],
-        items=items if items or look else Items.of(catalog, split, id=recipe.catalog.id, unread=unread),
+        items=items if items is not None or look else Items.of(catalog, split, id=recipe.catalog.id, unread=unread),
         notes=tuple(notes),
     )
 

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from mscon.data.cache import Skipped, check_broken
 from mscon.prepare import Prepared
-from mscon.processes import any_process
+from mscon.processes import any_process, each_process
 from mscon.run import Run
 
 FILE = "skipped.json"
@@ -48,7 +48,8 @@ class Unreadable:
             every, total = self._of_all(), len(self.data.catalog)
             if len(every) > self.run.recipe.image.tolerance * total:
                 self.write()
-            check_broken(self.data.catalog, every, self.run.recipe.image.tolerance, seen=len(every))
+            tolerance = self.run.recipe.image.tolerance
+            each_process(self.fabric, lambda: check_broken(self.data.catalog, every, tolerance, seen=len(every)))
 
     def write(self) -> None:
         """List those found so far."""

@@ -103,3 +103,15 @@ def test_digests_are_those_of_the_bytes_and_are_read_once(tmp_path: Path, monkey
     monkeypatch.setattr(stored.Shelf, "_read", lambda *_: pytest.fail("an image was read"))
     again = Catalog.read(tmp_path / "c.parquet")
     np.testing.assert_array_equal(content_digests(again.take(rows)), content_digests(in_memory)[rows])
+
+
+def test_an_image_behind_a_path_in_the_file_is_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"one")
+    cells = [{"bytes": CELLS[0], "path": "a.png"}, {"bytes": None, "path": "x.png"}]
+    pl.DataFrame({"image": cells}).write_parquet(tmp_path / "c.parquet")
+    catalog = Catalog.read(tmp_path / "c.parquet")
+    assert images_of(catalog) == [CELLS[0], b"one"]
+    assert catalog.ids() == ["a.png", "x.png"]
+    first = fingerprint(catalog, 8, "crop")
+    (tmp_path / "x.png").write_bytes(b"another")
+    assert fingerprint(catalog, 8, "crop") != first

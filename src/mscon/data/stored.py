@@ -1,11 +1,11 @@
 """Images that stay in their Parquet files: read by row group when one of them is asked for, the last few being held."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -48,7 +48,7 @@ class ParquetPart:
     def read(cls, files: Any, path: str) -> "ParquetPart":
         """Of a file, its footer alone. **Raises** what pyarrow and the file system raise."""
         if isinstance(files, LocalFileSystem):
-            about = os.stat(path)  # noqa: PTH116 - a path with a NUL is a ValueError here and there
+            about = Path(path).stat()
             stamp = f"{path}\0{about.st_size}\0{about.st_mtime_ns}"
             return cls(path, pq.read_metadata(path), stamp)
         about = files.info(path)
@@ -69,6 +69,16 @@ class ParquetPart:
 
     def nulls_of(self, column: str) -> int:
         """Rows whose cell is empty; of a struct, whose bytes and path both may be. 0 where the file does not tell."""
+        return min(self._nulls(column).values(), default=0)
+
+    def elsewhere(self, column: str) -> bool:
+        """Whether a column of structs has cells without bytes but with a path, as far as the file tells."""
+        nulls = self._nulls(column)
+        return nulls.get(f"{column}.path", self.metadata.num_rows) < self.metadata.num_rows and (
+            nulls.get(f"{column}.bytes", 0) > 0
+        )
+
+    def _nulls(self, column: str) -> dict[str, int]:
         nulls: dict[str, int] = {}
         for group in range(self.metadata.num_row_groups):
             about = self.metadata.row_group(group)
@@ -76,7 +86,7 @@ class ParquetPart:
                 if each.path_in_schema.partition(".")[0] == column:
                     known = each.statistics.null_count if each.statistics is not None else 0
                     nulls[each.path_in_schema] = nulls.get(each.path_in_schema, 0) + (known or 0)
-        return min(nulls.values(), default=0)
+        return nulls
 
 
 @dataclass(frozen=True)
@@ -250,7 +260,11 @@ class Stored:
 
     @property
     def stamps(self) -> list[str] | None:
-        """What changes when one of the files does; None where a file system cannot tell."""
+        """What changes when an image does: marks of the files. None where a file system has none, and where some of the
+        images are in files of their own, whose `path` stands in place of their `bytes`.
+        """
+        if any(each.elsewhere(self.shelf.column) for each in self.shelf.parts):
+            return None
         stamps = [each.stamp for each in self.shelf.parts]
         return [each for each in stamps if each] if all(stamps) else None
 
