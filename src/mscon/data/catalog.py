@@ -142,7 +142,7 @@ class Catalog:
         """The catalog of these rows alone, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
         table = self.table[chosen] if self.table.width else self.table
-        return replace(self, table=table, stored=self.stored and self.stored.take(chosen))
+        return replace(self, table=table, stored=None if self.stored is None else self.stored.take(chosen))
 
     def image_source(self, row: int) -> bytes | str | None:
         """What stands for the image of a row: its bytes, its absolute path or address, or None for an empty cell.

@@ -122,6 +122,7 @@ class Shelf:
         self.files, self.parts, self.column, self.most = files, tuple(parts), column, held
         self.pieces = [piece for number in range(len(self.parts)) for piece in self._cut(number)]
         self.starts = np.cumsum([0, *(each.rows for each in self.pieces)])
+        self._large = {each.part for each in self.pieces if each.first}  # files with row groups in pieces
         self._held: OrderedDict[int, Future[pa.ChunkedArray | DecodeError]] = OrderedDict()
         self._lock, self._reading = Lock(), Lock()
         self._file: tuple[int, Any, pq.ParquetFile] | None = None
@@ -205,12 +206,10 @@ class Shelf:
             # Arrow asks for a whole row group's column at once: reading ahead would fetch it twice.
             near = {} if isinstance(self.files, LocalFileSystem) else {"cache_type": "none"}
             raw = self.files.open(path, "rb", **near)
-            opened = pq.ParquetFile(raw, metadata=self.parts[number].metadata, buffer_size=self._buffer(number))
+            buffer = BUFFER if number in self._large else 0
+            opened = pq.ParquetFile(raw, metadata=self.parts[number].metadata, buffer_size=buffer)
             self._file = (number, raw, opened)
         return self._file[2]
-
-    def _buffer(self, number: int) -> int:
-        return BUFFER if any(each.part == number and each.first for each in self.pieces) else 0
 
 
 @dataclass(frozen=True, eq=False)

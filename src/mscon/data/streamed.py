@@ -48,9 +48,10 @@ class StreamedImages:
     """
 
     def __init__(self, catalog: Catalog, size: int, fit: Fit, *, open: int):
-        held = catalog.stored and catalog.stored.holding(open + SPARE)
+        held = None if catalog.stored is None else catalog.stored.holding(open + SPARE)
         self.catalog = replace(catalog, stored=held)
-        self.size, self.fit = size, fit
+        self.size = size
+        self.fit: Fit = fit
         self.broken: dict[int, str] = {}
 
     def __len__(self) -> int:
