@@ -20,7 +20,6 @@ from measuring import PeakMemory, machine
 from mscon import Categorical, MSConLoss
 from mscon.data.decode import decode
 from mscon.data.window_batches import WindowBatches
-from mscon.inspection import inspect
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -57,13 +56,14 @@ def main() -> None:
 
 def measured(work: Callable[[], object]) -> tuple[float, float]:
     """The least processor time of some repeats, and the most memory above where it stood, in MB."""
+    memory = PeakMemory()
     work()
-    memory, times = PeakMemory(), []
+    extra, times = memory.extra_mb(), []
     for _ in range(REPEATS):
         started = process_time()
         work()
         times.append(process_time() - started)
-    return min(times), memory.extra_mb()
+    return min(times), extra
 
 
 def exponent(values: tuple[int, ...], costs: list[float]) -> str:
@@ -74,7 +74,12 @@ def exponent(values: tuple[int, ...], costs: list[float]) -> str:
 
 
 def curves(folder: Path) -> Iterator[Curve]:
-    yield Curve("inspect", "rows", (50_000, 100_000, 200_000, 400_000), lambda rows: _inspect(folder, rows))
+    yield Curve(
+        "reading the table, its labels and split",
+        "rows",
+        (100_000, 400_000, 1_600_000),
+        lambda rows: _read(folder, rows),
+    )
     yield Curve("the loss's step", "classes", (10, 100, 1_000), lambda classes: _loss(2_048, 2, classes))
     yield Curve("the loss's step", "similarities", (1, 2, 4, 8), lambda count: _loss(1_024, count, 20))
     yield Curve("the loss's step", "batch", (1_024, 2_048, 4_096), lambda batch: _loss(batch, 2, 20))
@@ -83,12 +88,12 @@ def curves(folder: Path) -> Iterator[Curve]:
     yield Curve("an epoch's order", "processes", (1, 4, 16, 64), lambda processes: _order(400_000, processes))
 
 
-def _inspect(folder: Path, rows: int) -> Callable[[], object]:
+def _read(folder: Path, rows: int) -> Callable[[], object]:
     source = make(folder / str(rows), rows, group=5_000, distinct=256, alike=True)
     recipe = Recipe.of(
         {"catalog": {"source": str(source)}, "similarities": {"category": {}, "colour": {}}, "image": {"cache": False}}
     )
-    return lambda: inspect(recipe, prepare(recipe, look=True))
+    return lambda: prepare(recipe, look=True)
 
 
 def _loss(batch: int, similarities: int, classes: int) -> Callable[[], object]:

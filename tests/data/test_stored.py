@@ -115,3 +115,10 @@ def test_an_image_behind_a_path_in_the_file_is_watched_too(tmp_path: Path) -> No
     first = fingerprint(catalog, 8, "crop")
     (tmp_path / "x.png").write_bytes(b"another")
     assert fingerprint(catalog, 8, "crop") != first
+
+
+def test_a_file_that_has_changed_since_is_not_read_with_its_old_footer(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path)
+    pl.DataFrame({"image": CELLS[::-1]}).write_parquet(tmp_path / "c.parquet")
+    with pytest.raises(DecodeError, match="it has changed since the catalog was read"):
+        catalog.image_bytes(0)

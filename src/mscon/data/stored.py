@@ -48,9 +48,7 @@ class ParquetPart:
     def read(cls, files: Any, path: str) -> "ParquetPart":
         """Of a file, its footer alone. **Raises** what pyarrow and the file system raise."""
         if isinstance(files, LocalFileSystem):
-            about = Path(path).stat()
-            stamp = f"{path}\0{about.st_size}\0{about.st_mtime_ns}"
-            return cls(path, pq.read_metadata(path), stamp)
+            return cls(path, pq.read_metadata(path), _stamp(path))
         about = files.info(path)
         mark = next((str(about[name]) for name in MARKS if about.get(name)), None)
         with files.open(path, "rb") as file:
@@ -203,6 +201,8 @@ class Shelf:
             if self._file:
                 self._file[1].close()
             path = self.parts[number].path
+            if isinstance(self.files, LocalFileSystem) and _stamp(path) != self.parts[number].stamp:
+                raise OSError("it has changed since the catalog was read")
             # Arrow asks for a whole row group's column at once: reading ahead would fetch it twice.
             near = {} if isinstance(self.files, LocalFileSystem) else {"cache_type": "none"}
             raw = self.files.open(path, "rb", **near)
@@ -302,3 +302,8 @@ def holds_images(kind: pa.DataType) -> bool:
         fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
         return {"bytes"} <= set(fields) <= {"bytes", "path"} and holds_images(fields["bytes"])
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _stamp(path: str) -> str:
+    about = Path(path).stat()
+    return f"{path}\0{about.st_size}\0{about.st_mtime_ns}"
