@@ -28,7 +28,7 @@ FLOORS = (
     {"evaluate": (5.6, "evaluate")},
     {
         "inspection": (4.4, "inspection"),
-        "log": (7.2, "log checkpoint trained_on"),
+        "log": (7.2, "log checkpoint trained_on unreadable"),
         "embed": (10.4, "embed embed_catalog shards"),
     },
     {"build": (5.6, "build copies processes memory connect heartbeat")},

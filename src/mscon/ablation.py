@@ -114,6 +114,7 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
     data = run.prepare()
     runs = {MODEL: run} | {f"{WITHOUT}{name}": each for name, each in without.items()}
     features = {name: embed_pixels(each.model(), data.pixels.array) for name, each in runs.items()}
+    data = data.readable()
     scores = score(features, scored_labels(run, data), data.split, groups=data.groups, progress=progress)
     found = _ablation(scores, notes=(*notes(run.recipe), *data_notes(data)))
     run.write_json("ablation.json", found.to_json())

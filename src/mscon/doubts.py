@@ -65,6 +65,7 @@ class Doubts(nn.Module):
         rows = data.split.train
         projections = all_projections(model, data.pixels.array, rows=rows)
         colours = colour_features(data.pixels.array, rows=rows)
+        data = data.readable()
         self.doubted.zero_()
         for name, doubted in zip(self.names, self.doubted, strict=True):
             try:

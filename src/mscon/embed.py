@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from mscon.data.streamed import AnyImages
 from mscon.data.views import ViewParameters, apply_views
 from mscon.memory import freed_memory_kept
 from mscon.model import MSConModel
@@ -16,7 +17,7 @@ BATCH = 256
 
 def embed_pixels(
     model: MSConModel,
-    pixels: UInt8[np.ndarray, "n h w 3"],
+    pixels: AnyImages,
     *,
     rows: Int64[np.ndarray, " m"] | None = None,
     views: ViewParameters | None = None,

@@ -1,14 +1,14 @@
 """From a recipe to arrays: the catalog's labels as codes, its split, and its pixels, row for row."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from mscon.data.batches import Batches
-from mscon.data.cache import Pixels, load_pixels
+from mscon.data.cache import Pixels, load_pixels, streamed_pixels
 from mscon.data.catalog import Catalog
 from mscon.data.changes import changed_items, changed_labels
 from mscon.data.information import labelled
@@ -17,25 +17,32 @@ from mscon.data.labels import LabelColumn, read_label
 from mscon.data.pair_batches import PairBatches
 from mscon.data.pairs import PairTable, read_pairs, training_pairs
 from mscon.data.splits import PARTS, Split, group_codes, read_split
+from mscon.data.streamed import StreamedImages
+from mscon.data.window_batches import WindowBatches, check_sampler
 from mscon.errors import UserError
 from mscon.recipe import Recipe
 from mscon.settings import SimilaritySettings
 
-AnyBatches = Batches | PairBatches
+AnyBatches = Batches | PairBatches | WindowBatches
+
+MOST_LOOKED_THROUGH = 100_000
+"""Images of a catalog that is decoded for a look at a few of them."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A catalog made ready; every array and every row number counts the readable images only, in the catalog's order.
+    Without a cache of decoded images nobody knows yet which are readable, and all rows count.
 
     - `catalog`: the rows whose image could be read.
-    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped.
+    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped; without a cache, see `readable`.
     - `labels`: name → how the label is read.
     - `values`: name → one code (−1 missing) or number (NaN missing) per row.
     - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers, over all splits.
     - `split`: row numbers of train, val and test.
     - `groups`: near-duplicate group of each row, when the catalog names groups.
-    - `items`: what the items are known by, and their parts: all of them, unreadable and absent ones, too.
+    - `items`: what the items are known by, and their parts: all of them, unreadable and absent ones, too; None of
+      what is only looked at.
     - `places`: which of `items` each row is.
     - `notes`: what has changed in the catalog since the items or labels that were given were read from it.
     """
@@ -47,9 +54,23 @@ class Prepared:
     pairs: dict[str, PairTable]
     split: Split
     groups: np.ndarray | None
-    items: Items
+    items: Items | None
     places: np.ndarray
     notes: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> dict[int, str]:
+        """Without a cache: the rows found so far whose image cannot be read, and why. With one they are no rows."""
+        return self.pixels.array.broken if isinstance(self.pixels.array, StreamedImages) else {}
+
+    def readable(self) -> "Prepared":
+        """The same without a part and a label for the rows in `unreadable`, which keep their numbers."""
+        if not self.unreadable:
+            return self
+        rows = np.array(sorted(self.unreadable))
+        values = {name: without(each, np.isin(np.arange(len(each)), rows)) for name, each in self.values.items()}
+        split = Split(*(np.setdiff1d(getattr(self.split, part), rows) for part in PARTS))
+        return replace(self, values=values, split=split)
 
 
 def prepare(
@@ -57,10 +78,12 @@ def prepare(
     *,
     labels: Mapping[str, LabelColumn] | None = None,
     items: Items | None = None,
+    look: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Read the catalog that a recipe names, check all that is cheap to check, then decode its images (or find them
-    decoded). What belongs to a run is prepared by `Run.prepare`, which gives the run's labels and items.
+    decoded), unless the recipe does without a cache. What belongs to a run is prepared by `Run.prepare`, which gives
+    the run's labels and items.
 
     **Arguments:**
 
@@ -69,12 +92,14 @@ def prepare(
       out.
     - `items`: a run's, to be found again in the catalog: they alone are taken, in their order and each in its part,
       whatever a split column says by now. Left out, all rows are, and the split is the catalog's or a new one.
+    - `look`: for a look at labels and a few images: more than `MOST_LOOKED_THROUGH` images are not decoded for it.
     - `progress`: called with images done and images in all.
 
     **Raises:** `UserError` for whatever in the catalog keeps it from being used.
     """
     whole = Catalog.read(recipe.catalog.source, image=recipe.catalog.image)
-    found = None if items is None else items.find(whole, id=recipe.catalog.id)
+    unread = not recipe.image.cache
+    found = None if items is None else items.find(whole, id=recipe.catalog.id, unread=unread)
     catalog = whole if found is None else whole.take(found.rows)
     columns = dict(labels) if labels is not None else _read_labels(catalog, recipe)
     values = {name: column.read(catalog) for name, column in columns.items()}
@@ -82,9 +107,7 @@ def prepare(
     pairs = {name: _read_pairs(each, whole, recipe) for name, each in tables.items()}
     split = _read_split(catalog, recipe, columns) if found is None else found.split
     groups = group_codes(catalog, recipe.catalog.group)
-    pixels = load_pixels(
-        catalog, size=recipe.image.size, fit=recipe.image.fit, tolerance=recipe.image.tolerance, progress=progress
-    )
+    pixels = _pixels(catalog, recipe, look, progress)
     kept = pixels.rows
     kept_split = Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test)))
     if empty := [part for part in PARTS if len(getattr(kept_split, part)) == 0]:
@@ -99,7 +122,7 @@ def prepare(
             trained = values[name][kept_split.train]
             if not labelled(trained).any():
                 raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
-            if len(np.unique(trained[labelled(trained)])) == 1:
+            if np.ptp(trained[labelled(trained)]) == 0:
                 raise UserError(
                     f"{name!r} of {catalog.source} is the same in all rows that are trained on: there is nothing to"
                     " learn from it. Divide the rows otherwise (catalog.split), or leave it out."
@@ -114,7 +137,7 @@ def prepare(
         pairs={name: each.at(kept if found is None else found.rows[kept]) for name, each in pairs.items()},
         split=kept_split,
         groups=None if groups is None else groups[kept],
-        items=Items.of(catalog, split, id=recipe.catalog.id) if items is None else items,
+        items=items if items is not None or look else Items.of(catalog, split, id=recipe.catalog.id, unread=unread),
         places=kept if found is None else found.places[kept],
         notes=tuple(notes),
     )
@@ -136,7 +159,10 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     rows = torch.from_numpy(data.split.train)
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
     batches: AnyBatches
-    if recipe.sampler == "random":
+    if isinstance(data.pixels.array, StreamedImages) and data.catalog.stored is not None and not recipe.image.cache:
+        check_sampler(recipe.sampler, data.catalog.source)
+        batches = window_batches(recipe, data, data.split.train, settings.batch_size, seed=settings.seed, **share)
+    elif recipe.sampler == "random":
         batches = Batches(rows, settings.batch_size, settings.seed, **share)
     elif recipe.sampler in data.pairs:
         pairs = training_pairs(data.pairs[recipe.sampler], data.split)
@@ -164,6 +190,15 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     return batches
 
 
+def window_batches(
+    recipe: Recipe, data: Prepared, rows: np.ndarray, size: int, *, seed: int, rank: int = 0, world_size: int = 1
+) -> WindowBatches:
+    """Batches of some rows of a catalog whose images stay in their Parquet files, row group by row group."""
+    assert data.catalog.stored is not None
+    shards = data.catalog.stored.shards[rows]
+    return WindowBatches(torch.from_numpy(rows), size, seed, shards, recipe.image.open, rank, world_size)
+
+
 def largest_batch(recipe: Recipe, data: Prepared) -> int:
     """The items of the largest batch that can be drawn for training."""
     rows, per_class = _drawn_from(recipe, data), recipe.training.per_class
@@ -172,10 +207,24 @@ def largest_batch(recipe: Recipe, data: Prepared) -> int:
     return min(len(rows) // per_class, len(np.unique(data.values[recipe.sampler][rows]))) * per_class
 
 
+def without(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Codes or numbers of a label, missing in these rows, which a mask tells."""
+    return np.where(rows, np.nan if values.dtype.kind == "f" else -1, values)
+
+
 def _drawn_from(recipe: Recipe, data: Prepared) -> np.ndarray:
     """The training items, or those of them that the sampler's label knows."""
     rows = data.split.train
     return rows[labelled(data.values[recipe.sampler][rows])] if recipe.sampler in data.labels else rows
+
+
+def _pixels(catalog: Catalog, recipe: Recipe, look: bool, progress: Callable[[int, int], None] | None) -> Pixels:
+    size, fit = recipe.image.size, recipe.image.fit
+    if (look and len(catalog) > MOST_LOOKED_THROUGH) or not recipe.image.cache:
+        if catalog.stored is not None and not look:
+            catalog.stored.check_groups(catalog.source)
+        return streamed_pixels(catalog, size=size, fit=fit, open=2 if look else recipe.image.open)
+    return load_pixels(catalog, size=size, fit=fit, tolerance=recipe.image.tolerance, progress=progress)
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:

@@ -148,6 +148,12 @@ class ImageSettings(Section):
     tolerance: float = Field(
         default=0.1, ge=0, le=1, description="Share of unreadable images above which a run is refused."
     )
+    cache: bool = Field(
+        default=True, description="Decode all images once and keep them; false: decode them as batches need them."
+    )
+    open: int = Field(
+        default=16, ge=2, description="Without the cache: row groups of Parquet files that are mixed at a time."
+    )
 
 
 class StageSettings(Section):

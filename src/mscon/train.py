@@ -6,11 +6,12 @@ many again, up to the order in which gradients are added up among them.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
+from itertools import compress, islice, tee
+from math import nan
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import GoneOn, Position, latest_checkpoint, load_newest, save_checkpoint
 from mscon.data.items import Items
+from mscon.data.streamed import Fetched, StreamedImages
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import DivergedError, UserError
@@ -36,12 +38,13 @@ from mscon.memory import freed_memory_kept
 from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss
-from mscon.prepare import AnyBatches, Prepared, prepare, training_batches
+from mscon.prepare import AnyBatches, Prepared, prepare, training_batches, window_batches
 from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.terms import MSConOutput
 from mscon.trained_on import check_trained_on, write_trained_on
+from mscon.unreadable import Unreadable
 from mscon.weighting import Aggregated, Excess
 
 
@@ -110,6 +113,8 @@ def _train(
         parts["average"] = average
 
     run = each_process(fabric, partial(_opened, kept_run, folder, recipe, data, writes=first))
+    unreadable = Unreadable(run, data, fabric)
+    each_process(fabric, unreadable.take_up)
     wrapped, stepper = fabric.setup(model, optimizer)
     for part in parts.values():
         fabric.to_device(part)
@@ -124,6 +129,7 @@ def _train(
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:
+        unreadable.write()
         if first:
             save_checkpoint(run.checkpoints, replace(at, unlogged=log.unlogged), parts, optimizer)
 
@@ -135,12 +141,13 @@ def _train(
     with stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
-            for batch, items in enumerate(train_batches.epoch(epoch, start=at.batch), start=at.batch):
-                if at.step == steps:
-                    break
+            drawn = train_batches.epoch(epoch, start=at.batch)
+            drawn = islice(drawn, steps - at.step)  # the images of no more than these are read ahead
+            for batch, here in enumerate(_fetched(data, drawn), start=at.batch):
                 begins(at.step)
+                items = here.items
                 set_rates(optimizer, at.step, steps, settings, epoch=epoch)
-                views, values = _views(recipe, data, items, seed=(settings.seed, at.step), fabric=fabric)
+                views, values = _views(recipe, data, here, seed=(settings.seed, at.step), fabric=fabric)
                 if doubts:
                     values = doubts.left_out(values, items.repeat(settings.views_per_item))
                 optimizer.zero_grad()
@@ -165,6 +172,7 @@ def _train(
                 if average:
                     average.update_parameters(model)
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
+                unreadable.check()
                 stop = highest(fabric, stopped())
                 rate, epochs = optimizer.param_groups[0]["lr"], epoch + (batch + 1) / len(train_batches)
                 log.step(at, out, rate=rate, epochs=epochs, last=at.step == steps)
@@ -215,7 +223,6 @@ def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, w
         write_trained_on(folder, recipe, data)
     run = kept or Run.create(folder, recipe, data.labels, items=data.items)
     run.remove_drafts()
-    run.write_json("skipped.json", [asdict(each) for each in data.pixels.skipped])
     return run
 
 
@@ -229,27 +236,56 @@ def _seed(*of: int) -> int:
     return int(np.random.SeedSequence(of).generate_state(1, np.uint64)[0] >> 1)
 
 
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The items of a step, and, where they are not all at hand, their images."""
+
+    items: Tensor
+    fetched: Fetched | None = None
+
+    def images(self, data: Prepared, rows: np.ndarray) -> np.ndarray:
+        """Of some of the step's rows, which are the items view by view."""
+        places = rows % len(self.items)
+        if self.fetched is not None:
+            return self.fetched.images[places]
+        return data.pixels.array[self.items.numpy()[places]]
+
+
+def _fetched(data: Prepared, batches: Iterable[Tensor]) -> Iterator[_Batch]:
+    """Each batch in turn; without a cache the images of the next ones are decoded meanwhile."""
+    images = data.pixels.array
+    if not isinstance(images, StreamedImages):
+        yield from map(_Batch, batches)
+        return
+    mine, ahead = tee(batches)
+    with closing(images.fetched(each.numpy() for each in ahead)) as found:
+        yield from (_Batch(items, each.in_place()) for items, each in zip(mine, found, strict=False))
+
+
 def _views(
-    recipe: Recipe, data: Prepared, items: Tensor, *, seed: tuple[int, int], fabric: Fabric
+    recipe: Recipe, data: Prepared, batch: _Batch, *, seed: tuple[int, int], fabric: Fabric
 ) -> tuple[Callable[[Tensor], Tensor], dict[str, Tensor]]:
     """From row numbers to views, and each similarity's values for all rows: every view of every item, view by view.
 
     All that chance decides is drawn here, a few numbers a row, by each process for the rows of all. So a row's view is
     the same whichever rows are asked for with it, however often, and on however many processes.
     """
-    count, everywhere = recipe.training.views_per_item, len(items) * fabric.world_size
-    item = items.repeat(count)
+    count, items = recipe.training.views_per_item, batch.items
+    everywhere, item = len(items) * fabric.world_size, items.repeat(count)
     generator = torch.Generator().manual_seed(_seed(*seed))
     drawn = draw_views(count * everywhere, recipe.run_views, generator=generator)
     mine = torch.arange(len(items)) + fabric.global_rank * len(items)
     places = torch.cat([mine + view * everywhere for view in range(count)])
 
     def views(rows: Tensor) -> Tensor:
-        images = torch.from_numpy(data.pixels.array[item[rows].numpy()]).permute(0, 3, 1, 2).to(fabric.device)
+        images = torch.from_numpy(batch.images(data, rows.numpy())).permute(0, 3, 1, 2).to(fabric.device)
         return apply_views(images, drawn[places[rows]])
 
     labelled = {name: torch.from_numpy(data.values[name])[item] for name in recipe.labelled}
     values = {name: labelled.get(name, item) for name in recipe.similarities}
+    if batch.fetched is not None and batch.fetched.unreadable.any():
+        bad = torch.from_numpy(batch.fetched.unreadable).repeat(count)
+        values = {name: each.masked_fill(bad, nan if each.is_floating_point() else -1) for name, each in values.items()}
     return views, {name: each.to(fabric.device) for name, each in values.items()}
 
 
@@ -288,12 +324,11 @@ def _validate(
     loss_fn.eval()
     world = fabric.world_size
     size = min(recipe.training.batch_size, len(data.split.val)) // world * world
-    order = np.random.default_rng(0).permutation(data.split.val)
     terms, held_out = TermMeans(), torch.zeros(())
     listening = loss_fn if isinstance(loss_fn, MSConLoss) and isinstance(loss_fn.weighting, Excess) else None
-    for number, start in enumerate(range(0, len(order) - size + 1, size)):
-        items = torch.from_numpy(np.split(order[start : start + size], world)[fabric.global_rank])
-        views, values = _views(recipe, data, items, seed=(0, number), fabric=fabric)
+    for number, batch in enumerate(_fetched(data, _held_out(recipe, data, size, fabric))):
+        items = batch.items
+        views, values = _views(recipe, data, batch, seed=(0, number), fabric=fabric)
         micro_batches = split_rows(len(items) * recipe.training.views_per_item, recipe.training.micro_batch)
         with fabric.autocast():
             projections = joined([model(views(rows)) for rows in micro_batches])
@@ -313,6 +348,17 @@ def _validate(
     score = sum(relative) / len(relative) if relative else None
     log.validated(at, means, score, trust=loss_fn.trust, temperature=loss_fn.temperature, doubted=doubted)
     return score
+
+
+def _held_out(recipe: Recipe, data: Prepared, size: int, fabric: Fabric) -> Iterator[Tensor]:
+    """This process's parts of whole batches of held-out items, in an order that is the same every time."""
+    rank, world, rows = fabric.global_rank, fabric.world_size, data.split.val
+    if isinstance(data.pixels.array, StreamedImages) and data.catalog.stored is not None:
+        yield from window_batches(recipe, data, rows, size, seed=0, rank=rank, world_size=world).epoch(0)
+        return
+    order = np.random.default_rng(0).permutation(rows)
+    for start in range(0, len(order) - size + 1, size):
+        yield torch.from_numpy(np.split(order[start : start + size], world)[rank])
 
 
 def _check_finite(out: MSConOutput, step: int, last_good: Path) -> None:

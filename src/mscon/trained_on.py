@@ -12,6 +12,7 @@ from polars.exceptions import PolarsError
 
 from mscon.data.labels import LabelColumn
 from mscon.data.pairs import PairTable, training_pairs
+from mscon.data.streamed import StreamedImages
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import write_whole
@@ -56,16 +57,19 @@ def check_trained_on(folder: Path, recipe: Recipe, data: Prepared) -> None:
 def trained_on(recipe: Recipe, data: Prepared) -> pl.DataFrame:
     """A row for each readable item of train and val, in the run's order.
 
-    **Returns:** `item`, its place among the run's items; `pixels`, 64 bits of its decoded image; and under their own
-    names, after a colon, the value of each label that is trained on and 64 bits of its pairs.
+    **Returns:** `item`, its place among the run's items; `pixels`, 64 bits of its decoded image, but for a training
+    without a cache, which does not look at every image before it begins; and under their own names, after a colon, the
+    value of each label that is trained on and 64 bits of its pairs.
     """
     rows = np.sort(np.concatenate([data.split.train, data.split.val]))
     columns = {f":{name}": data.values[name][rows] for name in recipe.labelled}
     columns |= {
         f":{name}": _of_pairs(training_pairs(each, data.split), data)[rows] for name, each in data.pairs.items()
     }
-    images = np.fromiter(in_threads(partial(_digest, data.pixels.array, rows), len(rows)), np.uint64, len(rows))
-    return pl.DataFrame({"item": data.places[rows], PIXELS: images, **columns})
+    if not isinstance(images := data.pixels.array, StreamedImages):
+        digests = in_threads(partial(_digest, images, rows), len(rows))
+        columns = {PIXELS: np.fromiter(digests, np.uint64, len(rows)), **columns}
+    return pl.DataFrame({"item": data.places[rows], **columns})
 
 
 def _digest(images: np.ndarray, rows: np.ndarray, number: int) -> int:
@@ -120,6 +124,7 @@ def _told(items: Sequence[str], other: pl.DataFrame, column: str, label: LabelCo
 
 def _names(data: Prepared) -> Mapping[int, str]:
     """What a person knows an item by: its id, or its row when the run began."""
+    assert data.items is not None  # of what is trained on there are items
     return {place: id or f"row {place}" for place, id in enumerate(data.items.table["id"])}
 
 

@@ -247,6 +247,7 @@ def test_memory_holds_a_few_images_at_a_time(tmp_path: Path) -> None:
     pixels = load_pixels(Catalog(table, "image", "/", "bytes"), size=256, folder=tmp_path, workers=2, progress=wait)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert isinstance(pixels.array, np.ndarray)
     assert pixels.array.nbytes == 400 * 256 * 256 * 3
     assert peak < pixels.array.nbytes / 10
 

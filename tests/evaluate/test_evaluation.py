@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mscon.ablation import compare
 from mscon.ablation import show as show_ablation
+from mscon.data.digests import content_digests
 from mscon.display import TerminalDisplay
 from mscon.errors import UserError
 from mscon.evaluate.audit_run import audit_run
@@ -71,9 +72,10 @@ def test_a_catalog_that_has_grown_and_moved_leaves_every_score_as_it_was(unsplit
         image=pl.Series([bytes(each) + b" " for each in table["image"][:9]]), id=pl.lit("n")
     )
     pl.concat([new, table]).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(unsplit.catalog.source)
-    dealt, kept = prepare(unsplit).catalog.table["image"].to_list(), before.data.catalog.table["image"]
-    trained = set(kept.gather(before.data.split.train))
-    assert trained & {dealt[row] for row in prepare(unsplit).split.test}, "dealt anew, test has what was trained on"
+    dealt = prepare(unsplit)
+    trained = set(content_digests(before.data.catalog)[before.data.split.train].tolist())
+    tested = set(content_digests(dealt.catalog)[dealt.split.test].tolist())
+    assert trained & tested, "dealt anew, test has what was trained on"
 
     after = evaluate_run(Run.open(run.folder))
     assert after.data.catalog.table.equals(before.data.catalog.table)
@@ -92,14 +94,14 @@ def test_what_has_gone_been_moved_or_renamed_is_told_and_nothing_changes_its_par
 ) -> None:
     run = train(unsplit, tmp_path / "run")
     data = run.prepare()
-    table = data.catalog.table
+    table = pl.read_parquet(unsplit.catalog.source)
     gone = {int(data.split.train[0]), int(data.split.test[0])}
     renamed = table["character"].replace("a", "A")
     changed = table.with_columns(character=renamed, split=pl.lit("test"))
     changed.filter(~pl.int_range(pl.len()).is_in(gone)).write_parquet(unsplit.catalog.source)
     again = run.prepare()
     images = [
-        [each.catalog.table["image"].gather(getattr(each.split, part)).to_list() for part in ("train", "val", "test")]
+        [content_digests(each.catalog)[getattr(each.split, part)].tolist() for part in ("train", "val", "test")]
         for each in (data, again)
     ]
     assert images[1] == [images[0][0][1:], images[0][1], images[0][2][1:]]

@@ -30,7 +30,7 @@ def inspect(
     recipe = described(catalog, similarity, ood, image, set_)
     console = Console()
     with progress_bar("decoding images") as progress:
-        data = prepare(recipe, progress=progress)
+        data = prepare(recipe, look=True, progress=progress)
     show(look(recipe, data), console)
 
 

@@ -8,17 +8,19 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
+from mscon.data.room import PIXELS, in_use, make_room, used_now
+from mscon.data.streamed import AnyImages, StreamedImages
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import cache_folder
@@ -26,7 +28,9 @@ from mscon.parsing import parse_json
 
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
-PIXELS, INDEX = "pixels.bin", "index.json"
+# Of Parquet files, which were known by their images' bytes before: such caches are not used any more, and make room.
+STORED_VERSION = 2
+INDEX = "index.json"
 # A build that has not written for so long is dead, and what it left is removed.
 ABANDONED_SECONDS = 24 * 3600
 LISTED = 5
@@ -45,12 +49,14 @@ class Skipped:
 class Pixels:
     """A catalog's images as one array.
 
-    - `array`: uint8, RGB, as (image, row, column, channel); a read-only memory map of the cached file.
-    - `rows`: the catalog row of each image, ascending.
-    - `skipped`: the rows that have no usable image.
+    - `array`: uint8, RGB, as (image, row, column, channel); a read-only memory map of the cached file, or, without a
+      cache, images that are decoded when they are asked for.
+    - `rows`: the catalog row of each image, ascending; without a cache all.
+    - `skipped`: the rows that have no usable image; without a cache those that were found so far are in
+      `array.broken`.
     """
 
-    array: UInt8[np.ndarray, "n size size 3"]
+    array: AnyImages
     rows: Int64[np.ndarray, " n"]
     skipped: tuple[Skipped, ...]
 
@@ -67,10 +73,11 @@ def load_pixels(
 ) -> Pixels:
     """Decodes a catalog's images into a cache, or opens the cache that an earlier call has made.
 
-    A cache belongs to its images and settings: to the bytes of images in the table, to path, size and time of change
-    of files, and to the address alone of images behind one. It is written aside and put in place whole: a build that
-    is killed leaves nothing that is read, and of two builds at once the first to end counts. Memory holds a few
-    images at a time.
+    A cache belongs to its images and settings: to path, size and time of change of files, be they images or Parquet
+    files with images in them, to the bytes of images in a table at hand, and to the address alone of images behind
+    one. It is written aside and put in place whole: a build that is killed leaves nothing that is read, and of two
+    builds at once the first to end counts. Memory holds a few images at a time. Where the caches come to more than they
+    may (`mscon.data.room`), those that were not used for longest are removed, but none that is open.
 
     **Arguments:**
 
@@ -96,7 +103,7 @@ def load_pixels(
         found = _open(home, size)
     if found is None:
         raise UserError(f"The cache {home} was removed as soon as it was made: is something cleaning its folder?")
-    _check_broken(catalog, found[1], tolerance, seen=len(catalog))
+    check_broken(catalog, found[1], tolerance, seen=len(catalog))
     return _pixels(catalog, *found)
 
 
@@ -109,6 +116,11 @@ def kept_pixels(catalog: Catalog, images: str, *, size: int) -> Pixels | None:
     return None if found is None else _pixels(catalog, *found)
 
 
+def streamed_pixels(catalog: Catalog, *, size: int, fit: Fit, open: int) -> Pixels:
+    """A catalog's images without a cache: see `StreamedImages`."""
+    return Pixels(StreamedImages(catalog, size, fit, open=open), np.arange(len(catalog)), ())
+
+
 def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str]) -> Pixels:
     rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
     ids = catalog.ids() if broken else []
@@ -117,6 +129,10 @@ def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str]) -> Pixel
 
 def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
     """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
+    if catalog.stored is not None and (stamps := catalog.stored.stamps) is not None:
+        told = "\n".join([f"{STORED_VERSION} {size} {fit}", catalog.root, catalog.stored.shelf.column, *stamps])
+        places = hashlib.blake2b(catalog.stored.places.tobytes())
+        return hashlib.blake2b(told.encode() + places.digest(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
     for row in range(len(catalog)):
         digest.update(image_key(catalog, row))
@@ -125,7 +141,10 @@ def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
 
 def image_key(catalog: Catalog, row: int) -> bytes:
     """What changes when a row's image does: its bytes, its file's place, size and time of change, or its address."""
-    source = catalog.image_source(row)
+    try:
+        source = catalog.image_source(row)
+    except DecodeError:
+        source = None
     if isinstance(source, bytes):
         kind, content = b"bytes", source
     else:
@@ -149,9 +168,11 @@ def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str]] | None:
     """The images and the reasons by row, or None where the cache is missing or has lost a file."""
     try:
         index = parse_json((home / INDEX).read_text(encoding="utf-8"))
-        if (home / PIXELS).stat().st_size != index["images"] * size * size * 3:
-            return None
-        array = np.memmap(home / PIXELS, np.uint8, "r", shape=(index["images"], size, size, 3))
+        with (home / PIXELS).open("rb") as file:
+            if os.fstat(file.fileno()).st_size != index["images"] * size * size * 3 or not in_use(file):
+                return None
+            array = np.memmap(file, np.uint8, "r", shape=(index["images"], size, size, 3))
+        used_now(home)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return array, dict(index["skipped"])
@@ -174,6 +195,7 @@ def _build(
         with _storing(home.parent, needed):
             draft.mkdir(parents=True)
             _remove_abandoned(home.parent)
+            make_room(home.parent, needed)
             if shutil.disk_usage(draft).free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # Unbuffered: a buffer that a full disk has refused would be refused once more when the file closes.
@@ -184,7 +206,7 @@ def _build(
             for row, image in enumerate(images):
                 if isinstance(image, str):
                     broken[row] = image
-                    _check_broken(catalog, broken, tolerance, seen=row + 1)
+                    check_broken(catalog, broken, tolerance, seen=row + 1)
                 else:
                     with _storing(home.parent, needed):
                         _write(file, image)
@@ -207,7 +229,7 @@ def _storing(folder: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"The decoded images can't be kept in {folder}: {error.strerror}. They need {needed:,} bytes: make room, "
-            "or let MSCON_CACHE name a folder that has it."
+            "let MSCON_CACHE name a folder that has it, or do without it: image.cache = false."
         ) from error
 
 
@@ -251,7 +273,8 @@ def decoded(
     return in_threads(image, len(catalog), workers)
 
 
-def _check_broken(catalog: Catalog, broken: dict[int, str], tolerance: float, *, seen: int) -> None:
+def check_broken(catalog: Catalog, broken: Mapping[int, str], tolerance: float, *, seen: int) -> None:
+    """**Raises** `UserError`, which lists the first ones, for more unusable images than that share of all, or all."""
     total = len(catalog)
     if len(broken) < total and len(broken) <= tolerance * total:
         return

@@ -12,7 +12,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mscon.data.cells import as_text
 from mscon.data.decode import DecodeError
-from mscon.data.sources import read_source
+from mscon.data.sources import Source, read_source
+from mscon.data.stored import Stored
 from mscon.errors import UserError, nearest
 
 IMAGE_NAMES = (
@@ -32,20 +33,22 @@ MAX_BYTES = 600_000_000
 class Catalog:
     """A table with one image column, and where its relative paths start.
 
-    - `table`: every column of the user's table; nulls are as they were.
+    - `table`: every column of the user's table, but those of bytes in Parquet files; nulls are as they were.
     - `image`: name of the image column. A cell is a path, an address that fsspec opens, bytes, or a struct of `bytes`
       and `path`.
     - `root`: folder or fsspec address that relative paths start from.
     - `source`: what the user gave, for messages and recipes.
+    - `stored`: the images, where they are bytes in Parquet files: those stay there until they are asked for.
     """
 
     table: pl.DataFrame
     image: str
     root: str
     source: str
+    stored: Stored | None = None
 
     @classmethod
-    def read(cls, source: object, *, image: str | None = None) -> "Catalog":
+    def read(cls, source: object, *, image: str | None = None, whole: bool = False) -> "Catalog":
         """Reads a table and finds its image column.
 
         **Arguments:**
@@ -63,6 +66,7 @@ class Catalog:
             - the word `"glyphs"`: the embedded catalog (a folder of that name is `"./glyphs"`).
         - `image`: the image column. Left out, it is the one with a usual name (`image`, `file_name`, `path`, `url`,
           …) and a fitting type, else the only one that holds bytes or paths of images.
+        - `whole`: hold the images of Parquet files in `table`, too.
 
         Relative paths start from the folder read, from the file's folder, from the folder before a glob's first
         wildcard, or, for an object, from the working folder.
@@ -71,29 +75,35 @@ class Catalog:
 
         - `UserError`: nothing is there, it cannot be read, it has no rows, or no column holds images.
         """
-        read = read_source(source)
+        read = read_source(source, whole=whole)
         if image is None:
-            image = _find_image(read.table, read.name)
-        catalog = cls(table=read.table, image=image, root=read.root, source=read.name)
+            image = _find_image(read)
+        elif image not in read.columns:
+            raise _no_column(image, read.columns, read.name)
+        catalog = cls(read.table, image, read.root, read.name, read.left.get(image))
         _check_images(catalog)
         return catalog
 
     def __len__(self) -> int:
         """The number of items."""
-        return self.table.height
+        return self.table.height if self.stored is None else len(self.stored)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, those left in files among them."""
+        return self.table.columns if self.stored is None else list(self.stored.columns)
 
     def column(self, name: str) -> pl.Series:
         """One column as it stands in the table.
 
         **Raises:**
 
-        - `UserError`: there is none of that name; the nearest one is named.
+        - `UserError`: there is none of that name, and the nearest one is named; or it holds bytes in Parquet files.
         """
+        if name not in self.columns:
+            raise _no_column(name, self.columns, self.source)
         if name not in self.table.columns:
-            raise UserError(
-                f"{self.source} has no column {name!r}.{nearest(name, self.table.columns)} "
-                f"Its columns: {', '.join(self.table.columns)}."
-            )
+            raise UserError(f"Column {name!r} of {self.source} holds bytes, not one text or number per row.")
         return self.table[name]
 
     def ids(self, column: str | None = None) -> list[str]:
@@ -109,24 +119,37 @@ class Catalog:
 
     def given_ids(self, column: str | None = None) -> list[str | None]:
         """The same, None where the cell is empty."""
+        return self.named_by(column).to_list()
+
+    def named_by(self, column: str | None = None) -> pl.Series:
+        """The same as a series of texts, null where the cell is empty."""
         usual = next((name for name in ID_NAMES if name in self.table.columns), self.image)
         name = usual if column is None else column
+        nothing = pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(self))
+        if name == self.image and self.stored is not None:
+            paths = self.stored.file_paths()
+            return nothing if paths is None else paths
         values = self.column(name)
         if name == self.image and isinstance(values.dtype, pl.Struct):
             values = values.struct.field("path") if "path" in values.struct.fields else values.struct.field("bytes")
         if values.dtype == pl.Binary:
-            return [str(row) for row in range(len(self))]
+            return nothing
         if values.dtype.is_nested() or values.dtype in (pl.Duration, pl.Object):
             raise UserError(f"Column {name!r} of {self.source} holds {values.dtype}: an id is a text or a number.")
-        return (as_text(values) if values.dtype.is_float() else values.cast(pl.String)).to_list()
+        return as_text(values) if values.dtype.is_float() else values.cast(pl.String)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Catalog":
         """The catalog of these rows alone, in this order."""
-        return replace(self, table=self.table[np.asarray(rows, dtype=np.int64)])
+        chosen = np.asarray(rows, dtype=np.int64)
+        table = self.table[chosen] if self.table.width else self.table
+        return replace(self, table=table, stored=None if self.stored is None else self.stored.take(chosen))
 
     def image_source(self, row: int) -> bytes | str | None:
-        """What stands for the image of a row: its bytes, its absolute path or address, or None for an empty cell."""
-        value = self.table[self.image][row]
+        """What stands for the image of a row: its bytes, its absolute path or address, or None for an empty cell.
+
+        **Raises:** `DecodeError` where the Parquet file that it is in cannot be read any more.
+        """
+        value = self.table[self.image][row] if self.stored is None else self.stored.cell(row)
         if isinstance(value, dict):
             value = value.get("path") if value.get("bytes") is None else value["bytes"]
         if isinstance(value, str):
@@ -146,18 +169,25 @@ class Catalog:
         return source if isinstance(source, bytes) else _fetch(source)
 
 
-def _find_image(table: pl.DataFrame, source: str) -> str:
-    fitting = [values for values in table if _may_hold_images(values)]
+def _no_column(name: str, columns: Sequence[str], source: str) -> UserError:
+    return UserError(f"{source} has no column {name!r}.{nearest(name, columns)} Its columns: {', '.join(columns)}.")
+
+
+def _find_image(read: Source) -> str:
+    left, table = read.left, read.table
+    fitting = [name for name in read.columns if name in left or _may_hold_images(table[name])]
     for wanted in IMAGE_NAMES:
-        for values in fitting:
-            if values.name.lower() == wanted:
-                return values.name
-    found = [values.name for values in fitting if values.dtype != pl.String or _looks_like_paths(values)]
+        for name in fitting:
+            if name.lower() == wanted:
+                return name
+    found = [
+        name for name in fitting if name in left or table[name].dtype != pl.String or _looks_like_paths(table[name])
+    ]
     if len(found) == 1:
         return found[0]
     several = f"columns {', '.join(found)} could all hold images" if found else "no column looks like images"
     raise UserError(
-        f"{source}: {several}. Name the one to use with image='…'. Its columns: {', '.join(table.columns)}."
+        f"{read.name}: {several}. Name the one to use with image='…'. Its columns: {', '.join(read.columns)}."
     )
 
 
@@ -173,8 +203,12 @@ def _looks_like_paths(values: pl.Series) -> bool:
 
 
 def _check_images(catalog: Catalog) -> None:
-    values = catalog.column(catalog.image)
     where = f"Column {catalog.image!r} of {catalog.source}"
+    if catalog.stored is not None:
+        if catalog.stored.empty:
+            raise UserError(f"{where} is empty in every row: it should hold the images.")
+        return
+    values = catalog.column(catalog.image)
     if values.null_count() == len(values):
         raise UserError(f"{where} is empty in every row: it should hold the images.")
     if not _may_hold_images(values):

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
+
+from mscon.data.streamed import AnyImages
 
 THUMBNAIL = 16
 # The gradient histogram's picture, so that it means the same for every image size in the cache: 8 × 8 cells.
@@ -20,7 +22,7 @@ BLANK = 1e-6
 BATCH = 32
 
 
-def pixel_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
+def pixel_features(images: AnyImages) -> Float[Tensor, "n d"]:
     """The plain pixels: a 16 × 16 thumbnail in colour, flattened to d = 768 numbers in [0, 1].
 
     **Arguments:** `images`, such as `Pixels.array`; read in batches.
@@ -28,7 +30,7 @@ def pixel_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]
     return _batched(_thumbnail, images)
 
 
-def classical_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n d"]:
+def classical_features(images: AnyImages) -> Float[Tensor, "n d"]:
     """The classical floor: the thumbnail of `pixel_features` beside a histogram of oriented gradients (HOG), d = 2,532.
 
     The image is brought to 64 × 64. Every pixel votes with the length of its gradient, in the colour channel where that
@@ -43,9 +45,7 @@ def classical_features(images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n
     return _batched(lambda batch: torch.cat([_thumbnail(batch), _gradient_histogram(batch)], dim=1), images)
 
 
-def _batched(
-    extract: Callable[[Float[Tensor, "b 3 s s"]], Tensor], images: UInt8[np.ndarray, "n s s 3"]
-) -> Float[Tensor, "n d"]:
+def _batched(extract: Callable[[Float[Tensor, "b 3 s s"]], Tensor], images: AnyImages) -> Float[Tensor, "n d"]:
     # The copy: a memory map is read-only, which torch does not take.
     batches = (torch.from_numpy(np.array(images[first : first + BATCH])) for first in range(0, len(images), BATCH))
     return torch.cat([extract(batch.permute(0, 3, 1, 2).float() / 255) for batch in batches])

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int64, UInt64
+from jaxtyping import Int64
 from polars.exceptions import PanicException, PolarsError
 
 from mscon.data.catalog import ID_NAMES, Catalog
+from mscon.data.digests import content_digests, place_digests, text_digests
 from mscon.data.splits import PARTS, Split
 from mscon.errors import UserError
 from mscon.files import write_whole
@@ -43,17 +42,21 @@ class Items:
 
     - `table`: `id`, the text of its id or an empty one; `image`, a digest of what the image cell holds: the bytes, or
       the path, without the folder that relative paths start from; `split`: train, val or test.
+
+    Where images in Parquet files are not to be read (`unread`), such an item is known by its id, and `image` tells
+    nothing; without a column of ids `image` is a digest of its file's place and its row there.
     """
 
     table: pl.DataFrame
 
     @classmethod
-    def of(cls, catalog: Catalog, split: Split, *, id: str | None = None) -> "Items":
+    def of(cls, catalog: Catalog, split: Split, *, id: str | None = None, unread: bool = False) -> "Items":
         """The items of a catalog; `id` names its column of ids, found by name when left out."""
-        parts = np.empty(len(catalog), dtype=object)
-        for name in PARTS:
-            parts[getattr(split, name)] = name
-        return cls(known_by(catalog, id).with_columns(split=pl.Series(parts.tolist(), dtype=pl.String)))
+        parts = np.empty(len(catalog), dtype=np.int64)
+        for number, name in enumerate(PARTS):
+            parts[getattr(split, name)] = number
+        named = pl.Series("split", PARTS, dtype=pl.String)[parts]
+        return cls(known_by(catalog, id, unread=unread).with_columns(named))
 
     @classmethod
     def read(cls, path: Path) -> "Items":
@@ -74,7 +77,7 @@ class Items:
         """How many items."""
         return self.table.height
 
-    def find(self, catalog: Catalog, *, id: str | None = None) -> Found:
+    def find(self, catalog: Catalog, *, id: str | None = None, unread: bool = False) -> Found:
         """The items among a catalog's rows, whatever their order and whatever has been added.
 
         An item is the row with its id and image cell; else one with the same image cell; else the one with its id,
@@ -82,7 +85,7 @@ class Items:
 
         **Raises:** `UserError` when none of them is there.
         """
-        known = known_by(catalog, id)
+        known = known_by(catalog, id, unread=unread)
         rows = np.full(len(self), -1, dtype=np.int64)
         free = np.ones(len(catalog), dtype=bool)
         by_id = 0
@@ -112,10 +115,13 @@ class Items:
         return self.table.equals(other.table)
 
 
-def known_by(catalog: Catalog, id: str | None = None) -> pl.DataFrame:
+def known_by(catalog: Catalog, id: str | None = None, *, unread: bool = False) -> pl.DataFrame:
     """What each row of a catalog is known again by: `id` and `image`, as in `Items`."""
-    ids = pl.Series("id", _ids(catalog, id), dtype=pl.String).fill_null("")
-    return pl.DataFrame({"id": ids, "image": _digests(catalog)})
+    ids = _ids(catalog, id).alias("id")
+    if catalog.stored is None or not unread:
+        return pl.DataFrame({"id": ids.fill_null(""), "image": content_digests(catalog)})
+    digests = np.where(ids.is_null(), place_digests(catalog.stored, catalog.root), text_digests(ids))
+    return pl.DataFrame({"id": ids.fill_null(""), "image": digests})
 
 
 def _paired(
@@ -129,25 +135,11 @@ def _paired(
     return joined["row"].cast(pl.Int64).to_numpy(), joined["row_right"].cast(pl.Int64).to_numpy()
 
 
-def _ids(catalog: Catalog, column: str | None) -> list[str | None]:
-    """What names each item, apart from its image; None where nothing does."""
+def _ids(catalog: Catalog, column: str | None) -> pl.Series:
+    """What names each item, apart from its image; null where nothing does."""
     if column is None:
         usual = (name for name in ID_NAMES if name in catalog.table.columns and name != catalog.image)
         column = next((name for name in usual if not catalog.column(name).dtype.is_nested()), None)
-    if column is None or catalog.column(column).dtype == pl.Binary:
-        return [None] * len(catalog)
-    return catalog.given_ids(column)
-
-
-def _digests(catalog: Catalog) -> UInt64[np.ndarray, " n"]:
-    """64 bits of what each image cell holds: a million items share none but by a chance of 3 in 100 million."""
-    root = catalog.root.rstrip("/") + "/"
-    cells = catalog.column(catalog.image)
-    digests = (int.from_bytes(blake2b(_content(cell, root), digest_size=8).digest()) for cell in cells)
-    return np.fromiter(digests, dtype=np.uint64, count=len(catalog))
-
-
-def _content(cell: Any, root: str) -> bytes:
-    if isinstance(cell, dict):
-        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
-    return cell.removeprefix(root).encode() if isinstance(cell, str) else cell or b""
+    if column is None or (column in catalog.table.columns and catalog.column(column).dtype == pl.Binary):
+        return pl.Series("id", [None], dtype=pl.String).new_from_index(0, len(catalog))
+    return catalog.named_by(column)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mscon.data.classical import classical_features
+from mscon.data.streamed import AnyImages
 
 COMPONENTS = 512
 SAMPLE = 8_192
@@ -16,7 +17,7 @@ ROUNDING = 1e-10
 """Of the largest variance: what is below is none."""
 
 
-def look_of(images: UInt8[np.ndarray, "n s s 3"], train: Int64[np.ndarray, " m"]) -> Float[Tensor, "n d"]:
+def look_of(images: AnyImages, train: Int64[np.ndarray, " m"]) -> Float[Tensor, "n d"]:
     """Every image's `classical_features` about their mean, on their 512 foremost principal components, each divided by
     the root of its standard deviation.
 

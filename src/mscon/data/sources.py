@@ -4,14 +4,19 @@ import glob
 import io
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from mscon.data.stored import ParquetPart, Stored, holds_images
+from mscon.data.threads import in_threads
 from mscon.errors import UserError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -23,15 +28,38 @@ KINDS = (
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A table, the place that its relative paths start from, and the words that name it in messages."""
+    """A table, the place that its relative paths start from, and the words that name it in messages.
+
+    - `left`: columns of bytes that were left in their Parquet files, and are not in the table.
+    """
 
     table: pl.DataFrame
     root: str
     name: str
+    left: Mapping[str, Stored] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Its rows."""
+        return next((len(each) for each in self.left.values()), self.table.height)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in their order."""
+        return next((list(each.columns) for each in self.left.values()), self.table.columns)
 
 
-def read_source(source: object) -> Source:
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What some files hold: a table, and the columns left in them."""
+
+    table: pl.DataFrame
+    left: Mapping[str, Stored] = field(default_factory=dict)
+
+
+def read_source(source: object, *, whole: bool = False) -> Source:
     """The table behind what `Catalog.read` takes.
+
+    **Arguments:** `whole`: read columns of bytes in Parquet files, too, which are left in them otherwise.
 
     **Raises:**
 
@@ -50,13 +78,13 @@ def read_source(source: object) -> Source:
         if not isinstance(name, str):
             raise UserError(f"{name!r} is a path in bytes: give it as text.")
         try:
-            table, root = _read_address(name)
+            found, root = _read_address(name, whole)
         except OSError as error:
             raise UserError(f"{name} can't be read: {error}") from error
-        read = Source(table, root, name)
+        read = Source(found.table, root, name, found.left)
     else:
         raise UserError(f"An object of type {type(source).__name__} is no catalog: {KINDS}.")
-    if read.table.height == 0:
+    if len(read) == 0:
         raise UserError(f"{read.name} has no rows.")
     return read
 
@@ -72,19 +100,20 @@ def as_polars(source: object) -> pl.DataFrame | None:
     return pl.from_pandas(table)
 
 
-def _read_address(address: str) -> tuple[pl.DataFrame, str]:
+def _read_address(address: str, whole: bool) -> tuple[_Read, str]:
     files: Any
     try:
         files, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UserError(f"{address} can't be opened: {error}") from error
+    files.invalidate_cache()  # listings that it remembers may be old
     if files.isfile(path):
-        return _read_file(files, path), _address(files, _folder(path))
+        return _read_files(files, [path], whole), _address(files, _folder(path))
     if files.isdir(path):
-        return _read_folder(files, path, address), _address(files, path)
+        return _read_folder(files, path, address, whole), _address(files, path)
     if glob.has_magic(path) and (found := sorted(files.glob(path))):
         fixed = path[: min(path.index(mark) for mark in "*?[" if mark in path)]
-        return _stack([(name, _read_file(files, name)) for name in found]), _address(files, _folder(fixed))
+        return _read_files(files, found, whole), _address(files, _folder(fixed))
     if not isinstance(files, LocalFileSystem):
         raise UserError(f"{address} does not exist or can't be reached. Know that {KINDS}.")
     folder = _folder(path)
@@ -110,12 +139,12 @@ def _address(files: Any, path: str) -> str:
     return path if isinstance(files, LocalFileSystem) else files.unstrip_protocol(path)
 
 
-def _read_folder(files: Any, path: str, address: str) -> pl.DataFrame:
+def _read_folder(files: Any, path: str, address: str, whole: bool) -> _Read:
     names = {_name(str(item)): str(item) for item in files.ls(path, detail=False)}
     if "dataset_dict.json" in names or "state.json" in names:
-        return _hugging_face_folder(address)
+        return _Read(_hugging_face_folder(address))
     if "metadata.csv" in names:
-        return _read_file(files, names["metadata.csv"])
+        return _Read(_read_file(files, names["metadata.csv"]))
     # Writers leave marks such as _SUCCESS and ._part.parquet beside their files.
     parts = [names[name] for name in sorted(names) if name.lower().endswith(".parquet") and name[0] not in "._"]
     if not parts:
@@ -123,15 +152,64 @@ def _read_folder(files: Any, path: str, address: str) -> pl.DataFrame:
             f"The folder {address} holds no metadata.csv, no .parquet file and no saved Hugging Face dataset. "
             f"For files further down give a glob such as {address.rstrip('/')}/**/*.parquet."
         )
-    return _stack([(part, _read_file(files, part)) for part in parts])
+    return _read_files(files, parts, whole)
 
 
-def _read_file(files: Any, path: str) -> pl.DataFrame:
-    suffix = Path(_without_query(path)).suffix.lower()
+def _read_files(files: Any, paths: Sequence[str], whole: bool) -> _Read:
+    """Tables stacked in this order; of Parquet files without their columns of bytes, unless they are asked for."""
+    if not whole and all(_suffix(path) == ".parquet" for path in paths):
+        parts = list(in_threads(lambda number: _footer(files, paths[number]), len(paths)))
+        footers = [each for each in parts if each]
+        bytes_in = {field.name for each in footers for field in each.schema if holds_images(field.type)}
+        if bytes_in and len(footers) == len(paths):
+            _check_alike(footers, bytes_in)
+            tables = in_threads(lambda number: _read_file(files, paths[number], bytes_in), len(paths))
+            left = {name: Stored.all_rows(files, footers, name) for name in footers[0].schema.names if name in bytes_in}
+            return _Read(_stack(list(zip(paths, tables, strict=True))), left)
+    return _Read(_stack([(path, _read_file(files, path)) for path in paths]))
+
+
+def _footer(files: Any, path: str) -> ParquetPart | None:
+    """None for a file that cannot be read from its middle, as over some web servers, or not at all: reading all of it
+    tells which.
+    """
+    try:
+        return ParquetPart.read(files, path)
+    # Remote file systems raise errors of their own.
+    except Exception:
+        return None
+
+
+def _check_alike(parts: Sequence[ParquetPart], left: set[str]) -> None:
+    """**Raises** `UserError` for files that differ in their columns, or of which one has something else than bytes in
+    one of those that are `left`.
+    """
+    first = parts[0]
+    for part in parts:
+        if odd := sorted(set(first.schema.names) ^ set(part.schema.names)):
+            raise _differ(part.path, first.path, odd)
+        for name in left:
+            kind = part.schema.field(name).type
+            if not (holds_images(kind) or pa.types.is_null(kind)):
+                raise UserError(
+                    f"The {len(parts)} parts beginning with {first.path} differ in a column's type: {name!r} holds"
+                    f" {kind} in {part.path}, bytes in others"
+                )
+
+
+def _suffix(path: str) -> str:
+    return Path(_without_query(path)).suffix.lower()
+
+
+def _read_file(files: Any, path: str, left: set[str] | None = None) -> pl.DataFrame:
+    """One file's table, without the columns that are `left` in it."""
+    suffix = _suffix(path)
     if suffix not in SUFFIXES:
         raise UserError(f"{path} is a {suffix or 'file without a suffix'}: {KINDS}.")
     try:
         if suffix == ".parquet":
+            if left:
+                return _read_columns(files, path, left)
             # A local path lets polars map the file; only a remote one has to pass through memory twice.
             data = path if isinstance(files, LocalFileSystem) else io.BytesIO(files.cat_file(path))
             return pl.read_parquet(data, glob=False, hive_partitioning=False)
@@ -143,6 +221,19 @@ def _read_file(files: Any, path: str) -> pl.DataFrame:
         raise UserError(
             f"{path} can't be read as {suffix[1:]}: {error}. Is it whole, and what its name says?"
         ) from error
+
+
+def _read_columns(files: Any, path: str, left: set[str]) -> pl.DataFrame:
+    """A Parquet file's columns but those that are `left` in it, whose bytes are not fetched."""
+    if isinstance(files, LocalFileSystem):
+        names = [name for name in pl.read_parquet_schema(path) if name not in left]
+        return pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
+    with files.open(path, "rb") as file:
+        opened = pq.ParquetFile(file, pre_buffer=True)
+        names = [name for name in opened.schema_arrow.names if name not in left]
+        table = pl.from_arrow(opened.read(columns=names)) if names else pl.DataFrame()
+    assert isinstance(table, pl.DataFrame)
+    return table
 
 
 def _read_csv(data: bytes, separator: str) -> pl.DataFrame:
@@ -157,15 +248,17 @@ def _stack(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
     first_name, first = parts[0]
     for name, part in parts:
         if odd := sorted(set(first.columns) ^ set(part.columns)):
-            raise UserError(
-                f"{name} and {first_name} differ in their columns ({', '.join(odd)}): one catalog needs one set."
-            )
+            raise _differ(name, first_name, odd)
     try:
         return pl.concat([part.select(first.columns) for _, part in parts], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise UserError(
             f"The {len(parts)} parts beginning with {first_name} differ in a column's type: {error}"
         ) from error
+
+
+def _differ(name: str, first: str, odd: Sequence[str]) -> UserError:
+    return UserError(f"{name} and {first} differ in their columns ({', '.join(odd)}): one catalog needs one set.")
 
 
 def _is_hugging_face(source: object) -> bool:

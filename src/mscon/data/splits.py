@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from mscon.data.catalog import Catalog
 from mscon.data.cells import as_text
+from mscon.data.deal import deal_rows
 from mscon.data.labels import LabelColumn, infer_kind
 from mscon.errors import UserError
 
@@ -190,6 +191,10 @@ def _deal(
             f"{where} can't be divided: {len(groups)} rows don't make {len(shares)} parts, their groups being {count}."
         )
     least = shares.min()
+    if np.array_equal(groups, np.arange(len(groups))):
+        parts = deal_rows([_pool_rare(codes, least) for codes in strata], shares, seed, len(groups))
+        _fill_empty(parts, np.ones(len(groups), dtype=np.int64), len(shares))
+        return parts
     owner, stratum, rows = _entries(groups, [*(_pool_rare(codes, least) for codes in strata), np.zeros_like(groups)])
     totals = np.bincount(stratum, weights=rows)
     # A group's rarest stratum comes first among its entries, and all rows come last.

@@ -16,7 +16,7 @@ def in_threads(work: Callable[[int], T], count: int, workers: int | None = None)
 
     **Arguments:** `workers`: how many; left out, four more than there are cores, at most 32.
     """
-    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    workers = workers_or_usual(workers)
     ahead: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for number in range(count):
@@ -25,3 +25,8 @@ def in_threads(work: Callable[[int], T], count: int, workers: int | None = None)
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def workers_or_usual(workers: int | None = None) -> int:
+    """So many threads, or, left out, four more than there are cores, at most 32."""
+    return workers or min(32, (os.cpu_count() or 1) + 4)

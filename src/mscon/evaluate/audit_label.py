@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from mscon.data.labels import LabelColumn
+from mscon.data.streamed import AnyImages
 from mscon.embed import BATCH, embed_pixels
 from mscon.errors import UserError
 from mscon.evaluate.audit import Audited, audit_categorical, audit_continuous
@@ -16,7 +17,7 @@ from mscon.prepare import Prepared
 
 
 def all_projections(
-    model: MSConModel, pixels: UInt8[np.ndarray, "n h w 3"], *, rows: Int64[np.ndarray, " m"] | None = None
+    model: MSConModel, pixels: AnyImages, *, rows: Int64[np.ndarray, " m"] | None = None
 ) -> Float[Tensor, "m d"]:
     """Every similarity's projection of each image, or of those in `rows`, side by side, on the CPU.
 

@@ -65,6 +65,7 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     projections = all_projections(model, data.pixels.array)
     tell(1, steps)
     colours = colour_features(data.pixels.array)
+    data = data.readable()
     columns: dict[str, Audited] = {}
     left_out: dict[str, str] = {}
     for done, name in enumerate(names):

@@ -5,14 +5,14 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from mscon.data.streamed import AnyImages
+
 # Levels per channel: 216 colours, far enough apart that a photograph's shading does not scatter one over many.
 LEVELS = 6
 BATCH = 128
 
 
-def colour_features(
-    images: UInt8[np.ndarray, "n s s 3"], *, rows: Int64[np.ndarray, " m"] | None = None
-) -> Float[Tensor, "m d"]:
+def colour_features(images: AnyImages, *, rows: Int64[np.ndarray, " m"] | None = None) -> Float[Tensor, "m d"]:
     """The square roots of a colour histogram's shares, d = 216.
 
     Every pixel votes for the eight nearest of 6 × 6 × 6 colours, linearly by its distance from them in red, green and

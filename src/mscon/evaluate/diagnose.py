@@ -150,9 +150,11 @@ def _under_views(
     generator = torch.Generator().manual_seed(0)
     count = len(model.similarities)
     products, terms, held_out = torch.zeros(count, count, dtype=torch.float64), TermMeans(), torch.zeros(())
+    pixels = np.array(data.pixels.array[rows])  # at once: without a cache each row group is read once
     for start in range(0, len(rows) - size + 1, size):
         item = torch.from_numpy(rows[start : start + size]).repeat(views)
-        images = torch.from_numpy(data.pixels.array[item.numpy()]).permute(0, 3, 1, 2)
+        here = np.tile(np.arange(start, start + size), views)
+        images = torch.from_numpy(pixels[here]).permute(0, 3, 1, 2)
         drawn = draw_views(len(item), recipe.run_views, generator=generator)
         values = {
             name: torch.from_numpy(data.values[name])[item] if name in data.values else item

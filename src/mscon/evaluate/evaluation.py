@@ -78,6 +78,7 @@ def evaluate_run(
         "pixels": pixel_features(pixels),
         "classical": classical_features(pixels),
     }
+    data = data.readable()
     labels, heads = scored_labels(run, data), _heads(model, data, embeddings)
     scored = probe_all(features, labels, data.split, heads=heads, groups=data.groups, progress=progress)
     scores = scored.entries

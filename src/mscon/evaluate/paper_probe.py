@@ -10,12 +10,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64, UInt8
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
 from mscon.data.information import labelled
 from mscon.data.splits import Split
+from mscon.data.streamed import AnyImages
 from mscon.data.views import ViewSettings, draw_views
 from mscon.embed import embed_pixels
 from mscon.evaluate.classified import Classified
@@ -46,7 +47,7 @@ class SgdProbe(Classified):
 
 def probe_by_sgd(
     model: MSConModel,
-    pixels: UInt8[np.ndarray, "n h w 3"],
+    pixels: AnyImages,
     columns: Mapping[str, Int[np.ndarray, " n"]],
     split: Split,
     *,

@@ -44,7 +44,8 @@ def write_predictions(run: Run, data: Prepared, probes: Mapping[str, Probed]) ->
     **Raises:** `UserError` when the disk refuses.
     """
     test, id = data.split.test, run.recipe.catalog.id
-    items = known_by(data.catalog.take(test), id).with_columns(
+    unread = not run.recipe.image.cache
+    items = known_by(data.catalog.take(test), id, unread=unread).with_columns(
         id=pl.Series(np.array(data.catalog.ids(id), dtype=object)[test].tolist(), dtype=pl.String),
         group=pl.Series([None] * len(test) if data.groups is None else data.groups[test].tolist(), dtype=pl.Int64),
     )

@@ -13,6 +13,7 @@ from mscon.experiments.work import Places, catalog_of
 from mscon.files import write_text
 from mscon.parsing import parse_json
 from mscon.prepare import prepare
+from mscon.settings import ImageSettings
 
 KINDS = {"nothing: plain pixels": pixel_features, "nothing: classical features": classical_features}
 """Titles of rows, and the features in them."""
@@ -26,8 +27,10 @@ def read_floors(job: Job, places: Places) -> Floors:
     path = places.results / job.folder / "floors.json"
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
-        return found["accuracy"] if found["asked"] == _asked(job) else {}
-    except (OSError, ValueError, KeyError):
+        # What recipes have come to say of images since, they said by its default.
+        asked = found["asked"] | {"image": ImageSettings(**found["asked"]["image"]).model_dump(mode="json")}
+        return found["accuracy"] if asked == _asked(job) else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -124,7 +124,7 @@ class Study(Section):
         """
         path = root / f"{self.data}.parquet"
         if path.exists():
-            catalog = Catalog.read(str(path))
+            catalog = Catalog.read(str(path), whole=True)
             table = catalog.table
             if table.schema[catalog.image] == pl.String:
                 there = [catalog.image_source(row) for row in range(len(table))]

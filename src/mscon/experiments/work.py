@@ -111,7 +111,8 @@ class _Trained:
     @classmethod
     def of(cls, run: Run) -> "_Trained":
         data, model = run.prepare(), run.model()
-        return cls(run.recipe, data, model, embed_pixels(model, data.pixels.array))
+        embedding = embed_pixels(model, data.pixels.array)
+        return cls(run.recipe, data.readable(), model, embedding)
 
 
 def _measured(job: Job, result: Result, trained: _Trained) -> Result:

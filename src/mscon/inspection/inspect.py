@@ -36,10 +36,11 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
     links = [link_facts(name, data) for name in data.pairs]
     batches = list(batch_facts(recipe, data))
     redundancy = redundancies(data)
+    views = list(harmful_views(recipe.run_views, data))  # looks at images, some of which may be unreadable
     return Inspection(
         rows=len(data.catalog),
         split={name: len(getattr(data.split, name)) for name in PARTS},
-        skipped=len(data.pixels.skipped),
+        skipped=len(data.pixels.skipped) + len(data.unreadable),
         columns=columns,
         links=links,
         batches=batches,
@@ -56,7 +57,7 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
                 weighting=recipe.objective.weighting,
                 copies=silent_copies(recipe, data),
             ),
-            *harmful_views(recipe.run_views, data),
+            *views,
         ],
     )
 

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from mscon.data.circle import as_points
+from mscon.data.streamed import StreamedImages
 from mscon.data.views import ViewSettings
 from mscon.prepare import Prepared
 
 SAMPLE = 2000
 """Images looked at."""
+
+SHARDS = 8
+"""Row groups that these are taken from, where each would have to be read for them."""
 
 TOLD_APART = 0.5
 """Share of a colour statistic's variance that a label must explain before a view that changes it is warned of."""
@@ -24,8 +28,9 @@ twelfth.
 
 def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
     """A warning for each setting that changes an image statistic which goes with a label, and what to set it to."""
-    rows = np.random.default_rng(0).choice(len(data.catalog), min(SAMPLE, len(data.catalog)), replace=False)
-    images = data.pixels.array[np.sort(rows)].astype(np.float32) / 255.0
+    rows = _sample(data)
+    images = data.pixels.array[rows].astype(np.float32) / 255.0
+    data = data.readable()
     grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     # From dark to light, and by thirds: a label may be read from the item on whatever ground, or from the middle.
     tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
@@ -41,7 +46,7 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
         "hue": ("colour", views.hue, tint),
     }
     for name, label in data.labels.items():
-        values = data.values[name][np.sort(rows)]
+        values = data.values[name][rows]
         for setting, (what, strength, statistic) in changes.items():
             spared = 0.0 if label.kind == "continuous" else SPARED[setting]
             share = explained(values, statistic, period=label.period) if strength > spared else 0.0
@@ -50,6 +55,16 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
                     f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
                     f" changes: an encoder trained so learns to ignore it. Set views.{setting} to {spared:g}."
                 )
+
+
+def _sample(data: Prepared) -> Int64[np.ndarray, " k"]:
+    """Some rows, ascending; of images that stay in their Parquet files those of a few row groups."""
+    rng, rows = np.random.default_rng(0), np.arange(len(data.catalog))
+    if isinstance(data.pixels.array, StreamedImages) and data.catalog.stored is not None:
+        shards = data.catalog.stored.shards
+        present = np.unique(shards)
+        rows = rows[np.isin(shards, rng.choice(present, min(SHARDS, len(present)), replace=False))]
+    return np.sort(rng.choice(rows, min(SAMPLE, len(rows)), replace=False))
 
 
 def explained(values: np.ndarray, statistic: Float[np.ndarray, "n k"], *, period: float | None = None) -> float:

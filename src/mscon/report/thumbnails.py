@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from mscon.data.streamed import AnyImages
+
 SIZES = ((64, 80), (48, 75), (40, 70), (32, 65), (24, 55), (16, 45))
 """Longest side in pixels, and JPEG's quality: the first under which all of a page's pictures fit is taken."""
 
 
-def thumbnails(pixels: UInt8[np.ndarray, "n h w 3"], rows: Iterable[int], *, budget: int) -> dict[int, str]:
+def thumbnails(pixels: AnyImages, rows: Iterable[int], *, budget: int) -> dict[int, str]:
     """Pictures as `data:` addresses by row, in the best of `SIZES` that keeps them within `budget` characters.
 
     Where not even the smallest does, rows that come late have none.

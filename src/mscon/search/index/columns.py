@@ -31,7 +31,7 @@ def item_ids(catalog: Catalog, column: str | None) -> tuple[list[str], str]:
                 f"{catalog.source}: rows {rows[name]} and {row} have the same id, {name!r}: an index tells items by"
                 " their ids. Name another column with --id"
             )
-    by_path = catalog.table[catalog.image].dtype == pl.String
+    by_path = catalog.stored is None and catalog.table[catalog.image].dtype == pl.String
     return list(rows), "" if named else _absolute(catalog.root if by_path else catalog.source)
 
 

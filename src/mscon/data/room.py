@@ -1,0 +1,112 @@
+"""How much the caches of decoded images may take, and which of them go when there is no more room."""
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+
+from mscon.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows, which removes no file that is open
+    fcntl = None
+
+PIXELS = "pixels.bin"
+"""The file of a cache that holds the images."""
+SIZE = "MSCON_CACHE_GB"
+"""The environment variable that says how much they may take, in gigabytes (10⁹ bytes)."""
+SHARE = 0.5
+"""Of the disk that is free or taken by caches, what they may take where nothing else is said."""
+
+
+def make_room(folder: Path, needed: int) -> None:
+    """Remove caches, the longest unused first and none that is open, until with `needed` bytes more they take no more
+    than they may.
+
+    **Raises:** `UserError` where that is not to be had, `OSError` where the disk could not hold it either.
+    """
+    sizes = {home: _size(home) for home in folder.iterdir() if not home.name.startswith(".")}
+    most = allowed(folder, sum(sizes.values()))
+    if needed > shutil.disk_usage(folder).free + sum(sizes.values()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if needed > most:
+        raise UserError(
+            f"The decoded images need {needed:,} bytes, and all caches in {folder} may take {most:,} together: raise"
+            f" that by {SIZE}={-(-needed // 10**9)}, in gigabytes, or do without the cache: image.cache = false"
+        )
+    for home in sorted(sizes, key=_last_used):
+        if sum(sizes.values()) + needed <= most:
+            return
+        if _removed(home):
+            del sizes[home]
+    if (taken := sum(sizes.values())) + needed > most:
+        raise UserError(
+            f"The decoded images need {needed:,} bytes, and of the {most:,} that all caches in {folder} may take"
+            f" together, {taken:,} are in use: wait, raise that by {SIZE}, or do without the cache: image.cache = false"
+        )
+
+
+def allowed(folder: Path, taken: int) -> int:
+    """How many bytes the caches in a folder may take. **Raises** `UserError` for a setting that is no number."""
+    given = os.environ.get(SIZE)
+    if given is None:
+        return int(SHARE * (shutil.disk_usage(folder).free + taken))
+    try:
+        return int(float(given) * 1e9)
+    except (ValueError, OverflowError):
+        raise UserError(f"{SIZE}={given!r} is no number of gigabytes") from None
+
+
+def in_use(file: BufferedReader) -> bool:
+    """Mark an open file of a cache as in use, for as long as it, or a memory map of it, is open. False where it is
+    being removed.
+    """
+    # A lock belongs to what was opened, and a memory map keeps that open.
+    return _locked(file, shared=True)
+
+
+def used_now(home: Path) -> None:
+    """Remember that a cache was used."""
+    with suppress(OSError):  # somebody else's
+        os.utime(home)
+
+
+def _removed(home: Path) -> bool:
+    """Whether a cache could be removed, nobody having it open."""
+    try:
+        with (home / PIXELS).open("rb") as file:
+            if not _locked(file, shared=False):
+                return False
+            shutil.rmtree(home)
+    except FileNotFoundError:
+        shutil.rmtree(home, ignore_errors=True)
+    except OSError:
+        return False
+    return not home.exists()
+
+
+def _locked(file: BufferedReader, *, shared: bool) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # A file system without locks: what is open may be used, and is not removed.
+        return shared
+    return True
+
+
+def _size(home: Path) -> int:
+    with suppress(OSError):
+        return sum(each.stat().st_size for each in home.iterdir())
+    return 0
+
+
+def _last_used(home: Path) -> float:
+    with suppress(OSError):
+        return home.stat().st_mtime
+    return 0.0

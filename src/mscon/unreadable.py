@@ -1,0 +1,71 @@
+"""Images that a training without a cache finds unreadable on its way: counted, listed, and too many of them an end."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch.distributed as dist
+from lightning_fabric import Fabric
+
+from mscon.data.cache import Skipped, check_broken
+from mscon.prepare import Prepared
+from mscon.processes import any_process, each_process
+from mscon.run import Run
+
+FILE = "skipped.json"
+
+
+class Unreadable:
+    """The rows without a usable image, of all processes, as `skipped.json` in the run's folder lists them.
+
+    With a cache they are all known at the start, and nothing is left to do.
+    """
+
+    def __init__(self, run: Run, data: Prepared, fabric: Fabric):
+        self.run, self.data, self.fabric = run, data, fabric
+        self.streamed = not run.recipe.image.cache
+        self.seen = 0
+
+    def take_up(self) -> None:
+        """Begin the list, or go on with that of a training that is resumed."""
+        path = self.run.folder / FILE
+        if self.streamed and path.exists():
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            self.data.unreadable.update({each["row"]: each["reason"] for each in listed})
+        elif self.fabric.is_global_zero:
+            self._list(self.data.pixels.skipped)
+
+    def check(self) -> None:
+        """After a step, whether new ones have come to more than `image.tolerance` allows.
+
+        **Raises:** `UserError` on every process, the first few rows named; the list is written before.
+        """
+        if not self.streamed:
+            return
+        found = len(self.data.unreadable)
+        new, self.seen = found > self.seen, found
+        if any_process(self.fabric, new):
+            every, total = self._of_all(), len(self.data.catalog)
+            if len(every) > self.run.recipe.image.tolerance * total:
+                self.write()
+            tolerance = self.run.recipe.image.tolerance
+            each_process(self.fabric, lambda: check_broken(self.data.catalog, every, tolerance, seen=len(every)))
+
+    def write(self) -> None:
+        """List those found so far."""
+        if not self.streamed:
+            return
+        every = self._of_all()
+        if self.fabric.is_global_zero:
+            ids = self.data.catalog.ids(self.run.recipe.catalog.id) if every else []
+            self._list([Skipped(row, ids[row], reason) for row, reason in sorted(every.items())])
+
+    def _list(self, skipped: Sequence[Skipped]) -> None:
+        self.run.write_json(FILE, [asdict(each) for each in skipped])
+
+    def _of_all(self) -> dict[int, str]:
+        """Those that any process has found."""
+        parts: list[dict[int, str]] = [self.data.unreadable] * self.fabric.world_size
+        if self.fabric.world_size > 1:
+            dist.all_gather_object(parts, self.data.unreadable)
+        return {row: reason for part in parts for row, reason in part.items()}

@@ -1,0 +1,68 @@
+import os
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from mscon.data.cache import Pixels, load_pixels
+from mscon.data.catalog import Catalog
+from mscon.errors import UserError
+
+SIDE = 64
+BYTES = SIDE * SIDE * 3
+"""Of a cache of one image, but for its index."""
+
+
+@pytest.fixture(autouse=True)
+def room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSCON_CACHE_GB", str(2.5 * BYTES / 1e9))
+
+
+def cached(folder: Path, grey: int, rows: int = 1) -> Pixels:
+    """One more cache, used later than those before it."""
+    file = BytesIO()
+    Image.new("L", (3, 2), grey).save(file, "PNG")
+    catalog = Catalog(pl.DataFrame({"image": [file.getvalue()] * rows}), "image", "/", "greys")
+    before = set(folder.glob("*"))
+    pixels = load_pixels(catalog, size=SIDE, folder=folder)
+    for number, home in enumerate(sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime)):
+        if home in before:
+            os.utime(home, (number, number))
+    return pixels
+
+
+def test_the_one_that_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
+    cached(tmp_path, 0)
+    (first,) = tmp_path.iterdir()
+    cached(tmp_path, 1)
+    (second,) = {*tmp_path.iterdir()} - {first}
+    cached(tmp_path, 0)  # used again
+    os.utime(second, (1, 1))
+    cached(tmp_path, 2)
+    assert first.exists()
+    assert not second.exists()
+
+
+def test_one_that_is_open_is_never_removed(tmp_path: Path) -> None:
+    held = [cached(tmp_path, 0), cached(tmp_path, 1)]
+    with pytest.raises(UserError, match=r"24,\d+ are in use: wait, raise that by MSCON_CACHE_GB, or do without"):
+        cached(tmp_path, 2)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert held[0].array[0].max() == 255  # its padding
+    del held[0]
+    cached(tmp_path, 2)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_more_than_all_may_take_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"need 36,864 bytes.*MSCON_CACHE_GB=1, in gigabytes, .*image\.cache = false"):
+        cached(tmp_path, 0, rows=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSCON_CACHE_GB", "plenty")
+    with pytest.raises(UserError, match="MSCON_CACHE_GB='plenty' is no number of gigabytes"):
+        cached(tmp_path, 0)
