@@ -12,8 +12,9 @@ import yaml
 from huggingface_hub import HfApi
 from torch import nn
 
+from mscon.architecture import Architecture
 from mscon.errors import UserError
-from mscon.model import Architecture, MSConModel, build_model
+from mscon.model import MSConModel, build_model
 
 IMAGES = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -30,7 +30,7 @@ def test_explained_is_r2_for_numbers_and_between_class_variance_for_classes() ->
 def test_a_view_that_changes_what_a_label_is_read_from_is_warned_of(tiny: dict) -> None:
     recipe = Recipe.of(tiny, {"views": {"flip": 0.0, "brightness": 0.3}})
     data = prepare(recipe)
-    grey = data.pixels.array.mean(axis=(1, 2, 3), dtype=np.float64)
+    grey = data.pixels.array[:].mean(axis=(1, 2, 3), dtype=np.float64)
     data.values["ink"][:] = grey
     warned = [line for line in inspect(recipe, data).warnings if line.startswith("ink")]
     assert len(warned) == 1

@@ -9,9 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mscon.architecture import Architecture
 from mscon.encoder import Norm, Stage, StagesEncoder
 from mscon.errors import UserError
-from mscon.model import FORMAT, Architecture, MSConModel, build_model
+from mscon.model import FORMAT, MSConModel, build_model
 
 IMAGES = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
 

@@ -41,7 +41,7 @@ class Begun:
             }
         )
         begun = prepare(self.recipe)
-        self.items: Items = begun.items
+        self.items: Items | None = begun.items
         self.labels: dict[str, LabelColumn] = begun.labels
         write_trained_on(folder, self.recipe, begun)
 

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 import torch
 
+from mscon.architecture import Architecture
 from mscon.build import new_objective
 from mscon.cli import main
 from mscon.errors import UserError
-from mscon.model import Architecture, MSConModel, build_model
+from mscon.model import MSConModel, build_model
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run

@@ -13,12 +13,13 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from mscon.architecture import Architecture
 from mscon.cli import main
 from mscon.data.splits import Split
 from mscon.data.views import ViewSettings, normalize
 from mscon.errors import UserError
 from mscon.evaluate.paper_probe import SgdProbe, probe_by_sgd
-from mscon.model import Architecture, MSConModel
+from mscon.model import MSConModel
 from mscon.recipe import Recipe
 from mscon.train import train
 

@@ -10,11 +10,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from mscon.architecture import Architecture
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.export import export_backbone
 from mscon.export.backbone import ABOUT, bare
-from mscon.model import Architecture, MSConModel, build_model
+from mscon.model import MSConModel, build_model
 from shop import scramble
 
 STAGES = [Stage(-2, 2), Stage(-1, 1)]

@@ -17,12 +17,13 @@ from PIL import Image
 from torch import nn
 
 from mscon import __version__
+from mscon.architecture import Architecture
 from mscon.data.decode import Fit, decode
 from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.export import Sample, export_onnx, export_torch, noise, sample_of
 from mscon.export.parity import compare, reference
-from mscon.model import Architecture, MSConModel, build_model
+from mscon.model import MSConModel, build_model
 from mscon.run import Run
 from shop import COLUMN, scramble
 

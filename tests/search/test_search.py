@@ -32,7 +32,7 @@ def test_a_space_holds_unit_vectors_of_the_items_that_can_be_read(run: Run, spac
     assert space.catalog.table["id"].to_list() == space.ids
     for block in space.blocks.values():
         np.testing.assert_allclose(np.linalg.norm(block, axis=1), 1, atol=1e-6)
-    images = [torch.from_numpy(prepare(run.recipe).pixels.array[[3]].copy()).permute(0, 3, 1, 2)]
+    images = [torch.from_numpy(prepare(run.recipe).pixels.array[3:4].copy()).permute(0, 3, 1, 2)]
     z = run.model().project(images[0], "form").numpy()[0]
     np.testing.assert_allclose(space.blocks["form"][3], z, atol=1e-5)
 
