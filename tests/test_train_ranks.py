@@ -157,18 +157,18 @@ def test_a_process_that_is_killed_is_started_again_and_all_go_on_to_the_same_bit
 
 def test_a_process_that_hangs_is_named_by_the_others(two: Recipe, tmp_path: Path) -> None:
     long = Recipe.of(two.model_dump(), {"training.epochs": 1000})
-    process = launched(long, tmp_path / "run", 2, environment={"MSCON_TIMEOUT": "8"})
-    first_checkpoint(process, tmp_path / "run")
-    hanging = process_of(process, 1)
-    os.kill(hanging, signal.SIGSTOP)
-    told = ""
-    assert process.stderr is not None
-    while "process 1 does not answer" not in told:
-        line = process.stderr.readline()
-        assert line, told
-        told += line
-    os.kill(hanging, signal.SIGKILL)  # as torchrun does after half a minute
-    process.communicate()
+    with launched(long, tmp_path / "run", 2, environment={"MSCON_TIMEOUT": "8"}) as process:
+        first_checkpoint(process, tmp_path / "run")
+        hanging = process_of(process, 1)
+        os.kill(hanging, signal.SIGSTOP)
+        told = ""
+        assert process.stderr is not None
+        while "process 1 does not answer" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        os.kill(hanging, signal.SIGKILL)  # as torchrun does after half a minute
+        process.communicate()
     assert process.returncode != 0
     assert "has not ended for 8 seconds" in told
     assert "set MSCON_TIMEOUT higher" in told

@@ -97,8 +97,9 @@ class _Heart:
 
     def _heard(self) -> list[tuple[int, int]]:
         """Of every process its step and how often it gave a sign of life."""
-        told = (self.store.get(str(rank)).decode().split() for rank in range(self.size))
-        return [(int(step), int(beats)) for step, beats in told]
+        there = [self.store.check([str(rank)]) for rank in range(self.size)]  # one that never spoke has no entry
+        told = [self.store.get(str(rank)).decode() if there[rank] else "0 0" for rank in range(self.size)]
+        return [(int(step), int(beats)) for step, beats in map(str.split, told)]
 
     def _give_up(self) -> None:
         before = self._heard()

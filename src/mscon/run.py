@@ -61,8 +61,9 @@ class Run:
         try:
             described = parse_json(path.read_text(encoding="utf-8"))
             labels = {name: LabelColumn.of_json(each) for name, each in described.items()}
-            if absent := sorted({*recipe.labelled, *recipe.catalog.ood} - set(labels)):
-                raise ValueError(f"{absent[0]!r}, which the recipe names, is not among them")
+            # Of labels that are only probed a published folder says nothing.
+            if absent := sorted(set(recipe.labelled) - set(labels)):
+                raise ValueError(f"{absent[0]!r}, which the recipe trains on, is not among them")
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{path}: not the labels of a run: {error}") from None
         return cls(folder, recipe, labels)
