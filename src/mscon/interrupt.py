@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what systems and clusters send before they kill; what SLURM sends ahead of the end where --signal asks it."""
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Ctrl-C; what systems and clusters send before they kill; what SLURM sends ahead of the end where --signal asks it,
+which Windows does not know.
+"""
 
 
 class InterruptedRun(Exception):  # noqa: N818 - nothing went wrong

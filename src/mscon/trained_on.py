@@ -1,8 +1,6 @@
 """What a training sees of its catalog, item by item, kept with the run: to be told apart when the training goes on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ from polars.exceptions import PolarsError
 
 from mscon.data.labels import LabelColumn
 from mscon.data.pairs import PairTable, training_pairs
-from mscon.data.streamed import StreamedImages
-from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import write_whole
 from mscon.prepare import Prepared
@@ -66,14 +62,9 @@ def trained_on(recipe: Recipe, data: Prepared) -> pl.DataFrame:
     columns |= {
         f":{name}": _of_pairs(training_pairs(each, data.split), data)[rows] for name, each in data.pairs.items()
     }
-    if not isinstance(images := data.pixels.array, StreamedImages):
-        digests = in_threads(partial(_digest, images, rows), len(rows))
-        columns = {PIXELS: np.fromiter(digests, np.uint64, len(rows)), **columns}
+    if data.pixels.digests is not None:
+        columns = {PIXELS: data.pixels.digests[rows], **columns}
     return pl.DataFrame({"item": data.places[rows], **columns})
-
-
-def _digest(images: np.ndarray, rows: np.ndarray, number: int) -> int:
-    return int.from_bytes(blake2b(images[rows[number]].tobytes(), digest_size=8).digest())
 
 
 def _of_pairs(pairs: PairTable, data: Prepared) -> UInt64[np.ndarray, " n"]:

@@ -1,6 +1,5 @@
 """Images that a training without a cache finds unreadable on its way: counted, listed, and too many of them an end."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -8,6 +7,8 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from mscon.data.cache import Skipped, check_broken
+from mscon.errors import UserError
+from mscon.parsing import parse_json
 from mscon.prepare import Prepared
 from mscon.processes import any_process, each_process
 from mscon.run import Run
@@ -27,11 +28,16 @@ class Unreadable:
         self.seen = 0
 
     def take_up(self) -> None:
-        """Begin the list, or go on with that of a training that is resumed."""
+        """Begin the list, or go on with that of a training that is resumed. **Raises** `UserError` for one that cannot
+        be read.
+        """
         path = self.run.folder / FILE
         if self.streamed and path.exists():
-            listed = json.loads(path.read_text(encoding="utf-8"))
-            self.data.unreadable.update({each["row"]: each["reason"] for each in listed})
+            try:
+                listed = parse_json(path.read_text(encoding="utf-8"))
+                self.data.unreadable.update({int(each["row"]): str(each["reason"]) for each in listed})
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}: no list of unreadable images ({error!r}): remove it to go on") from None
         elif self.fabric.is_global_zero:
             self._list(self.data.pixels.skipped)
 

@@ -222,7 +222,7 @@ def test_two_builds_at_once_end_in_one_whole_cache(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_pixels(catalog, size=16, folder=cache).array, whole)
 
 
-@pytest.mark.parametrize("file", ["pixels.bin", "index.json"])
+@pytest.mark.parametrize("file", ["pixels.bin", "index.json", "digests.bin"])
 @pytest.mark.parametrize("damage", ["gone", "short"])
 def test_a_cache_that_lost_a_file_is_made_anew(tmp_path: Path, file: str, damage: str) -> None:
     catalog, cache = catalog_of(tmp_path, [photo(0), photo(1)]), tmp_path / "cache"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from mscon.explore.maps import Map, Maps
 from mscon.run import Run
-from mscon.search import SHARED, Space, query_of
+from mscon.search import SHARED, Collection, Space, query_of
 from mscon.search.index import Index
 from shown_page import shown
 
@@ -65,55 +66,31 @@ def changed(page: Any, before: list[str]) -> list[str]:
     return found(page)
 
 
-def test_an_id_a_slider_and_a_condition_find_what_a_search_finds(page: Any, space: Space) -> None:
-    from mscon.explore.state import ask_item, find
+@pytest.mark.parametrize("of", ["catalog", "index"])
+def test_an_id_a_slider_and_a_condition_find_what_a_search_finds(
+    of: str, browser: Any, run: Run, request: pytest.FixtureRequest
+) -> None:
+    items: Collection
+    with ExitStack() as held:
+        if of == "catalog":
+            items, address = request.getfixturevalue("space"), request.getfixturevalue("address")
+        else:
+            index = request.getfixturevalue("index")
+            items, address = Index.open(index, run), held.enter_context(shown(run, "--index", index)).address
+        page = held.enter_context(watched(browser, address))
+        first = items.ids[40]
+        query = query_of(run, items, [first])
 
-    def expected(weights: dict[str, float], where: str | None = None) -> list[str]:
-        return [space.ids[row] for row in find(space, asked, weights, k=12, where=where).rows]
+        def expected(weights: dict[str, float], where: str | None = None) -> list[str]:
+            rows = items.search(query, weights, k=12, where=where).rows.tolist()
+            return [each["id"] for each in items.values_of(rows, [])]
 
-    asked = ask_item(space, 40)
-    ask(page, space.ids[40])
-    weights = dict.fromkeys(space.similarities, 1.0)
-    page.wait_for_function(
-        "first => document.querySelector('.results strong').textContent === first", arg=expected(weights)[0]
-    )
-    assert found(page) == expected(weights)
-    before = found(page)
-    page.get_by_role("slider", name="marks").focus()
-    for _ in range(25):
-        page.keyboard.press("ArrowLeft")
-    weights["marks"] = -1.5
-    changed(page, before)
-    page.wait_for_timeout(1000)  # the last of the steps
-    assert found(page) == expected(weights)
-    page.get_by_role("button", name="Filters").click()
-    box = page.locator("#where textarea, #where input")
-    box.fill("character = 'g'")
-    before = found(page)
-    box.press("Enter")
-    assert changed(page, before) == expected(weights, "character = 'g'")
-    box.fill("charcter = 'g'")
-    box.press("Enter")
-    page.wait_for_selector("#asking .mistake >> text=charcter")
-    assert found(page) == expected(weights, "character = 'g'")  # what was there stays
-
-
-def test_an_index_is_looked_at_as_a_catalog_is(browser: Any, run: Run, index: str) -> None:
-    items = Index.open(index, run)
-    first = items.ids[40]
-    query = query_of(run, items, [first])
-    weights = dict.fromkeys(items.similarities, 1.0)
-
-    def expected(where: str | None = None) -> list[str]:
-        rows = items.search(query, weights, k=12, where=where).rows.tolist()
-        return [each["id"] for each in items.values_of(rows, [])]
-
-    with shown(run, "--index", index) as told, watched(browser, told.address) as page:
         ask(page, first)
+        weights = dict.fromkeys(items.similarities, 1.0)
         page.wait_for_function(
-            "first => document.querySelector('.results strong').textContent === first", arg=expected()[0]
+            "first => document.querySelector('.results strong').textContent === first", arg=expected(weights)[0]
         )
-        assert found(page) == expected()
+        assert found(page) == expected(weights)
         before = found(page)
         page.get_by_role("slider", name="marks").focus()
         for _ in range(25):
@@ -121,14 +98,17 @@ def test_an_index_is_looked_at_as_a_catalog_is(browser: Any, run: Run, index: st
         weights["marks"] = -1.5
         changed(page, before)
         page.wait_for_timeout(1000)  # the last of the steps
-        assert found(page) == expected()
+        assert found(page) == expected(weights)
         page.get_by_role("button", name="Filters").click()
         box = page.locator("#where textarea, #where input")
         box.fill("character = 'g'")
         before = found(page)
         box.press("Enter")
-        assert changed(page, before) == expected("character = 'g'")
-    assert told.code == 0
+        assert changed(page, before) == expected(weights, "character = 'g'")
+        box.fill("charcter = 'g'")
+        box.press("Enter")
+        page.wait_for_selector("#asking .mistake >> text=charcter")
+        assert found(page) == expected(weights, "character = 'g'")  # what was there stays
 
 
 def test_by_keyboard_a_result_becomes_the_query_and_nothing_counts_is_said(page: Any) -> None:

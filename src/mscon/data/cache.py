@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
@@ -30,7 +30,7 @@ from mscon.parsing import parse_json
 VERSION = 1
 # Of Parquet files, which were known by their images' bytes before: such caches are not used any more, and make room.
 STORED_VERSION = 2
-INDEX = "index.json"
+INDEX, DIGESTS = "index.json", "digests.bin"
 # A build that has not written for so long is dead, and what it left is removed.
 ABANDONED_SECONDS = 24 * 3600
 LISTED = 5
@@ -54,11 +54,13 @@ class Pixels:
     - `rows`: the catalog row of each image, ascending; without a cache all.
     - `skipped`: the rows that have no usable image; without a cache those that were found so far are in
       `array.broken`.
+    - `digests`: 64 bits that tell each image from others; None without a cache.
     """
 
     array: AnyImages
     rows: Int64[np.ndarray, " n"]
     skipped: tuple[Skipped, ...]
+    digests: UInt64[np.ndarray, " n"] | None = None
 
 
 def load_pixels(
@@ -121,10 +123,10 @@ def streamed_pixels(catalog: Catalog, *, size: int, fit: Fit, open: int) -> Pixe
     return Pixels(StreamedImages(catalog, size, fit, open=open), np.arange(len(catalog)), ())
 
 
-def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str]) -> Pixels:
+def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str], digests: UInt64[np.ndarray, " n"]) -> Pixels:
     rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
     ids = catalog.ids() if broken else []
-    return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()))
+    return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()), digests)
 
 
 def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
@@ -164,18 +166,21 @@ def _trace(place: str | None) -> str:
     return f"{place}\0{about.st_size}\0{about.st_mtime_ns}"
 
 
-def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str]] | None:
-    """The images and the reasons by row, or None where the cache is missing or has lost a file."""
+def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str], UInt64[np.ndarray, " n"]] | None:
+    """The images, the reasons by row and the images' digests, or None where the cache is missing or has lost a file."""
     try:
         index = parse_json((home / INDEX).read_text(encoding="utf-8"))
         with (home / PIXELS).open("rb") as file:
             if os.fstat(file.fileno()).st_size != index["images"] * size * size * 3 or not in_use(file):
                 return None
             array = np.memmap(file, np.uint8, "r", shape=(index["images"], size, size, 3))
+        digests = np.fromfile(home / DIGESTS, np.uint64)
+        if len(digests) != index["images"]:
+            return None
         used_now(home)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return array, dict(index["skipped"])
+    return array, dict(index["skipped"]), digests
 
 
 def _build(
@@ -191,6 +196,7 @@ def _build(
     needed = total * size * size * 3
     draft = home.with_name(f".{uuid.uuid4().hex}")
     broken: dict[int, str] = {}
+    digests: list[int] = []
     try:
         with _storing(home.parent, needed):
             draft.mkdir(parents=True)
@@ -208,6 +214,7 @@ def _build(
                     broken[row] = image
                     check_broken(catalog, broken, tolerance, seen=row + 1)
                 else:
+                    digests.append(_digest(image))  # now, while it is at hand
                     with _storing(home.parent, needed):
                         _write(file, image)
                 if progress is not None:
@@ -215,6 +222,7 @@ def _build(
             with _storing(home.parent, needed):
                 os.fsync(file.fileno())
         with _storing(home.parent, needed):
+            np.array(digests, np.uint64).tofile(draft / DIGESTS)
             index = {"images": total - len(broken), "skipped": list(broken.items())}
             (draft / INDEX).write_text(json.dumps(index), encoding="utf-8")
             _put(draft, home, size)
@@ -231,6 +239,10 @@ def _storing(folder: Path, needed: int) -> Iterator[None]:
             f"The decoded images can't be kept in {folder}: {error.strerror}. They need {needed:,} bytes: make room, "
             "let MSCON_CACHE name a folder that has it, or do without it: image.cache = false."
         ) from error
+
+
+def _digest(image: np.ndarray) -> int:
+    return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest())
 
 
 def _write(file: FileIO, image: np.ndarray) -> None:
