@@ -386,6 +386,34 @@ def test_supcon_equals_pytorch_metric_learning_when_every_anchor_has_a_positive(
     torch.testing.assert_close(supcon_loss(z, labels, temperature=0.07), losses.SupConLoss(temperature=0.07)(z, labels))
 
 
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_supcontrasts_loss_is_supcon_times_temperature_by_its_base(temperature: float) -> None:
+    """Its formula (losses.py of HobbitLong/SupContrast), restated: features are items × views × width, unit rows."""
+    features = torch.nn.functional.normalize(torch.randn(12, 2, 8, dtype=torch.float64), dim=-1)
+    labels = torch.arange(12) % 4
+    anchors = torch.cat(features.unbind(dim=1))
+    logits = anchors @ anchors.T / temperature
+    others = 1.0 - torch.eye(24, dtype=torch.float64)
+    positives = (labels[:, None] == labels).double().repeat(2, 2) * others
+    log_prob = logits - (logits.exp() * others).sum(1, keepdim=True).log()
+    theirs = -(temperature / 0.07) * ((positives * log_prob).sum(1) / positives.sum(1)).view(2, 12).mean()
+    ours = supcon_loss(anchors, labels.repeat(2), temperature=temperature)
+    torch.testing.assert_close(temperature / 0.07 * ours, theirs)
+
+
+def test_simclr_is_lightlys_cross_entropy_over_both_views() -> None:
+    """NTXentLoss without a memory bank (lightly), restated: of an item's own row nothing, the other view is the class."""
+    first, second = torch.nn.functional.normalize(torch.randn(2, 10, 6, dtype=torch.float64), dim=-1)
+    other = ~torch.eye(10, dtype=torch.bool)
+
+    def half(one: Tensor, two: Tensor) -> Tensor:
+        return torch.cat([one @ two.T, (one @ one.T)[other].view(10, 9)], dim=1) / 0.5
+
+    logits = torch.cat([half(first, second), half(second, first)])
+    theirs = torch.nn.functional.cross_entropy(logits, torch.arange(10).repeat(2))
+    torch.testing.assert_close(simclr_loss(torch.cat([first, second]), temperature=0.5), theirs)
+
+
 def test_bad_settings_are_refused() -> None:
     z, labels = batch(4, 2)
     with pytest.raises(ValueError, match="temperature must be positive"):
