@@ -2,6 +2,7 @@
 # make test   set up, then run every test
 # make check  set up, then lint, formatting and types
 # make docs   set up, then build the documentation into site/
+# make dist   set up, then build the wheel and the sources into dist/
 # make lock   resolve pyproject.toml anew into requirements.lock
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: setup demo test check format docs lock clean
+.PHONY: setup demo test check format docs dist lock clean
 
 setup: $(SETUP)
 
@@ -42,8 +43,11 @@ format: $(SETUP)
 docs: $(SETUP)
 	$(BIN)/zensical build --strict --clean
 
+dist: $(SETUP)
+	$(BIN)/python -m hatchling build --clean
+
 lock: $(SETUP)
 	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate --all-extras --group dev --python-version 3.11 --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv site .cache
+	rm -rf .venv site dist .cache

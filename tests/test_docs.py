@@ -35,7 +35,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of every `mscon` command on a line of its own, also behind torchrun, or alone in a table's first cell."""
+    """The words of every `mscon` command on a line of its own, behind torchrun, or alone in a row's first cell."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]

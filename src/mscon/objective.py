@@ -1,6 +1,6 @@
 """MSConLoss: one projection per similarity and its labels in, one number and its parts out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp
 from typing import Any, cast
 
@@ -160,6 +160,8 @@ class MSConLoss(nn.Module):
             own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
             total = total + (own - own.detach())
         return MSConOutput(total=total, terms=terms_of(names, batch, weights.weight.detach()))
+
+    __call__: Callable[..., MSConOutput]  # of a module's call type checkers know nothing else
 
     @torch.no_grad()
     def held_out_sums(

@@ -402,7 +402,7 @@ def test_supcontrasts_loss_is_supcon_times_temperature_by_its_base(temperature: 
 
 
 def test_simclr_is_lightlys_cross_entropy_over_both_views() -> None:
-    """NTXentLoss without a memory bank (lightly), restated: of an item's own row nothing, the other view is the class."""
+    """NTXentLoss without a memory bank, restated: of an item's other rows the other view is the class."""
     first, second = torch.nn.functional.normalize(torch.randn(2, 10, 6, dtype=torch.float64), dim=-1)
     other = ~torch.eye(10, dtype=torch.bool)
 
