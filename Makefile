@@ -1,5 +1,6 @@
 # make demo   set up, then train, evaluate and report on embedded data
 # make test   set up, then run every test
+# make test-matrix  set up, then run every test under Pythons 3.11 to 3.13, with the newest and the lowest versions
 # make check  set up, then lint, formatting and types
 # make docs   set up, then build the documentation into site/
 # make dist   set up, then build the wheel and the sources into dist/
@@ -10,7 +11,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: setup demo test check format docs dist lock clean
+.PHONY: setup demo test test-matrix check format docs dist lock clean
 
 setup: $(SETUP)
 
@@ -29,6 +30,9 @@ demo: $(SETUP)
 # Two processes of one thread each: processes of two threads each wait for one another.
 test: $(SETUP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+
+test-matrix: $(SETUP)
+	.ci/matrix
 
 check: $(SETUP)
 	$(BIN)/ruff check .

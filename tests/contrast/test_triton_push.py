@@ -166,8 +166,8 @@ def test_limbs_add_up_to_the_projections() -> None:
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (16, 64), (64, 16), (256, 128)])
 def test_the_cut_changes_nothing(rows: int, columns: int, temperature: float) -> None:
     config = Config(rows, columns, warps=4, stages=2)
-    packed = PackedHeads.of([unit_rows(130, 8), unit_rows(64, 8)], [temperature, temperature])
-    upstream = packed.pack([uneven(130), uneven(64)])
+    packed = PackedHeads.of([unit_rows(70, 8), unit_rows(32, 8)], [temperature, temperature])
+    upstream = packed.pack([uneven(70), uneven(32)])
     push, _ = push_forward(packed)
     cut, _ = push_forward(packed, config=config)
     torch.testing.assert_close(cut, push)
@@ -216,7 +216,7 @@ def _in_one_process(rank: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("temperature", [0.005, 0.1])
 @pytest.mark.parametrize("bandwidth", [0.1, 0.5])
 def test_kernel_targets_equal_the_dense_formula(bandwidth: float, temperature: float) -> None:
-    lengths = [2, 17, 130]
+    lengths = [2, 17, 70]
     heads = [unit_rows(n, 8).requires_grad_() for n in lengths]
     values = [torch.rand(n, generator=torch.Generator().manual_seed(n)).to(DEVICE) for n in lengths]
     bandwidths, temperatures = [bandwidth + 0.5, bandwidth, bandwidth], [temperature] * 3
