@@ -2,7 +2,7 @@
 
 import ctypes
 import platform
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 MIB = 2**20
@@ -43,7 +43,7 @@ def freed_memory_kept() -> Generator[None]:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _mallopt() -> "ctypes._NamedFuncPointer | None":
+def _mallopt() -> Callable[[int, int], int] | None:
     return ctypes.CDLL(None).mallopt if platform.libc_ver()[0] == "glibc" else None
 
 
