@@ -22,7 +22,7 @@ from mscon.errors import UserError
 from mscon.files import digest
 from mscon.model import MSConModel
 from mscon.run import Run
-from mscon.search.blocks import blocks_of_images, check_names
+from mscon.search.blocks import blocks_of_images
 from mscon.search.index.approximate import FROM, Recall, approximate, outgrown, tidy
 from mscon.search.index.columns import check_types, item_ids, storable_labels
 from mscon.search.index.layout import About, arrow
@@ -90,7 +90,6 @@ def index_catalog(
     those of the index, an index of another model, one that another command is writing into, and a place that cannot be
     written.
     """
-    check_names(run)
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows: there is nothing to index")
     with alone(to):
