@@ -159,7 +159,7 @@ def _items(run: Run, catalog: Catalog, place: Place, id: str | None, new: About)
     """Of an index that is there by its `about`, else by a `new` one."""
     ids, ids_from = item_ids(catalog, id)
     there = place.there.about if place.there else None
-    labels, left_out = storable_labels(catalog, id, list(new.heads), there)
+    labels, named, left_out = storable_labels(catalog, id, list(new.heads), there)
     if place.there:
         check_types(labels, place.there.table.schema, catalog.source, place.to)
         if ids_from != place.there.about.ids_from:
@@ -168,7 +168,7 @@ def _items(run: Run, catalog: Catalog, place: Place, id: str | None, new: About)
                 f" {_told(place.there.about.ids_from)}: items would be taken for others. Name the column of their ids"
                 " with --id, in both, or make the index anew with --replace"
             )
-    about = there or replaced(new, labels=labels.columns, ids_from=ids_from)
+    about = there or replaced(new, labels=labels.columns, named=named, ids_from=ids_from)
     return _Items(run, catalog, about, ids, labels, _stamps(catalog, labels, about), left_out)
 
 

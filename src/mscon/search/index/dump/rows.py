@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from mscon.search.index.layout import HEADS, matrix, own_column
+from mscon.search.index.layout import HEADS, matrix, vector_name
 from mscon.search.index.scan import scanned
 from mscon.search.index.table import Index
 from mscon.search.mix import SHARED
@@ -36,7 +36,7 @@ class Rows:
 def widths(index: Index) -> dict[str, int]:
     """The vectors of an item, by name: `z_NAME` of each similarity, as in `mscon embed`; `mix`; `shared`."""
     shared = {SHARED: index.about.shared} if index.about.shared else {}
-    return {own_column(name): width for name, width in index.about.heads.items()} | {MIX: index.about.width} | shared
+    return {vector_name(name): width for name, width in index.about.heads.items()} | {MIX: index.about.width} | shared
 
 
 def in_turn(index: Index, progress: Callable[[int, int], None] | None = None) -> Iterator[Rows]:
@@ -45,7 +45,7 @@ def in_turn(index: Index, progress: Callable[[int, int], None] | None = None) ->
     shared = [SHARED] if about.shared else []
     for batch in scanned(index.table, ["id", *about.labels, HEADS, *shared], None, together=TOGETHER):
         heads = matrix(batch[HEADS])
-        vectors = {own_column(name): heads[:, place] for name, place in about.places.items()} | {MIX: heads}
+        vectors = {vector_name(name): heads[:, place] for name, place in about.places.items()} | {MIX: heads}
         vectors |= {name: matrix(batch[name]) for name in shared}
         yield Rows(batch["id"].to_pylist(), vectors, batch.select(about.labels).to_pylist())
         done += batch.num_rows
@@ -69,6 +69,6 @@ def readme(name: str, index: Index, **more: object) -> str:
         count=len(index),
         widths=widths(index),
         weights=weights,
-        first=own_column(next(iter(index.about.heads))),
+        first=vector_name(next(iter(index.about.heads))),
         **more,
     )
