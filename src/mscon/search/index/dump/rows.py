@@ -1,5 +1,6 @@
 """What every dump reads: an index's rows, some at a time, and its vectors as they are named there."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from mscon.hub import escaped
 from mscon.search.index.layout import HEADS, matrix, vector_name
 from mscon.search.index.scan import scanned
 from mscon.search.index.table import Index
 from mscon.search.mix import SHARED
 from mscon.templates import templates
+from mscon.words import plain
 
 MIX = "mix"
 """The name of all projections side by side."""
@@ -59,9 +62,17 @@ def as_texts(vectors: Float32[np.ndarray, "n d"]) -> list[str]:
     return [line.removeprefix('{"v":').removesuffix("}") for line in lines]
 
 
+def code(text: str) -> str:
+    """As code in a table of Markdown, in one line, whatever backquotes and bars it has."""
+    line = " ".join(plain(text).split()).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"
+
+
 def readme(name: str, index: Index, **more: object) -> str:
     """What a dump's folder says of itself."""
     environment = templates("search/index/dump", html=False)
+    environment.filters |= {"code": code, "words": escaped}
     weights = {each: 1.0 if place == 0 else 0.2 for place, each in enumerate(index.about.heads)}
     return environment.get_template(f"{name}.md.jinja").render(
         index=index,
