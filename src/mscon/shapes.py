@@ -190,6 +190,14 @@ class ScoreOf(TypedDict):
     value: Number | None
 
 
+class Unread(TypedDict):
+    """A row of skipped.json."""
+
+    row: Count
+    id: str
+    reason: str
+
+
 class Ablated(TypedDict):
     """ablation.json."""
 
@@ -207,6 +215,11 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 def read_ablation(folder: Path) -> dict[str, Any] | None:
     """A run's ablation.json; None where there is none. **Raises** `UserError` for a file that is none."""
     return _read(folder / "ablation.json", Ablated, "an ablation", f"mscon ablate {folder}")
+
+
+def check_unread(listed: Any) -> list[dict[str, Any]]:
+    """What skipped.json holds, as it is. **Raises** `ValueError` for anything else."""
+    return _checked(listed, list[Unread])
 
 
 def check_record(record: Any) -> dict[str, Any]:
