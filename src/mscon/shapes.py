@@ -236,7 +236,7 @@ def _read(path: Path, shape: Any, what: str, command: str) -> dict[str, Any] | N
         raise UserError(f"{path}: not {what} ({error}); `{command}` writes it anew") from None
 
 
-def _checked(found: Any, shape: Any) -> dict[str, Any]:
+def _checked(found: Any, shape: Any) -> Any:
     try:
         _adapter(shape).validate_python(found)
     except ValidationError as error:
