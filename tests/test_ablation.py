@@ -100,6 +100,13 @@ def test_a_folder_name_holds_nothing_that_no_folder_can() -> None:
     run = Run(Path("runs/shoes"), described(), {})
     assert ablated_folder(run, "heel height") == Path("runs/shoes-without-heel height")
     assert ablated_folder(run, "../größe") == Path("runs/shoes-without-.._größe")
+    assert len(ablated_folder(run, "ü" * 300).name.encode()) < 255
+
+
+def test_similarities_that_are_called_nearly_alike_have_folders_of_their_own() -> None:
+    names = ["a/b", "a_b", "Heel", "heel", *("x" * 300 + each for each in "yz")]
+    run = Run(Path("runs/shoes"), described(similarities={name: {} for name in names}), {})
+    assert len({ablated_folder(run, name).name.casefold() for name in names}) == len(names)
 
 
 def test_the_whole_ablation_pairs_goes_on_and_is_not_done_twice(tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training under torchrun: two real processes train the model that one process trains."""
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from torch import nn
 
 from mscon.build import new_model
 from mscon.checkpoint import latest_checkpoint
+from mscon.prepare import prepare, training_batches
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
@@ -61,6 +63,16 @@ def under_torchrun(recipe: Recipe, folder: Path, size: int, *words: str) -> Run:
     return Run.open(folder)
 
 
+def nearly_the_same(recipe: Recipe, one: Run, other: Run) -> bool:
+    """Whether two runs' weights differ by 1e-3 of the way that they went."""
+    torch.manual_seed(recipe.training.seed)
+    start, ours, theirs = (
+        nn.utils.parameters_to_vector(model.parameters())
+        for model in (new_model(recipe, pretrained=False), other.model(), one.model())
+    )
+    return bool((ours - theirs).norm() <= 1e-3 * (theirs - start).norm())
+
+
 @pytest.fixture
 def two(tiny: dict) -> Recipe:
     return Recipe.of(tiny, {"training.epochs": 2, "training.batch_size": 32})
@@ -99,12 +111,7 @@ def test_several_processes_train_the_model_of_one(size: int, tiny: dict, letters
     recipe = Recipe.of(tiny, {**change, "catalog.source": str(tmp_path / "uneven.parquet")})
     one = train(recipe, tmp_path / "one")
     several = under_torchrun(recipe, tmp_path / "several", size)
-    torch.manual_seed(recipe.training.seed)
-    start, ours, theirs = (
-        nn.utils.parameters_to_vector(model.parameters())
-        for model in (new_model(recipe, pretrained=False), several.model(), one.model())
-    )
-    assert (ours - theirs).norm() <= 1e-3 * (theirs - start).norm()
+    assert nearly_the_same(recipe, one, several)
     assert list(one.metrics())
     for first, second in zip(one.metrics(), several.metrics(), strict=True):
         assert first["step"] == second["step"]
@@ -112,6 +119,48 @@ def test_several_processes_train_the_model_of_one(size: int, tiny: dict, letters
             for key, value in term.items():
                 other = second["terms"][name][key]
                 assert other == pytest.approx(value, rel=1e-3, abs=1e-3), key
+
+
+@pytest.fixture
+def in_files(tiny: dict, letters: Path, tmp_path: Path) -> tuple[Recipe, list[int]]:
+    """A recipe without a cache, of images in files, of which a few cannot be read: those rows. In the first epoch they
+    all fall to the second of two processes.
+    """
+    table = pl.read_parquet(letters).filter(pl.col("character").is_in(list("aRg")))
+    for row, image in enumerate(table["image"].to_list()):
+        (tmp_path / f"{row}.png").write_bytes(image)
+    table.with_columns(image=pl.Series([f"{row}.png" for row in range(len(table))])).write_csv(tmp_path / "letters.csv")
+    change = {
+        "catalog.source": str(tmp_path / "letters.csv"),
+        "image.cache": False,
+        "model.norm": "group",
+        "training.epochs": 1,
+        "training.optimizer": "sgd",
+        "training.lr": 0.003,
+    }
+    recipe = Recipe.of(tiny, change)
+    batches = training_batches(recipe, prepare(recipe), rank=1, world_size=2).epoch(0)
+    bad = sorted(int(batch[0]) for batch in batches)[:3]
+    for row in bad:
+        (tmp_path / f"{row}.png").write_bytes(b"no image")
+    return recipe, bad
+
+
+def test_unreadable_images_of_one_process_alone_are_listed_and_left_out_as_by_one(
+    in_files: tuple[Recipe, list[int]], tmp_path: Path
+) -> None:
+    recipe, bad = in_files
+    one, two = train(recipe, tmp_path / "one"), under_torchrun(recipe, tmp_path / "two", 2)
+    assert nearly_the_same(recipe, one, two)
+    assert [each["row"] for each in json.loads((two.folder / "skipped.json").read_text())] == bad
+    assert (two.folder / "skipped.json").read_bytes() == (one.folder / "skipped.json").read_bytes()
+    process = launched(Recipe.of(recipe.model_dump(), {"image.tolerance": 0.0}), tmp_path / "refused", 2)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert " ".join(errors.split()).count("can't be used; 0% of all 252 may be skipped") == 1
+    assert "mscon/train.py" not in errors, "a traceback"
+    assert errors.count("exitcode  : 2") == 2, "both of them end by themselves"
+    assert json.loads((tmp_path / "refused" / "skipped.json").read_text())
 
 
 def test_two_processes_stop_together_and_go_on_to_the_same_bits(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from lightning_fabric import Fabric
 
 from mscon.data.stored import Shelf
 from mscon.errors import UserError
@@ -13,10 +14,11 @@ from mscon.evaluate.evaluation import evaluate_run
 from mscon.files import cache_folder
 from mscon.inspection import inspect
 from mscon.interrupt import InterruptedRun
-from mscon.prepare import prepare
+from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
+from mscon.unreadable import Unreadable
 
 STREAMED = {"image.cache": False, "image.open": 3, "training.epochs": 2}
 
@@ -119,6 +121,49 @@ def test_rows_that_turn_out_unreadable_take_no_part_and_are_listed(tiny: dict, s
     with pytest.raises(UserError, match=r"can't be used; 0% of all .* may be skipped\. .*\n  row \d+ \(\d+\): no JPEG"):
         train(refused, tmp_path / "refused")
     assert json.loads((tmp_path / "refused" / "skipped.json").read_text())
+
+
+def unreadable(run: Run) -> tuple[Prepared, Unreadable]:
+    """A run's items as a training has them that goes on, and its list of unreadable ones."""
+    data = run.prepare()
+    return data, Unreadable(run, data, Fabric(accelerator="cpu", devices=1))
+
+
+DAMAGED = {
+    "cut short": '[{"row": 3, "id": "3", "re',
+    "empty": "",
+    "a number": "3",
+    "null": "null",
+    "a table": '{"row": 3}',
+    "a row without a number": '[{"row": "3", "id": "3", "reason": "x"}]',
+    "no whole number": '[{"row": 1e400, "id": "3", "reason": "x"}]',
+    "below 0": '[{"row": -1, "id": "3", "reason": "x"}]',
+    "no reason": '[{"row": 3, "id": "3"}]',
+    "nested": "[" * 100_000,
+}
+
+
+def test_the_list_of_unreadable_images_is_gone_on_with_item_by_item_or_refused(recipe: Recipe, tmp_path: Path) -> None:
+    begun = prepare(recipe)
+    run = Run.create(tmp_path / "run", recipe, begun.labels, begun.items)
+    listed, ids = run.folder / "skipped.json", begun.catalog.ids()
+    listed.write_text(json.dumps([{"row": row, "id": ids[row], "reason": "no image"} for row in (3, 70)]))
+    table = pl.concat([pl.read_parquet(each) for each in sorted(Path(recipe.catalog.source).glob("*.parquet"))])
+    (tmp_path / "fewer").mkdir()
+    first = table.with_row_index("at").filter(split="test")["at"][0]
+    assert first < 70
+    gone = pl.int_range(pl.len()).is_in([first, 3])
+    table.filter(~gone).write_parquet(tmp_path / "fewer" / "0.parquet", row_group_size=64)
+    changed = Recipe.of(recipe.model_dump(exclude_none=True), {"catalog.source": str(tmp_path / "fewer")})
+    data, going_on = unreadable(Run(run.folder, changed, run.labels))
+    going_on.take_up()
+    assert {data.catalog.ids()[row] for row in data.unreadable} == {ids[70]}
+    going_on.write()
+    assert json.loads(listed.read_text()) == [{"row": 70, "id": ids[70], "reason": "no image"}]
+    for text in DAMAGED.values():
+        listed.write_text(text)
+        with pytest.raises(UserError, match=r"skipped\.json: no list of unreadable images .*remove it to go on"):
+            unreadable(run)[1].take_up()
 
 
 def test_samplers_that_need_images_from_anywhere_are_refused(recipe: Recipe, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A training that goes on finds its catalog as it began with it, or is refused in words."""
 
+from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 
@@ -139,3 +140,27 @@ def test_a_training_is_refused_before_anything_of_its_run_changes_and_goes_on_wh
     assert {path: path.read_bytes() for path in before} == before
     (run.folder / "trained_on.parquet").unlink()
     assert train(recipe, run.folder, resume=True) == Run.open(run.folder)
+
+
+def test_an_image_file_that_changed_is_told_before_a_training_goes_on(
+    tiny: dict, letters: Path, tmp_path: Path
+) -> None:
+    table = pl.read_parquet(letters).filter(pl.col("character").is_in(list("aR")))
+    paths = [tmp_path / f"{row}.png" for row in range(len(table))]
+    for path, image in zip(paths, table["image"], strict=True):
+        path.write_bytes(image)
+    table.with_columns(image=pl.Series([path.name for path in paths])).write_csv(tmp_path / "letters.csv")
+    change = {"catalog.source": str(tmp_path / "letters.csv"), "training.steps": 2, "image.size": 16}
+    recipe = Recipe.of(tiny, change)
+    run = train(recipe, tmp_path / "run")
+    kept = prepare(recipe).pixels
+    assert kept.digests is not None
+    expected = [int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest()) for image in kept.array]
+    assert kept.digests.tolist() == expected
+    assert len(set(expected)) > 150
+    row = int(run.prepare().split.train[0])
+    paths[row].write_bytes(png(1))
+    with pytest.raises(UserError, match=f"1 item has another image: {table['id'][row]}\n"):
+        train(recipe, run.folder, resume=True)
+    paths[row].write_bytes(table["image"][row])
+    assert train(recipe, run.folder, resume=True) == run

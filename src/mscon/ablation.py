@@ -1,5 +1,6 @@
 """Leave one out: the run's recipe again without each similarity in turn, and what that does to every label."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from mscon.words import listed
 
 WITHOUT = "without "
 """Before a similarity's name, that of the embeddings of the run that lacks it: a similarity may be called `model`."""
+
+LONGEST = 60
+"""Letters of a similarity's name that its folder has: file systems have 255 bytes for all of it."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +167,18 @@ def notes(recipe: Recipe) -> Iterator[str]:
 
 
 def ablated_folder(run: Run, name: str) -> Path:
-    """RUN-without-NAME beside the run, what no folder can be called put as "_"."""
-    safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
+    """RUN-without-NAME beside the run, what no folder can be called put as "_"; with a digest of the name where it is
+    long, or where the folder of another similarity would have this name, but for capitals.
+    """
+    safe = _as_folder(name)
+    same = [other for other in run.recipe.similarities if _as_folder(other).casefold() == safe.casefold()]
+    if len(same) > 1 or len(name) > LONGEST:
+        safe = f"{safe}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
     return run.folder.with_name(f"{run.folder.name}-without-{safe}")
+
+
+def _as_folder(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name[:LONGEST])
 
 
 def warnings(found: Ablation) -> list[str]:

@@ -1,5 +1,6 @@
 """The recipe that a command line describes: a catalog, its similarities, and any value that is set."""
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -71,8 +72,11 @@ def _absolute(source: str) -> str:
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:
-    pairs = [each.partition("=") for each in settings]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise UserError(f"--set {key}: give it a value, as in --set training.epochs=5")
-    return {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
+    pairs = {each: _KEY.match(each) for each in settings}
+    if without := [each for each, key in pairs.items() if key is None]:
+        raise UserError(f"--set {without[0]}: give it a value, as in --set training.epochs=5")
+    return {key[1].strip(): parse_value(each[key.end() :].strip()) for each, key in pairs.items() if key}
+
+
+_KEY = re.compile(r'((?>"(?:[^"\\]|\\.)*"|[^=])+)=')
+"""Up to the first "=" that is in no quotes: a similarity may be called `a=b`."""

@@ -17,6 +17,7 @@ from mscon.data.views import ViewSettings
 from mscon.errors import UserError, nearest
 from mscon.parsing import parse_toml
 from mscon.settings import (
+    SHARED,
     UNLABELLED,
     CatalogSettings,
     ImageSettings,
@@ -30,6 +31,7 @@ from mscon.settings import (
     ViewLimits,
 )
 from mscon.weighting import Aggregator
+from mscon.words import ODD, plain
 
 
 class Recipe(Section):
@@ -46,6 +48,12 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _names_agree(self) -> "Recipe":
         names = list(self.similarities)
+        for name in names:
+            _check_name(name, _RENAMED)
+        for name in self.catalog.ood:
+            _check_name(name, "rename the column")
+        if SHARED in names:
+            raise ValueError(f"a similarity called {SHARED!r} cannot be told from the shared embedding: {_RENAMED}")
         if both := set(names) & set(self.catalog.ood):
             raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
         sampler = self.sampler
@@ -266,6 +274,19 @@ def _explain(error: Any, name: str) -> str:
     if error["type"] == "tuple_type" and isinstance(error["input"], str):
         return f'{where}: a list is needed, such as ["{error["input"]}"]'
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
+
+
+_RENAMED = "give the similarity another name, and name its column in similarities.OTHER.column"
+
+
+def _check_name(name: str, mend: str) -> None:
+    """**Raises** `ValueError` for a label's name that shows nothing, or something else than it is."""
+    if not name.strip():
+        raise ValueError(f"the label {name!r} has a name that nobody sees: {mend}")
+    if odd := next((letter for letter in name if letter in ODD), None):
+        raise ValueError(
+            f"the label {plain(name)!r} has U+{ord(odd):04X} in its name, which terminals obey and nobody sees: {mend}"
+        )
 
 
 _BRANCH = re.compile(r"(literal|dict|list|tuple|nullable|function-\w+)\[.*\]", re.DOTALL)

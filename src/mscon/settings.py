@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mscon.errors import nearest
 from mscon.weighting import Aggregator, WeightingName
 
+SHARED = "shared"
+"""The shared embedding's name among the similarities, which none of them has."""
+
 
 class Section(BaseModel):
     """What all have in common: nothing unknown, no infinity, and no change once they are read."""

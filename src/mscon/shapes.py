@@ -190,6 +190,14 @@ class ScoreOf(TypedDict):
     value: Number | None
 
 
+class Unread(TypedDict):
+    """A row of skipped.json."""
+
+    row: Count
+    id: str
+    reason: str
+
+
 class Ablated(TypedDict):
     """ablation.json."""
 
@@ -209,6 +217,11 @@ def read_ablation(folder: Path) -> dict[str, Any] | None:
     return _read(folder / "ablation.json", Ablated, "an ablation", f"mscon ablate {folder}")
 
 
+def check_unread(listed: Any) -> list[dict[str, Any]]:
+    """What skipped.json holds, as it is. **Raises** `ValueError` for anything else."""
+    return _checked(listed, list[Unread])
+
+
 def check_record(record: Any) -> dict[str, Any]:
     """A line of metrics.jsonl as it is. **Raises** `ValueError` for anything else, with the key that is wrong."""
     return _checked(record, Record)
@@ -223,7 +236,7 @@ def _read(path: Path, shape: Any, what: str, command: str) -> dict[str, Any] | N
         raise UserError(f"{path}: not {what} ({error}); `{command}` writes it anew") from None
 
 
-def _checked(found: Any, shape: Any) -> dict[str, Any]:
+def _checked(found: Any, shape: Any) -> Any:
     try:
         _adapter(shape).validate_python(found)
     except ValidationError as error:

@@ -12,12 +12,14 @@ from mscon.parsing import parse_json
 from mscon.prepare import Prepared
 from mscon.processes import any_process, each_process
 from mscon.run import Run
+from mscon.shapes import check_unread
 
 FILE = "skipped.json"
 
 
 class Unreadable:
-    """The rows without a usable image, of all processes, as `skipped.json` in the run's folder lists them.
+    """The rows without a usable image, of all processes, as `skipped.json` in the run's folder lists them: by their
+    places among the run's items, for rows of the catalog may go and come before a training goes on.
 
     With a cache they are all known at the start, and nothing is left to do.
     """
@@ -34,10 +36,15 @@ class Unreadable:
         path = self.run.folder / FILE
         if self.streamed and path.exists():
             try:
-                listed = parse_json(path.read_text(encoding="utf-8"))
-                self.data.unreadable.update({int(each["row"]): str(each["reason"]) for each in listed})
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}: no list of unreadable images ({error!r}): remove it to go on") from None
+                listed = check_unread(parse_json(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"{path}: no list of unreadable images ({error}): remove it to go on; those that are met again are"
+                    " listed anew"
+                ) from None
+            rows = {place: row for row, place in enumerate(self.data.places.tolist())}
+            here = ((rows.get(each["row"]), each["reason"]) for each in listed)
+            self.data.unreadable.update({row: reason for row, reason in here if row is not None})
         elif self.fabric.is_global_zero:
             self._list(self.data.pixels.skipped)
 
@@ -55,7 +62,7 @@ class Unreadable:
             if len(every) > self.run.recipe.image.tolerance * total:
                 self.write()
             tolerance = self.run.recipe.image.tolerance
-            each_process(self.fabric, lambda: check_broken(self.data.catalog, every, tolerance, seen=len(every)))
+            each_process(self.fabric, lambda: check_broken(self.data.catalog, every, tolerance))
 
     def write(self) -> None:
         """List those found so far."""
@@ -64,7 +71,8 @@ class Unreadable:
         every = self._of_all()
         if self.fabric.is_global_zero:
             ids = self.data.catalog.ids(self.run.recipe.catalog.id) if every else []
-            self._list([Skipped(row, ids[row], reason) for row, reason in sorted(every.items())])
+            places = self.data.places.tolist()
+            self._list([Skipped(places[row], ids[row], reason) for row, reason in sorted(every.items())])
 
     def _list(self, skipped: Sequence[Skipped]) -> None:
         self.run.write_json(FILE, [asdict(each) for each in skipped])

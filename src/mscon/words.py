@@ -2,6 +2,19 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+ODD = (
+    *(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"),
+    *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+)
+"""Characters that no word needs: a terminal obeys them, as ESC begins its commands, or they turn round what follows."""
+
+_REPLACED = dict.fromkeys(map(ord, ODD), "\N{REPLACEMENT CHARACTER}")
+
+
+def plain(words: str) -> str:
+    """A stranger's words with "�" for each of `ODD`."""
+    return words.translate(_REPLACED)
+
 
 def listed(words: Sequence[str], last: str) -> str:
     """ "a, b and c", with "and" for `last`."""

@@ -4,6 +4,8 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,3 +84,71 @@ def test_a_port_that_is_taken_is_told(space: Space, address: str) -> None:
         _listen("127.0.0.1", port)
     with _listen("127.0.0.1", None) as first, _listen("127.0.0.1", None) as second:
         assert first.getsockname()[1] != second.getsockname()[1]
+
+
+SECRET = b"a word that the page has no business to show"
+
+
+@pytest.fixture
+def linked(run: Run, tmp_path: Path) -> Iterator[Path]:
+    """A file beside everything, to which the run's folder has links in the places of its own files and folders."""
+    secret = tmp_path / "secret.html"
+    secret.write_bytes(SECRET)
+    links = {"audit.html": secret, "outside": tmp_path, "inside.html": secret}
+    for name, target in links.items():
+        (run.folder / name).symlink_to(target)
+    yield secret
+    for name in links:
+        (run.folder / name).unlink()
+
+
+def ways(to: Path) -> list[str]:
+    """How one might ask for a file by way of an address that is answered."""
+    path = str(to)
+    steps = ("..", "%2e%2e", "%252e%252e", "..%2f..", "..%5c..", "..\\..", "..;", "....//", "%c0%ae%c0%ae", "..%00")
+    folders = (
+        "",
+        "tabs/",
+        "assets/",
+        "static/",
+        "static/img/",
+        "pictures/x/",
+        "gradio_api/heartbeat/",
+        "ids/",
+        "maps/",
+    )
+    tails = (path, path[1:], quote(path, safe=""), quote(quote(path, safe=""), safe=""), path.replace("/", "\\"))
+    found = [f"/{folder}{tail}" for folder in folders for tail in tails]
+    found += [f"/{folder}{'/'.join([step] * 9)}{path}" for folder in folders for step in steps]
+    found += [f"/gradio_api/{way}{tail}" for way in ("file=", "file/", "proxy=file://", "stream/") for tail in tails]
+    found += [f"/{way}={path}" for way in ("file", "gradio_api/file", "tabs/training?file", "theme.css?path")]
+    return [*found, f"//{path}", f"file://{path}", "/outside/secret.html", "/inside.html", "/tabs/inside.html"]
+
+
+def test_nothing_but_the_page_is_served_however_it_is_asked_for(address: str, run: Run, linked: Path) -> None:
+    """As bytes on the wire: a client with manners would tidy up the paths."""
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    connection = HTTPConnection(host, int(port), timeout=60)
+    recipe = (run.folder / "recipe.toml").read_bytes()
+    paths = [*ways(linked), *ways(run.folder / "recipe.toml"), *ways(Path("/etc/passwd")), "/tabs/audit.html"]
+    for path in [
+        *paths,
+        "/tabs/%00",
+        "/assets/%00",
+        "/static/%0d%0aSet-Cookie:x",
+        "/pictures/x/0%00",
+        "/pictures/x/1e9",
+    ]:
+        for method in ("GET", "POST"):
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            connection.putheader("Content-Length", "0")
+            connection.endheaders()
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status < 500, path
+            assert SECRET not in body, path
+            assert recipe not in body, path
+            assert b"root:" not in body, path
+            assert "Set-Cookie" not in answer.headers
+    connection.close()
+    assert asked(f"{address}tabs/audit.html")[0] == 404

@@ -52,8 +52,8 @@ def test_odd_columns_are_kept(run: Run, catalog: Path, tmp_path: Path) -> None:
     assert index_catalog(run, source, place).added == 5
     index = Index.open(place)
     rows = list(index.rows_of(["sku 0"]).values())
-    found = index.values_of(rows, index.about.labels)[0]["labels"]
-    assert found["a_b"] == 1
+    found = index.values_of(rows, list(odd))[0]["labels"]
+    assert (found["a.b"], found["back`tick"]) == (1, "x")
     assert found["struct"] == {"x.y": 1, "z": None}
     assert found["when"] == dt.datetime(1970, 1, 1, 0, 0, 1)
     assert (found["tags"], found["kinds"], found["price"]) == (["a", "it's"], ["a"], Decimal("1.50"))

@@ -13,7 +13,6 @@ from PIL import Image
 
 from mscon.errors import UserError
 from mscon.prepare import prepare
-from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.search import SHARED, Query, Space, mix, query_of
 from mscon.search.mix import read_weights
@@ -174,9 +173,3 @@ def test_the_command_finds_prints_and_draws(mscon, run: Run, catalog: Path, tmp_
         code, _, err = mscon("search", run.folder, *words)
         assert code == 2
         assert message in " ".join(err.split())
-
-
-def test_a_similarity_called_shared_is_refused(run: Run, catalog: Path) -> None:
-    recipe = Recipe.of({"catalog": {"source": str(catalog)}, "similarities": {"shared": {"column": "form"}}})
-    with pytest.raises(UserError, match="'shared' cannot be told from the shared embedding"):
-        Space.of(Run(run.folder, recipe, {}))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from mscon import __version__
 from mscon.cli.compare import compare
@@ -19,6 +18,7 @@ from mscon.cli.search import export_index, index, search
 from mscon.cli.share import export
 from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
+from mscon.console import terminal
 from mscon.errors import ToldElsewhere, UserError
 
 USER_ERROR, SIGNALLED = 2, 128
@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from mscon.interrupt import InterruptedRun, InterruptedRunsError
     from mscon.memory import out_of_memory
 
-    errors = Console(stderr=True)
+    errors = terminal(stderr=True)
     rank, processes = torchrun("RANK", 0), torchrun("WORLD_SIZE", 1)
 
     def mistaken(text: str) -> NoReturn:

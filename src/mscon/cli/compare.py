@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from mscon.cli.shared import say
+from mscon.console import terminal
 
 
 def compare(
@@ -40,10 +40,10 @@ def compare(
 
     if out is not None:
         check_page(out)
-    found, console = compare_runs(runs), Console()
+    found, console = compare_runs(runs), terminal()
     if format == "json":
         print(as_json(found))
     else:
         show(found, console)
     if out is not None:
-        say(Console(stderr=True), f"written: {write_comparison(found, out)}")
+        say(terminal(stderr=True), f"written: {write_comparison(found, out)}")

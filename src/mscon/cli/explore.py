@@ -3,9 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
-
 from mscon.cli.shared import Image, collection, say
+from mscon.console import terminal
 from mscon.errors import UserError
 
 
@@ -55,6 +54,6 @@ def explore(
 
     of_run = Run.open(run)
     items = collection(of_run, catalog, image=image, id=id, index=index)
-    console = Console()
+    console = terminal()
     serve(of_run, items, host=host, port=port, open_browser=open, say=lambda text: say(console, text))
     say(console, "stopped")

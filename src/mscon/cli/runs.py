@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from mscon.cli.shared import Image, Ood, Settings, Similarities, goes_on, progress_bar, say, say_skipped, torchrun
+from mscon.console import terminal
 from mscon.errors import UserError
 
 
@@ -28,7 +28,7 @@ def inspect(
     from mscon.prepare import prepare
 
     recipe = described(catalog, similarity, ood, image, set_)
-    console = Console()
+    console = terminal()
     with progress_bar("decoding images") as progress:
         data = prepare(recipe, look=True, progress=progress)
     show(look(recipe, data), console)
@@ -79,7 +79,7 @@ def train(
     else:
         recipe = described(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
-    console = Console(quiet=torchrun("RANK", 0) > 0)
+    console = terminal(quiet=torchrun("RANK", 0) > 0)
     with TerminalDisplay(console) as display:
         run = run_training(recipe, folder, resume=resume, display=display)
     say(console, f"trained: {run.model_path}\nnow: mscon evaluate {run.folder}")
@@ -112,7 +112,7 @@ def evaluate(run: Path, *, paper_probe: bool = False) -> None:
     with progress_bar("probing") as progress:
         found = evaluate_run(opened, paper_probe=paper_probe, progress=progress)
     page = write_report(opened, found.data, found.embeddings, found.evaluation)
-    console = Console()
+    console = terminal()
     show(found.evaluation, console)
     say(console, f"report: {page}")
 
@@ -134,7 +134,7 @@ def ablate(run: Path) -> None:
     from mscon.display import TerminalDisplay
     from mscon.run import Run
 
-    console = Console()
+    console = terminal()
     opened = Run.open(run)
     for note in notes(opened.recipe):
         say(console, note)
@@ -167,7 +167,7 @@ def audit(run: Path) -> None:
     with progress_bar("auditing labels") as progress:
         found = audit_run(opened, progress=progress)
     page = write_audit(opened, found)
-    console = Console()
+    console = terminal()
     show(found, found.data.catalog.ids(opened.recipe.catalog.id), console)
     say(console, f"all scores: {opened.folder / 'audit.parquet'}\nto look at: {page}")
 
@@ -217,7 +217,7 @@ def embed(
         )
     if not first:
         return
-    console = Console()
+    console = terminal()
     say(console, f"{found.rows:,} rows × {len(found.columns)} columns: {out}")
     say_skipped(console, found.skipped, listed_in=found.skipped_path)
 
@@ -236,7 +236,7 @@ def demo(*, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None)
     """
     from mscon.demo import demo as run_demo
 
-    run_demo(out if out is not None else _free_folder("glyphs"), Console())
+    run_demo(out if out is not None else _free_folder("glyphs"), terminal())
 
 
 def _free_folder(source: str) -> Path:

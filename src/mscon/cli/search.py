@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from mscon.cli.shared import Image, collection, progress_bar, say, say_skipped
+from mscon.console import terminal
 from mscon.errors import UserError
 
 
@@ -76,7 +76,7 @@ def search(
     items = collection(of_run, catalog, image=image, id=id, index=index)
     asked = query_of(of_run, items, query)
     hits = items.search(asked, weights, k=k, where=where)
-    found, console = records(of_run, items, hits), Console()
+    found, console = records(of_run, items, hits), terminal()
     if format == "json":
         print(as_json(found, hits))
     elif found:
@@ -87,7 +87,7 @@ def search(
         write_whole(sheet, lambda aside: drawn(items, asked, hits, found).save(aside, "PNG"))
         shown = inline(sheet.read_bytes(), os.environ) if sys.stdout.isatty() else None
         sys.stdout.write(shown or "")
-        say(Console(stderr=True), f"written: {sheet}")
+        say(terminal(stderr=True), f"written: {sheet}")
 
 
 def index(
@@ -138,7 +138,7 @@ def index(
     from mscon.search.index import delete_items, index_catalog
     from mscon.search.index.show import as_table
 
-    console = Console()
+    console = terminal()
     if delete:
         if catalog is not None:
             raise UserError("--delete takes items out of an index: leave the catalog out")
@@ -202,4 +202,4 @@ def export_index(
     index = Index.open(source)
     with progress_bar("exporting items") as progress:
         (dump_qdrant if to == "qdrant" else dump_pgvector)(index, out, progress=progress)
-    say(Console(), f"{len(index):,} items written: {out}\nhow to load and search them: {out / 'README.md'}")
+    say(terminal(), f"{len(index):,} items written: {out}\nhow to load and search them: {out / 'README.md'}")

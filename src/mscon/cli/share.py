@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from mscon.cli.shared import say
+from mscon.console import terminal
 from mscon.errors import UserError
 
 Format = Literal["onnx", "torch", "timm", "hub"]
@@ -60,7 +60,7 @@ def export(
         raise UserError(f"--head: a file of format {format} holds no single heads; leave it out")
     if repo and format != "hub":
         raise UserError(f"--repo: only a folder of format hub has a card that names it, not {format}; leave it out")
-    opened, console = Run.open(run), Console()
+    opened, console = Run.open(run), terminal()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from mscon.cli.shared import goes_on, progress_bar
+from mscon.console import terminal
 
 
 def data(
@@ -38,7 +38,7 @@ def data(
     from mscon.data.originals import sets
     from mscon.data.originals.show import show, show_checklist, show_written
 
-    console = Console()
+    console = terminal()
     show_checklist(sets.about(name), root, console)
     with progress_bar("reading images") as progress:
         original = sets.read(name, root, only=only, progress=progress)

@@ -285,14 +285,18 @@ def decoded(
     return in_threads(image, len(catalog), workers)
 
 
-def check_broken(catalog: Catalog, broken: Mapping[int, str], tolerance: float, *, seen: int) -> None:
-    """**Raises** `UserError`, which lists the first ones, for more unusable images than that share of all, or all."""
+def check_broken(catalog: Catalog, broken: Mapping[int, str], tolerance: float, *, seen: int | None = None) -> None:
+    """**Raises** `UserError`, which lists the first ones, for more unusable images than that share of all, or all.
+
+    **Arguments:** `seen`: how many were read, where that is known.
+    """
     total = len(catalog)
     if len(broken) < total and len(broken) <= tolerance * total:
         return
     ids = catalog.ids()
     listed = "".join(f"\n  row {row} ({ids[row]}): {reason}" for row, reason in list(broken.items())[:LISTED])
+    counted = f"{len(broken)} images" if seen is None else f"{len(broken)} of {seen} images read"
     raise UserError(
-        f"{catalog.source}: {len(broken)} of {seen} images read can't be used; {tolerance:.0%} of all {total} may be "
+        f"{catalog.source}: {counted} can't be used; {tolerance:.0%} of all {total} may be "
         f"skipped. The first, rows counted from 0:{listed}\nMend these images, or take their rows out of the table."
     )

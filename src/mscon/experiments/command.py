@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from mscon.console import terminal
 from mscon.errors import UserError
 from mscon.experiments.comparison import Comparison, cells
 from mscon.experiments.figures import MEASURES
@@ -56,7 +57,7 @@ class Wish:
 
 def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
     """Do the trainings asked for and show what they come to. **Raises** `UserError` for what cannot be done."""
-    console, aside = Console(), Console(stderr=True)
+    console, aside = terminal(), terminal(stderr=True)
     plan, jobs = _planned(wish)
     places = Places(find_root(plan.study.data, root), results, runs.absolute())
     if wish.run is not None:
@@ -90,7 +91,7 @@ def list_commands(wish: Wish, root: Path | None, results: Path, runs: Path) -> N
     for line in lines:
         print(line)
     if later := sum(result_of(job, places.results) is None for job in jobs) - len(lines):
-        _say(Console(stderr=True), f"{later} more once these have chosen the learning rates: list again then")
+        _say(terminal(stderr=True), f"{later} more once these have chosen the learning rates: list again then")
 
 
 def _planned(wish: Wish) -> tuple[Plan, list[Job]]:

@@ -43,7 +43,7 @@ def _column(collection: Collection, name: str) -> pl.Series | None:
     if isinstance(collection, Space):
         table = collection.catalog.table
         values = table[name] if name in table.columns else None
-    elif isinstance(collection, Index) and name in collection.about.labels:
+    elif isinstance(collection, Index) and collection.about.column(name) == name:
         values = pl.Series(name, collection.table.search().select([name]).to_arrow()[name].to_pylist())
     else:
         values = None

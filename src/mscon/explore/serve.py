@@ -1,10 +1,12 @@
 """Answers the browser: the page, and what its scripts ask for."""
 
 import ipaddress
+import logging
 import os
 import secrets
 import socket
 import webbrowser
+from asyncio import CancelledError
 from collections.abc import Callable
 from threading import Lock, Timer
 
@@ -17,7 +19,7 @@ from mscon.explore.maps import Maps, Working
 from mscon.explore.pictures import MOST_BYTES, TOO_LARGE, item_picture
 from mscon.explore.points import points
 from mscon.explore.state import like as suggested
-from mscon.explore.tabs import tab_page
+from mscon.explore.tabs import audit_page, tab_page
 from mscon.run import Run
 from mscon.search import SHARED, Collection
 
@@ -73,6 +75,7 @@ def serve(
     say("Ctrl-C ends it")
     if open_browser:
         Timer(0.5, webbrowser.open, [address]).start()
+    logging.getLogger("uvicorn.error").addFilter(_is_no_end)
     settings = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1, ws="none")
     try:
         uvicorn.Server(settings).run(sockets=[listening])
@@ -125,8 +128,8 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
 
     @app.get("/tabs/audit.html")
     def audit() -> Response:
-        path = run.folder / "audit.html"
-        if not path.is_file():
+        path = audit_page(run)
+        if path is None:
             return Response("There is no such page.", 404)
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": FRAMED})
 
@@ -167,6 +170,12 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
         pwa=False,
         enable_monitoring=False,
     )
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Whether something is wrong: that Ctrl-C ends what is being drawn is not."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, CancelledError) and "graceful shutdown" not in str(record.msg)
 
 
 def _progress(found: Working) -> str:

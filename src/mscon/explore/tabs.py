@@ -6,6 +6,7 @@ They stand in frames of the page in which no script runs.
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mscon.data.splits import GROUP_NAMES
@@ -53,6 +54,12 @@ def tab_page(run: Run, collection: Collection, name: str) -> str:
     return page.render(title=TABS[name], sections=sections, absent=absent, mistake=mistake, **content)
 
 
+def audit_page(run: Run) -> Path | None:
+    """What `mscon audit` wrote for people, if it did: a link that leads out of the run's folder is none of it."""
+    path = (run.folder / "audit.html").resolve()
+    return path if path.is_file() and path.is_relative_to(run.folder.resolve()) else None
+
+
 def _training(run: Run, _: bool) -> Found:
     return [Section("training", "How training went")], training_content(run), None
 
@@ -84,8 +91,7 @@ def _audit(run: Run, _: bool) -> Found:
     audit = read_audit(run.folder, run.labels)
     if not audit:
         return [], {}, Absent("The run's labels have not been audited yet.", _command("audit", run))
-    page = (run.folder / "audit.html").exists()
-    return [Section("audit", "Labels in doubt")], {"audit": audit, "audit_page": page}, None
+    return [Section("audit", "Labels in doubt")], {"audit": audit, "audit_page": audit_page(run) is not None}, None
 
 
 TABS = {

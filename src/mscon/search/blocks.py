@@ -4,9 +4,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from mscon.embed import embed_pixels
-from mscon.errors import UserError
 from mscon.model import MSConModel
-from mscon.run import Run
 from mscon.search.mix import SHARED
 
 
@@ -21,9 +19,3 @@ def unit(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     """Rows of length 1; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
-
-
-def check_names(run: Run) -> None:
-    """**Raises** `UserError` for a run whose similarities cannot be told from the shared embedding."""
-    if SHARED in run.recipe.similarities:
-        raise UserError(f"a similarity called {SHARED!r} cannot be told from the shared embedding: rename it")

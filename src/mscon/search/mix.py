@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from mscon.errors import UserError, nearest
-
-SHARED = "shared"
-"""The shared embedding's name among the similarities."""
+from mscon.settings import SHARED
 
 Weights = Mapping[str, float]
 """Similarity, or `shared`, → how much its cosine counts; those not named count nothing."""

@@ -15,7 +15,7 @@ from mscon.data.catalog import Catalog
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import UserError
 from mscon.run import Run
-from mscon.search.blocks import check_names, unit
+from mscon.search.blocks import unit
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
 from mscon.search.condition import check_condition, shown
 from mscon.search.mix import SHARED, Weights, mix
@@ -50,9 +50,8 @@ class Space:
         **Arguments:** `source`, `image`, `id`: the catalog and its columns; the run's own when left out. `progress`: as
         in `embed_catalog`.
 
-        **Raises:** `UserError` as `embed_catalog` does, and for a similarity called `shared`.
+        **Raises:** `UserError` as `embed_catalog` does.
         """
-        check_names(run)
         settings = run.recipe.catalog
         if source is None:
             source, image, id = settings.source, image or settings.image, id or settings.id

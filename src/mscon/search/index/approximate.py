@@ -12,7 +12,7 @@ import numpy as np
 
 from mscon.search.collection import Query
 from mscon.search.index.kinds import samples
-from mscon.search.index.layout import HEADS, Approximate, own_column
+from mscon.search.index.layout import HEADS, Approximate
 from mscon.search.index.scan import scan
 from mscon.search.index.table import Index
 
@@ -97,7 +97,7 @@ def approximate(index: Index, *, say: Callable[[str], None] = lambda _: None) ->
 
     rows = len(index)
     partitions = isqrt(rows)
-    for column in [HEADS, *(own_column(name) for name in index.similarities if index.about.apart)]:
+    for column in [HEADS, *(index.about.own[name] for name in index.similarities if index.about.apart)]:
         say(f"building an approximate index over {column}: {rows:,} rows in {partitions:,} partitions")
         config = IvfSq(distance_type="dot", num_partitions=partitions, sample_rate=TRAINED_ON, max_iterations=ROUNDS)
         index.table.create_index(column, config=config, replace=True)

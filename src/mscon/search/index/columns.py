@@ -41,18 +41,18 @@ def _absolute(place: str) -> str:
 
 def storable_labels(
     catalog: Catalog, id: str | None, similarities: Sequence[str], about: About | None
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The catalog's columns, but the images, the ids and binary ones, by the names that they have in the table; and the
-    names of those that a table which is there, `about`, has no place for.
+) -> tuple[pl.DataFrame, dict[str, str], tuple[str, ...]]:
+    """The catalog's columns, but the images, the ids and binary ones, by the names that they have in the table;
+    `About.named`; and those that a table which is there, `about`, has no place for.
     """
     columns = [name for name in catalog.table.columns if name not in (catalog.image, id or "id")]
     plain = [name for name in columns if catalog.table[name].dtype not in (pl.Binary, pl.Object)]
     table = catalog.table.select(_storable(catalog.table[name]) for name in plain)
-    table = table.rename(label_names(plain, similarities))
+    names = label_names(plain, similarities, about.named if about else None)
     if about is None:
-        return table, ()
-    left_out = tuple(name for name in table.columns if name not in about.labels)
-    return table.drop(left_out), left_out
+        return table.rename(names), {column: name for column, name in names.items() if name != column}, ()
+    left_out = tuple(column for column in plain if about.column(column) != names[column])
+    return table.drop(left_out).rename(names, strict=False), about.named, left_out
 
 
 def check_types(labels: pl.DataFrame, schema: pa.Schema, source: str, to: str) -> None:

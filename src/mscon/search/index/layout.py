@@ -1,7 +1,7 @@
 """What the table of an index holds, and what is written down about it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -57,7 +57,8 @@ class About:
     - `shared`: width of the shared embedding, 0 where it is left out.
     - `half`: float16 in place of float32.
     - `apart`: whether each similarity has a column of its own, too, for an index of its own.
-    - `labels`: the catalog's columns, by the names that they have here.
+    - `labels`: the catalog's columns, by the names that they have here. `named`: those that have another there → the
+      one here.
     - `ids_from`: empty where a column of the catalog names the items; else what their names are told apart within: the
       folder that images' paths start from, or the catalog whose rows are counted.
     - `items`: the name of the table.
@@ -72,6 +73,7 @@ class About:
     ids_from: str = ""
     items: str = ITEMS
     approximate: Approximate | None = None
+    named: dict[str, str] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def to_json(self) -> str:
@@ -92,12 +94,12 @@ class About:
     def check(self, schema: pa.Schema) -> None:
         """**Raises** `ValueError` for a table that is not as this says."""
         wanted = {HEADS: self.width} | ({SHARED: self.shared} if self.shared else {})
-        wanted |= {own_column(name): width for name, width in self.heads.items()} if self.apart else {}
+        wanted |= {self.own[name]: width for name, width in self.heads.items()} if self.apart else {}
         for name, width in wanted.items():
             there = schema.field(name).type if name in schema.names else None
             if getattr(there, "list_size", None) != width:
                 raise ValueError(f"its column {name!r} should hold vectors of {width} numbers, and holds {there}")
-        if absent := sorted({"id", "picture", *self.labels} - set(schema.names)):
+        if absent := sorted({"id", "picture", *self.labels, *self.named.values()} - set(schema.names)):
             raise ValueError(f"it has no column {absent[0]!r}")
 
     @property
@@ -105,6 +107,17 @@ class About:
         """Where each similarity stands in `z`."""
         ends = np.cumsum(list(self.heads.values())).tolist()
         return {name: slice(end - width, end) for (name, width), end in zip(self.heads.items(), ends, strict=True)}
+
+    @property
+    def own(self) -> dict[str, str]:
+        """Similarity → the column of it alone, which is there where they stand `apart`."""
+        return own_columns(list(self.heads))
+
+    def column(self, label: str) -> str | None:
+        """What a column of the catalog is called here; None where it is not."""
+        if label in self.named:
+            return self.named[label]
+        return label if label in self.labels and label not in self.named.values() else None
 
     @property
     def width(self) -> int:
@@ -115,22 +128,42 @@ class About:
 _ABOUT: TypeAdapter[About] = TypeAdapter(About)
 
 
-def own_column(similarity: str) -> str:
-    """The column of one similarity alone."""
+def vector_name(similarity: str) -> str:
+    """Of its projections, in files for others as in those of `mscon embed`."""
     return f"{HEADS}_{similarity}"
 
 
-def label_names(columns: Sequence[str], similarities: Sequence[str]) -> dict[str, str]:
-    """A catalog's columns → their names in the table, in which a point would part a struct from its field."""
-    taken = {*OWN, *RESERVED, *map(own_column, similarities)}
-    names: dict[str, str] = {}
-    for column in columns:
-        name = column.replace(".", "_").replace("`", "'") or "_"
-        while name in taken:
+def own_columns(similarities: Sequence[str]) -> dict[str, str]:
+    """Similarity → the column of it alone, `z_NAME`."""
+    names = _names({name: vector_name(name) for name in similarities}, set())
+    return {name: names[name] for name in similarities}
+
+
+def label_names(
+    columns: Sequence[str], similarities: Sequence[str], known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """A catalog's columns → their names in the table: their own, where it can have them.
+
+    **Arguments:** `known`: as `About.named` of a table that is there.
+    """
+    known = known or {}
+    taken = {*OWN, *RESERVED, *own_columns(similarities).values(), *known.values()}
+    new = _names({column: column for column in columns if column not in known}, taken)
+    return {column: known.get(column) or new[column] for column in columns}
+
+
+def _names(wanted: Mapping[str, str], taken: Set[str]) -> dict[str, str]:
+    """Names that LanceDB can have, in which a point would part a struct from its field: each one's own, and none that
+    is taken. What can be called as it is comes first.
+    """
+    given: dict[str, str] = {}
+    storable = {key: name.replace(".", "_").replace("`", "'") or "_" for key, name in wanted.items()}
+    for key in sorted(wanted, key=lambda key: storable[key] != wanted[key] or storable[key] in taken):
+        name = storable[key]
+        while name in taken or name in given.values():
             name += "_"
-        taken.add(name)
-        names[column] = name
-    return names
+        given[key] = name
+    return given
 
 
 def arrow(
@@ -149,7 +182,7 @@ def arrow(
     if about.shared:
         columns[SHARED] = _vectors(blocks[SHARED], about.half)
     if about.apart:
-        columns |= {own_column(name): _vectors(blocks[name], about.half) for name in about.heads}
+        columns |= {about.own[name]: _vectors(blocks[name], about.half) for name in about.heads}
     return pa.table(columns)
 
 

@@ -15,7 +15,7 @@ from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
 from mscon.search.condition import check_condition, shown
 from mscon.search.index.kinds import kind_of
-from mscon.search.index.layout import ABOUT, HEADS, About, matrix, own_column
+from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
 from mscon.search.mix import SHARED, Weights, mix
 
@@ -93,9 +93,9 @@ class Index:
 
     def values_of(self, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Their ids, as `id`, and what they have in those of the columns that there are, as `labels`."""
-        wanted = [name for name in columns if name in self.about.labels]
-        found = self._take(rows, ["id", *wanted]).select(["id", *wanted]).to_pylist()
-        return [{"id": each["id"], "labels": {name: each[name] for name in wanted}} for each in found]
+        wanted = {name: here for name in columns if (here := self.about.column(name)) is not None}
+        found = self._take(rows, ["id", *wanted.values()]).select(["id", *wanted.values()]).to_pylist()
+        return [{"id": each["id"], "labels": {name: each[here] for name, here in wanted.items()}} for each in found]
 
     def search(self, query: Query, weights: Weights | None = None, *, k: int = 10, where: str | None = None) -> Hits:
         """The k items with the highest Σ_c w_c cos(z_c, q_c), those that the query is made of left out.
@@ -159,7 +159,7 @@ class Index:
         """So many rows by an approximate index, best first: by a similarity's own where it is the only one."""
         only = next(iter(weighed)) if len(weighed) == 1 else None
         if only is not None and self.about.apart:
-            column, vector = own_column(only), query.blocks[only]
+            column, vector = self.about.own[only], query.blocks[only]
         else:
             column, vector = HEADS, self.heads_vector(query, weighed)
         asking = self.table.search(vector, vector_column_name=column).distance_type("dot").nprobes(probes)

@@ -22,7 +22,7 @@ from mscon.errors import UserError
 from mscon.files import digest
 from mscon.model import MSConModel
 from mscon.run import Run
-from mscon.search.blocks import blocks_of_images, check_names
+from mscon.search.blocks import blocks_of_images
 from mscon.search.index.approximate import FROM, Recall, approximate, outgrown, tidy
 from mscon.search.index.columns import check_types, item_ids, storable_labels
 from mscon.search.index.layout import About, arrow
@@ -90,7 +90,6 @@ def index_catalog(
     those of the index, an index of another model, one that another command is writing into, and a place that cannot be
     written.
     """
-    check_names(run)
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows: there is nothing to index")
     with alone(to):
@@ -160,7 +159,7 @@ def _items(run: Run, catalog: Catalog, place: Place, id: str | None, new: About)
     """Of an index that is there by its `about`, else by a `new` one."""
     ids, ids_from = item_ids(catalog, id)
     there = place.there.about if place.there else None
-    labels, left_out = storable_labels(catalog, id, list(new.heads), there)
+    labels, named, left_out = storable_labels(catalog, id, list(new.heads), there)
     if place.there:
         check_types(labels, place.there.table.schema, catalog.source, place.to)
         if ids_from != place.there.about.ids_from:
@@ -169,7 +168,7 @@ def _items(run: Run, catalog: Catalog, place: Place, id: str | None, new: About)
                 f" {_told(place.there.about.ids_from)}: items would be taken for others. Name the column of their ids"
                 " with --id, in both, or make the index anew with --replace"
             )
-    about = there or replaced(new, labels=labels.columns, ids_from=ids_from)
+    about = there or replaced(new, labels=labels.columns, named=named, ids_from=ids_from)
     return _Items(run, catalog, about, ids, labels, _stamps(catalog, labels, about), left_out)
 
 

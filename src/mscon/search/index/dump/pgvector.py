@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +48,27 @@ def dump_pgvector(index: Index, folder: Path, *, progress: Callable[[int, int], 
     for name, width in widths(index).items():
         if width > WIDEST:
             raise UserError(f"{index.source}: {name} has {width:,} numbers; pgvector has columns of up to {WIDEST:,}")
-    names = column_names(index)
+    names, vectors = column_names(index), vector_names(index)
     with whole_folder(folder) as aside:
         (aside / "schema.sql").write_text(schema(index, names), encoding="utf-8")
         (aside / "indexes.sql").write_text(indexes(index), encoding="utf-8")
         with (aside / "items.copy").open("w", encoding="utf-8", newline="\n") as file:
             for rows in in_turn(index, progress):
                 file.writelines(_lines(rows, index, names))
-        (aside / "README.md").write_text(readme("pgvector", index, names=names, halved=halved(index)), encoding="utf-8")
+        (aside / "README.md").write_text(
+            readme("pgvector", index, names=names, vectors=vectors, halved=halved(index), quoted=quoted),
+            encoding="utf-8",
+        )
 
 
 def column_names(index: Index) -> dict[str, str]:
     """The index's columns → their names in PostgreSQL, of 63 bytes at most, each one's own."""
-    taken = {"id", *widths(index), *RESERVED}
-    names: dict[str, str] = {}
-    for column in index.about.labels:
-        name, more = _cut(column, ""), 1
-        while name in taken:
-            name, more = _cut(column, "_" * more), more + 1
-        taken.add(name)
-        names[column] = name
-    return names
+    return _names(index.about.labels, {"id", *vector_names(index).values(), *RESERVED})
+
+
+def vector_names(index: Index) -> dict[str, str]:
+    """`z_NAME`, `mix` and `shared` → their names in PostgreSQL likewise."""
+    return _names(widths(index), set())
 
 
 def schema(index: Index, names: dict[str, str]) -> str:
@@ -76,7 +76,8 @@ def schema(index: Index, names: dict[str, str]) -> str:
     types = {"id": "text PRIMARY KEY"}
     types |= {name: sql_type(index.table.schema.field(column).type) for column, name in names.items()}
     kind = "halfvec" if index.about.half else "vector"
-    types |= {name: f"{kind}({width})" for name, width in widths(index).items()}
+    vectors = vector_names(index)
+    types |= {vectors[name]: f"{kind}({width})" for name, width in widths(index).items()}
     columns = ",\n".join(f"    {quoted(name)} {kind}" for name, kind in types.items())
     return f"CREATE EXTENSION IF NOT EXISTS vector;\n\nCREATE TABLE {TABLE} (\n{columns}\n);\n"
 
@@ -84,14 +85,18 @@ def schema(index: Index, names: dict[str, str]) -> str:
 def indexes(index: Index) -> str:
     """SQL that makes an index for each vector; one that is too wide for `vector` is indexed as `halfvec`."""
     lines: list[str] = []
+    vectors = vector_names(index)
     for name, width in widths(index).items():
+        column = quoted(vectors[name])
         if width > HALF_INDEXED:
-            lines.append(f"-- {quoted(name)} has {width} numbers, more than an index takes: it is searched row by row")
+            lines.append(
+                f"-- {_one_line(column)} has {width} numbers, more than an index takes: it is searched row by row"
+            )
         elif name in halved(index):
-            lines.append(f"CREATE INDEX ON {TABLE} USING hnsw (({quoted(name)}::halfvec({width})) halfvec_ip_ops);")
+            lines.append(f"CREATE INDEX ON {TABLE} USING hnsw (({column}::halfvec({width})) halfvec_ip_ops);")
         else:
             kind = "halfvec" if index.about.half else "vector"
-            lines.append(f"CREATE INDEX ON {TABLE} USING hnsw ({quoted(name)} {kind}_ip_ops);")
+            lines.append(f"CREATE INDEX ON {TABLE} USING hnsw ({column} {kind}_ip_ops);")
     return "\n".join([*lines, f"ANALYZE {TABLE};"]) + "\n"
 
 
@@ -159,6 +164,21 @@ def _text(value: Any, kind: str) -> str | None:
 
 def _element(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _names(wanted: Iterable[str], taken: Set[str]) -> dict[str, str]:
+    """Each one's own, cut where it is too long, and none that is taken."""
+    names: dict[str, str] = {}
+    for each in wanted:
+        name, more = _cut(each, ""), 1
+        while name in taken or name in names.values():
+            name, more = _cut(each, "_" * more), more + 1
+        names[each] = name
+    return names
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _cut(name: str, end: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -55,7 +56,9 @@ def dump_qdrant(index: Index, folder: Path, *, progress: Callable[[int, int], No
         if points:
             files += 1
             _write(aside, files, points)
-        text = readme("qdrant", index, files=files, names=names)
+        first = names[next(iter(names))]
+        asked = json.dumps({"query": "UUID", "using": first, "limit": 10, "with_payload": True}, ensure_ascii=False)
+        text = readme("qdrant", index, files=files, names=names, asked=shlex.quote(asked))
         (aside / "README.md").write_text(text, encoding="utf-8")
 
 

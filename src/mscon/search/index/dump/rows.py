@@ -1,5 +1,6 @@
 """What every dump reads: an index's rows, some at a time, and its vectors as they are named there."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from mscon.search.index.layout import HEADS, matrix, own_column
+from mscon.hub import escaped
+from mscon.search.index.layout import HEADS, matrix, vector_name
 from mscon.search.index.scan import scanned
 from mscon.search.index.table import Index
 from mscon.search.mix import SHARED
 from mscon.templates import templates
+from mscon.words import plain
 
 MIX = "mix"
 """The name of all projections side by side."""
@@ -36,7 +39,7 @@ class Rows:
 def widths(index: Index) -> dict[str, int]:
     """The vectors of an item, by name: `z_NAME` of each similarity, as in `mscon embed`; `mix`; `shared`."""
     shared = {SHARED: index.about.shared} if index.about.shared else {}
-    return {own_column(name): width for name, width in index.about.heads.items()} | {MIX: index.about.width} | shared
+    return {vector_name(name): width for name, width in index.about.heads.items()} | {MIX: index.about.width} | shared
 
 
 def in_turn(index: Index, progress: Callable[[int, int], None] | None = None) -> Iterator[Rows]:
@@ -45,7 +48,7 @@ def in_turn(index: Index, progress: Callable[[int, int], None] | None = None) ->
     shared = [SHARED] if about.shared else []
     for batch in scanned(index.table, ["id", *about.labels, HEADS, *shared], None, together=TOGETHER):
         heads = matrix(batch[HEADS])
-        vectors = {own_column(name): heads[:, place] for name, place in about.places.items()} | {MIX: heads}
+        vectors = {vector_name(name): heads[:, place] for name, place in about.places.items()} | {MIX: heads}
         vectors |= {name: matrix(batch[name]) for name in shared}
         yield Rows(batch["id"].to_pylist(), vectors, batch.select(about.labels).to_pylist())
         done += batch.num_rows
@@ -59,9 +62,17 @@ def as_texts(vectors: Float32[np.ndarray, "n d"]) -> list[str]:
     return [line.removeprefix('{"v":').removesuffix("}") for line in lines]
 
 
+def code(text: str) -> str:
+    """As code in a table of Markdown, in one line, whatever backquotes and bars it has."""
+    line = " ".join(plain(text).split()).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"
+
+
 def readme(name: str, index: Index, **more: object) -> str:
     """What a dump's folder says of itself."""
     environment = templates("search/index/dump", html=False)
+    environment.filters |= {"code": code, "words": escaped}
     weights = {each: 1.0 if place == 0 else 0.2 for place, each in enumerate(index.about.heads)}
     return environment.get_template(f"{name}.md.jinja").render(
         index=index,
@@ -69,6 +80,6 @@ def readme(name: str, index: Index, **more: object) -> str:
         count=len(index),
         widths=widths(index),
         weights=weights,
-        first=own_column(next(iter(index.about.heads))),
+        first=vector_name(next(iter(index.about.heads))),
         **more,
     )
