@@ -7,8 +7,8 @@ To install, in a clone of mscon:    pip install . scikit-learn
 To run:                             python examples/image_folders.py photos --labels category closure --size 128
 Without photos of your own:         python examples/image_folders.py
 
-The last draws letters of many typefaces into runs/letters/<character>/<weight>. A quarter of the photos is held out. The
-table at the end: the share of them of which the five nearest training photos know the label, before and after training.
+The last draws letters of many typefaces into runs/letters/<character>/<weight>. A quarter of the photos is held out.
+The table at the end is the share of them of which the five nearest training photos know the label, before and after.
 """
 
 import argparse

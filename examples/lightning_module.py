@@ -1,8 +1,8 @@
-"""A PyTorch Lightning module: each similarity's loss, relative excess and weight in the log, held-out items that tell how
-far to trust each, the weighting's state in the checkpoints, and one batch over several devices.
+"""A PyTorch Lightning module: losses and weights in the log, trust by held-out items, its state in the checkpoints.
 
 To install, in a clone of mscon:    pip install . pytorch-lightning scikit-learn
 To run:                             python examples/lightning_module.py shoes.csv --labels category closure
+On several GPUs, as one batch:      the same with --devices 4
 Without a table of your own:        python examples/lightning_module.py            (letters, drawn from typefaces)
 
 A table has a column of images (paths, addresses or bytes) and columns of labels; mscon reads it, splits it and decodes
@@ -88,7 +88,7 @@ def main() -> None:
     images = torch.tensor(data.pixels.array[:]).permute(0, 3, 1, 2)  # (N, 3, size, size), uint8
     codes = torch.stack([torch.from_numpy(data.values[name]) for name in given.labels], dim=1)  # −1: missing
     train, val, test = (torch.from_numpy(rows) for rows in (data.split.train, data.split.val, data.split.test))
-    batches = DataLoader(TensorDataset(images[train], codes[train]), batch_size=128, shuffle=True, drop_last=True)
+    batches = DataLoader(TensorDataset(images[train], codes[train]), batch_size=128, shuffle=True)
     held_out = DataLoader(TensorDataset(images[val], codes[val]), batch_size=128)
 
     module = MSCon(given.labels, given.backbone, given.size)

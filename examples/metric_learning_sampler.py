@@ -48,9 +48,7 @@ def main() -> None:
     train, test = torch.from_numpy(data.split.train), torch.from_numpy(data.split.test)
 
     drawn_from = train[codes[train, 0] >= 0]  # the sampler would take a missing label for a class
-    sampler = MPerClassSampler(
-        codes[drawn_from, 0], m=4, batch_size=given.batch_size, length_before_new_iter=len(drawn_from)
-    )
+    sampler = MPerClassSampler(codes[drawn_from, 0], m=4, length_before_new_iter=len(drawn_from))
     batches = DataLoader(TensorDataset(images[drawn_from], codes[drawn_from]), given.batch_size, sampler=sampler)
 
     model = build_model(given.backbone, dict.fromkeys(given.labels, 64), image_size=given.size).to(DEVICE)

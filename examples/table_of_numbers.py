@@ -1,4 +1,4 @@
-"""A table of numbers, an encoder of two layers: one label is a class, the other a number, where alike means near in rank.
+"""A table of numbers, an encoder of two layers: one label is a class, the other a number.
 
 To install, in a clone of mscon:    pip install . scikit-learn pandas
 To run:                             python examples/table_of_numbers.py cars.csv --category maker --number price
@@ -19,7 +19,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
+from torch import nn
 
 from mscon import Categorical, Continuous, MSConLoss
 

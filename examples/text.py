@@ -18,7 +18,8 @@ from datasets import Dataset, load_dataset
 from sklearn.neighbors import KNeighborsClassifier
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mscon import Categorical, MSConLoss
 
@@ -28,7 +29,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class Encoder(nn.Module):
     """Sentences to embeddings: the mean of what a transformer makes of their words."""
 
-    def __init__(self, words, transformer: nn.Module):
+    def __init__(self, words: PreTrainedTokenizerBase, transformer: PreTrainedModel):
         super().__init__()
         self.words, self.transformer = words, transformer
         self.width = int(transformer.config.hidden_size)
@@ -93,8 +94,9 @@ def new_encoder(sentences: list[str]) -> Encoder:
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.normalizer, words.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
     words.train_from_iterator(sentences, trainers.WordLevelTrainer(min_frequency=2, special_tokens=["[PAD]", "[UNK]"]))
-    shape = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
-    config = BertConfig(vocab_size=words.get_vocab_size(), **shape)
+    config = BertConfig(
+        words.get_vocab_size(), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256
+    )
     return Encoder(
         PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"),
         BertModel(config, add_pooling_layer=False),

@@ -47,7 +47,8 @@ def main() -> None:
     items = TensorDataset(images[train], codes[train])
     # Every process draws the same order and takes its part of each batch.
     sampler = DistributedSampler(items, num_replicas=world_size, rank=rank, seed=0, drop_last=True)
-    batches = DataLoader(items, given.batch_size // world_size, sampler=sampler, drop_last=True)
+    share = min(given.batch_size, len(train)) // world_size
+    batches = DataLoader(items, share, sampler=sampler, drop_last=True)
 
     # Group normalisation looks at one image alone: batch normalisation would see another batch in each process.
     model = build_model(given.backbone, dict.fromkeys(given.labels, 64), image_size=given.size, norm="group").to(device)
@@ -58,6 +59,7 @@ def main() -> None:
     for epoch in range(given.epochs):
         model.train()
         sampler.set_epoch(epoch)
+        losses: list[float] = []
         for pictures, labels in batches:
             # Random views would go here (`mscon.data.views.augment`), from a seed of each process's own.
             projections = parallel(normalize(pictures.to(device)))
@@ -65,8 +67,9 @@ def main() -> None:
             optimizer.zero_grad()
             out.total.backward()  # DistributedDataParallel averages gradients to those of one process
             optimizer.step()
-        if rank == 0:  # the loss is the same in all
-            print(f"epoch {epoch + 1}: loss {float(out.total.detach()):.4f}", flush=True)
+            losses.append(float(out.total.detach()))
+        if rank == 0:  # the losses are the same in all
+            print(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.4f}", flush=True)
 
     if rank == 0:
         print(f"{'label':12} {'untrained':>10} {'trained':>10}")
