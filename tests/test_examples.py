@@ -62,7 +62,7 @@ def test_folders_of_another_depth_are_told(run, photos: Path) -> None:
 
 
 def test_table_of_numbers(run) -> None:
-    found = table(run("table_of_numbers.py", "--epochs", 60))
+    found = table(run("table_of_numbers.py", "--epochs", 25))
     assert found.keys() == {"diagnosis", "worst area"}
     assert all(after > before for before, after in found.values())
 
