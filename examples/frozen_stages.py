@@ -70,7 +70,7 @@ def main() -> None:
     before = scores(encoder, images, codes, train, test)
     for _ in range(given.epochs):
         encoder.train()
-        for rows in train[torch.randperm(len(train))].split(128):
+        for rows in train[torch.randperm(len(train))].split(64):
             pictures, labels = images[rows].to(DEVICE), codes[rows].repeat(2, 1).to(DEVICE)
             embedding = encoder(torch.cat([augment(pictures, views, generator=generator) for _ in range(2)]))
             projections = {name: head(embedding) for name, head in zip(given.labels, heads, strict=True)}

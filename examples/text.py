@@ -14,19 +14,11 @@ import argparse
 from pathlib import Path
 
 import torch
+import transformers
 from datasets import Dataset, load_dataset
 from sklearn.neighbors import KNeighborsClassifier
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
 
 from mscon import Categorical, MSConLoss
 
@@ -36,7 +28,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class Encoder(nn.Module):
     """Sentences to embeddings: the mean of what a transformer makes of their words."""
 
-    def __init__(self, words: PreTrainedTokenizerBase, transformer: PreTrainedModel):
+    def __init__(self, words: transformers.PreTrainedTokenizerBase, transformer: transformers.PreTrainedModel):
         super().__init__()
         self.words, self.transformer = words, transformer
         self.width = int(transformer.config.hidden_size)
@@ -93,7 +85,7 @@ def main() -> None:
 
 
 def pretrained_encoder(model: str) -> Encoder:
-    return Encoder(AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model))
+    return Encoder(transformers.AutoTokenizer.from_pretrained(model), transformers.AutoModel.from_pretrained(model))
 
 
 def new_encoder(sentences: list[str]) -> Encoder:
@@ -101,16 +93,11 @@ def new_encoder(sentences: list[str]) -> Encoder:
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.normalizer, words.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
     words.train_from_iterator(sentences, trainers.WordLevelTrainer(min_frequency=2, special_tokens=["[PAD]", "[UNK]"]))
-    config = BertConfig(
-        vocab_size=words.get_vocab_size(),
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=256,
-    )
+    shape: dict[str, int] = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256}
+    config = transformers.BertConfig(vocab_size=words.get_vocab_size(), num_hidden_layers=2, **shape)  # pyright: ignore[reportArgumentType]
     return Encoder(
-        PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"),
-        BertModel(config, add_pooling_layer=False),
+        transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"),
+        transformers.BertModel(config, add_pooling_layer=False),
     )
 
 

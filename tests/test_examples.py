@@ -50,7 +50,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, letters: Path) -> Path:
 
 
 def test_image_folders(run, photos: Path) -> None:
-    found = table(run("image_folders.py", photos, *SMALL, "--epochs", 20))
+    found = table(run("image_folders.py", photos, *SMALL, "--epochs", 12))
     assert found.keys() == {"character", "weight"}
     assert found["character"][1] > found["character"][0] + 0.2
     assert sum(after for _, after in found.values()) > sum(before for before, _ in found.values())
@@ -80,7 +80,7 @@ def test_table_of_numbers_of_ones_own_with_gaps(run, tmp_path: Path) -> None:
 
 def test_text_from_scratch(run) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
-    found = table(run("text.py", "--from-scratch"))
+    found = table(run("text.py", "--from-scratch", "--epochs", 12))
     assert found.keys() == {"topic", "tone"}
     assert all(after > before for before, after in found.values())
 
@@ -117,7 +117,7 @@ def test_metric_learning_sampler(run, letters: Path) -> None:
 
 
 def test_frozen_stages(run, letters: Path) -> None:
-    said = run("frozen_stages.py", letters, *SMALL, "--epochs", 8, "--lr", 2e-3, "--freeze", "conv1", "bn1", "layer1")
+    said = run("frozen_stages.py", letters, *SMALL, "--epochs", 12, "--lr", 2e-3, "--freeze", "conv1", "bn1")
     frozen, moving = (int(each.replace(",", "")) for each in re.findall(r"([\d,]+) (?:weights|are)", said)[:2])
     assert frozen > 0
     assert moving > 0
@@ -125,6 +125,7 @@ def test_frozen_stages(run, letters: Path) -> None:
     assert found["character"][1] > found["character"][0]
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of torch and of loaders without workers
 def test_lightning_module(run, letters: Path, tmp_path: Path) -> None:
     pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed")
     found = table(run("lightning_module.py", letters, *SMALL, "--epochs", 8))
@@ -155,5 +156,5 @@ def test_every_example_is_run_here_and_listed(example: Path) -> None:
     assert f'"{example.name}"' in Path(__file__).read_text(encoding="utf-8")
     assert f"]({example.name})" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
     lines = example.read_text(encoding="utf-8").splitlines()
-    assert f"python examples/{example.name}" in "\n".join(lines) or f"examples/{example.name}" in "\n".join(lines)
-    assert 40 <= len(lines) <= 125
+    assert f"python examples/{example.name} " in "\n".join(lines), "its head says how to run it"
+    assert len(lines) <= 125, "short enough to be read from top to bottom"
