@@ -11,6 +11,7 @@ label, before and after.
 """
 
 import argparse
+from typing import cast
 
 import timm
 import torch
@@ -49,7 +50,7 @@ def main() -> None:
     if given.freeze:
         freeze(encoder, given.freeze)  # neither their weights nor the statistics of their norms move any more
     encoder.to(DEVICE)
-    width = int(encoder.num_features)
+    width = cast(int, encoder.num_features)
     heads = nn.ModuleList(
         nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 64)) for _ in given.labels
     ).to(DEVICE)

@@ -13,6 +13,7 @@ The table at the end is the share of them of which the five nearest training pho
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import timm
 import torch
@@ -66,7 +67,7 @@ def main() -> None:
     batches = DataLoader(Subset(photos, train.tolist()), batch_size=64, shuffle=True)
 
     encoder = timm.create_model(given.backbone, num_classes=0).to(DEVICE)  # without classes it returns the embedding
-    heads = nn.ModuleList(head(int(encoder.num_features)) for _ in given.labels).to(DEVICE)
+    heads = nn.ModuleList(head(cast(int, encoder.num_features)) for _ in given.labels).to(DEVICE)
     loss_fn = MSConLoss({name: Categorical() for name in given.labels}, temperature=0.1).to(DEVICE)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *heads.parameters(), *loss_fn.parameters()], lr=2e-3)
     before = scores(encoder, plain, train, test)
@@ -80,8 +81,9 @@ def main() -> None:
             optimizer.zero_grad()
             out.total.backward()
             optimizer.step()
-        losses = ", ".join(f"{name} {float(term.loss.detach()):.2f}" for name, term in out.terms.items())
-        print(f"epoch {epoch + 1}: {losses}", flush=True)
+        # 1: as good as chance, 0: all that the labels can tell is learned.
+        excess = ", ".join(f"{name} {now['relative_excess']:.2f}" for name, now in loss_fn.trust.items())
+        print(f"epoch {epoch + 1}: relative excess {excess}", flush=True)
 
     print(f"{'label':12} {'untrained':>10} {'trained':>10}")
     for name, was, now in zip(given.labels, before, scores(encoder, plain, train, test), strict=True):

@@ -78,10 +78,10 @@ def main() -> None:
 
 def biopsies() -> pd.DataFrame:
     """The diagnosis, the largest area, and the 21 measurements that do not speak of size."""
-    found = load_breast_cancer(as_frame=True)
-    table = found.frame.assign(diagnosis=found.target_names[found.target])
-    sizes = [name for name in table if any(size in name for size in ("radius", "perimeter", "area"))]
-    return table.drop(columns=["target", *(name for name in sizes if name != "worst area")])
+    measured, benign = load_breast_cancer(return_X_y=True, as_frame=True)
+    table = pd.DataFrame(measured).assign(diagnosis=pd.Series(benign).map({0: "malignant", 1: "benign"}))
+    sizes = [name for name in table if any(size in str(name) for size in ("radius", "perimeter", "area"))]
+    return table.drop(columns=[name for name in sizes if name != "worst area"])
 
 
 if __name__ == "__main__":
