@@ -16,7 +16,7 @@ from typing import cast
 import timm
 import torch
 from sklearn.neighbors import KNeighborsClassifier
-from timm.utils import freeze
+from timm.utils.model import freeze
 from torch import Tensor, nn
 
 from mscon import Categorical, MSConLoss, Recipe

@@ -135,20 +135,18 @@ def test_lightning_module(run, letters: Path, tmp_path: Path) -> None:
     assert float(kept["loss_fn.weighting.held_out_items"].sum()) > 0.0  # what the weighting has seen
 
 
-def test_two_processes_train_what_one_does(letters: Path, tmp_path: Path) -> None:
-    words = [str(EXAMPLES / "two_gpus.py"), str(letters), *SMALL, "--epochs", "3", "--batch-size", "64"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    said = [
-        subprocess.run(
-            [sys.executable, *launch, *words], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=240
-        ).stdout
-        for launch in ([], torchrun)
-    ]
-    one, two = ([float(loss) for loss in re.findall(r"loss (\d+\.\d+)", each)] for each in said)
+def test_two_processes_train_what_one_does(run, letters: Path, tmp_path: Path) -> None:
+    words = [str(letters), *SMALL, "--epochs", "3", "--batch-size", "64"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, str(EXAMPLES / "two_gpus.py"), *words]
+    by_two = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+    assert by_two.returncode == 0, by_two.stderr
+    by_one = run("two_gpus.py", *words)
+    one, two = ([float(loss) for loss in re.findall(r"loss (\d+\.\d+)", said)] for said in (by_one, by_two.stdout))
     assert len(one) == 3
     assert two == pytest.approx(one, rel=1e-3)
     assert one[-1] < one[0]
-    assert table(said[0]).keys() == table(said[1]).keys() == {"character", "weight"}
+    assert table(by_one).keys() == table(by_two.stdout).keys() == {"character", "weight"}
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
