@@ -47,6 +47,7 @@ def main() -> None:
     train, test = torch.from_numpy(data.split.train), torch.from_numpy(data.split.test)
 
     encoder = timm.create_model(given.backbone, pretrained=given.pretrained, num_classes=0)
+    weights = sum(each.numel() for each in encoder.parameters())
     if given.freeze:
         freeze(encoder, given.freeze)  # neither their weights nor the statistics of their norms move any more
     encoder.to(DEVICE)
@@ -63,8 +64,7 @@ def main() -> None:
             *loss_fn.parameter_groups(),
         ]
     )
-    frozen = sum(each.numel() for each in encoder.parameters()) - sum(each.numel() for each in moving)
-    print(f"{frozen:,} weights are frozen, {sum(each.numel() for each in moving):,} are not")
+    print(f"{sum(each.numel() for each in moving):,} of {weights:,} weights of the encoder are trained", flush=True)
 
     # Views are normalised by ImageNet's colours, as most of timm's weights expect; letters are not mirrored.
     views, generator = ViewSettings(flip=0.0), torch.Generator().manual_seed(0)

@@ -93,7 +93,10 @@ def main() -> None:
 
     module = MSCon(given.labels, given.backbone, given.size)
     before = scores(module, images, codes, train, test)
-    trainer = Trainer(max_epochs=given.epochs, devices=given.devices, log_every_n_steps=5, enable_model_summary=False)
+    device = (
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )  # Apple's GPUs lack the float64 that the weighting is kept in
+    trainer = Trainer(accelerator=device, devices=given.devices, max_epochs=given.epochs, log_every_n_steps=5)
     trainer.fit(module, batches, held_out)
     if trainer.is_global_zero:
         print(f"{'label':12} {'untrained':>10} {'trained':>10}")
