@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mscon.run import Run
     from mscon.similarity import Appearance, Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Tags
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "Appearance",
