@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 
 from mscon.embed import embed_pixels
 from mscon.model import MSConModel
-from mscon.search.mix import SHARED
+from mscon.settings import SHARED
 
 
 def blocks_of_images(model: MSConModel, images: UInt8[np.ndarray, "n s s 3"]) -> dict[str, Float32[np.ndarray, "n d"]]:

@@ -18,7 +18,8 @@ from mscon.run import Run
 from mscon.search.blocks import unit
 from mscon.search.collection import Hits, Query, best, check_count, no_condition
 from mscon.search.condition import check_condition, shown
-from mscon.search.mix import SHARED, Weights, mix
+from mscon.search.mix import Weights, mix
+from mscon.settings import SHARED
 
 
 @dataclass(frozen=True, eq=False)

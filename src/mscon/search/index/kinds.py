@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mscon.search.mix import SHARED
+from mscon.settings import SHARED
 
 EVEN, UNEVEN, NEGATIVE, OTHER = "even", "uneven", "one negative", "other"
 

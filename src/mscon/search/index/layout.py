@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mscon.errors import UserError
 from mscon.parsing import explained, parse_json
-from mscon.search.mix import SHARED
+from mscon.settings import SHARED
 
 ITEMS, ABOUT = "items", "about"
 """The tables of an index: a row per item; and one row, a JSON text."""

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 
 from mscon.search.collection import best
 from mscon.search.index.layout import HEADS, matrix
-from mscon.search.mix import SHARED
+from mscon.settings import SHARED
 
 TOGETHER = 16_384
 """Rows read at a time: some tens of megabytes."""

@@ -17,7 +17,8 @@ from mscon.search.condition import check_condition, shown
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
-from mscon.search.mix import SHARED, Weights, mix
+from mscon.search.mix import Weights, mix
+from mscon.settings import SHARED
 
 FEW = 20_000
 """Rows that a condition lets pass, up to which all of them are looked at, whatever approximate index there is."""

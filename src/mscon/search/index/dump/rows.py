@@ -13,7 +13,7 @@ from mscon.hub import escaped
 from mscon.search.index.layout import HEADS, matrix, vector_name
 from mscon.search.index.scan import scanned
 from mscon.search.index.table import Index
-from mscon.search.mix import SHARED
+from mscon.settings import SHARED
 from mscon.templates import templates
 from mscon.words import plain
 
