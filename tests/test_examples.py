@@ -14,6 +14,8 @@ import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+pytest.importorskip("sklearn", reason="scikit-learn, which scores what most examples train, is not installed")
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SMALL = ("--backbone", "test_resnet", "--size", "32")
@@ -65,12 +67,14 @@ def test_folders_of_another_depth_are_told(run, photos: Path) -> None:
 
 
 def test_table_of_numbers(run) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
     found = table(run("table_of_numbers.py", "--epochs", 25))
     assert found.keys() == {"diagnosis", "worst area"}
     assert all(after > before for before, after in found.values())
 
 
 def test_table_of_numbers_of_ones_own_with_gaps(run, tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
     x, noise = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0)).unbind()
     maker = [("one" if float(a) > 0 else "two") if k % 7 else None for k, a in enumerate(x[:, 0])]
     price = [float(a) if k % 5 else None for k, a in enumerate(x[:, 1] + 0.1 * noise[:, 0])]
