@@ -67,7 +67,7 @@ def main() -> None:
     batches = DataLoader(Subset(photos, train.tolist()), batch_size=64, shuffle=True)
 
     encoder = timm.create_model(given.backbone, num_classes=0).to(DEVICE)  # without classes it returns the embedding
-    heads = nn.ModuleList(head(cast(int, encoder.num_features)) for _ in given.labels).to(DEVICE)
+    heads = nn.ModuleList(new_head(cast(int, encoder.num_features)) for _ in given.labels).to(DEVICE)
     loss_fn = MSConLoss({name: Categorical() for name in given.labels}, temperature=0.1).to(DEVICE)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *heads.parameters(), *loss_fn.parameters()], lr=2e-3)
     before = scores(encoder, plain, train, test)
@@ -90,7 +90,7 @@ def main() -> None:
         print(f"{name:12} {was:10.2f} {now:10.2f}")
 
 
-def head(width: int) -> nn.Module:
+def new_head(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 64))
 
 

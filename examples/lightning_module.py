@@ -93,9 +93,7 @@ def main() -> None:
 
     module = MSCon(given.labels, given.backbone, given.size)
     before = scores(module, images, codes, train, test)
-    device = (
-        "cuda" if torch.cuda.is_available() else "cpu"
-    )  # Apple's GPUs lack the float64 that the weighting is kept in
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # the weighting's float64 is not for MPS
     trainer = Trainer(accelerator=device, devices=given.devices, max_epochs=given.epochs, log_every_n_steps=5)
     trainer.fit(module, batches, held_out)
     if trainer.is_global_zero:

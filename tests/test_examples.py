@@ -6,12 +6,15 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+pytest.importorskip("sklearn", reason="scikit-learn, which scores what most examples train, is not installed")
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -64,12 +67,14 @@ def test_folders_of_another_depth_are_told(run, photos: Path) -> None:
 
 
 def test_table_of_numbers(run) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
     found = table(run("table_of_numbers.py", "--epochs", 25))
     assert found.keys() == {"diagnosis", "worst area"}
     assert all(after > before for before, after in found.values())
 
 
 def test_table_of_numbers_of_ones_own_with_gaps(run, tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
     x, noise = torch.randn(2, 200, 3, generator=torch.Generator().manual_seed(0)).unbind()
     maker = [("one" if float(a) > 0 else "two") if k % 7 else None for k, a in enumerate(x[:, 0])]
     price = [float(a) if k % 5 else None for k, a in enumerate(x[:, 1] + 0.1 * noise[:, 0])]
@@ -80,16 +85,22 @@ def test_table_of_numbers_of_ones_own_with_gaps(run, tmp_path: Path) -> None:
     assert found["price"][1] > 0.6
 
 
-def test_text_from_scratch(run) -> None:
-    pytest.importorskip("transformers", reason="transformers is not installed")
+@pytest.fixture
+def transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The package; tables that `datasets` reads are kept with the test, not in the user's cache."""
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    return pytest.importorskip("transformers", reason="transformers is not installed")
+
+
+def test_text_from_scratch(run, transformers: Any) -> None:
     found = table(run("text.py", "--from-scratch", "--epochs", 12))
     assert found.keys() == {"topic", "tone"}
     assert all(after > before for before, after in found.values())
 
 
-def test_text_with_a_model_in_a_folder(run, tmp_path: Path) -> None:
+def test_text_with_a_model_in_a_folder(run, transformers: Any, tmp_path: Path) -> None:
     """The model's own words and weights are taken, from files as the Hub has them, and a table that is JSON."""
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     sentences = pl.read_csv(EXAMPLES / "tickets.csv")
     words = sorted(set(re.findall(r"\w+|[^\w\s]", " ".join(sentences["text"]).lower())))
     model = tmp_path / "model"
