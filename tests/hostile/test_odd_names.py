@@ -114,7 +114,7 @@ def test_they_name_what_a_training_logs_and_an_embedding_holds(mscon, odd: Path,
     assert {f"train/loss/{name}" for name in NAMES[:-1]} <= set(events.Tags()["scalars"])
     done(mscon, "embed", odd / "run", odd / "odd.parquet", "-o", "vectors.parquet")
     columns = [f"{what}_{name}" for what in ("z", "uncertainty") for name in NAMES[:-1]]
-    assert pl.read_parquet_schema(tmp_path / "vectors.parquet").names() == ["id", "embedding", *columns]
+    assert list(pl.read_parquet_schema(tmp_path / "vectors.parquet")) == ["id", "embedding", *columns]
 
 
 def test_pages_show_them_as_words(mscon, odd: Path) -> None:
