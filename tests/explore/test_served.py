@@ -138,7 +138,11 @@ def test_nothing_but_the_page_is_served_however_it_is_asked_for(address: str, ru
             connection.putheader("Content-Length", "0")
             connection.endheaders()
             answer = connection.getresponse()
-            body = answer.read()
+            if "event-stream" in answer.headers.get("Content-Type", ""):  # Gradio's: it never ends
+                body = answer.read1()
+                connection.close()
+            else:
+                body = answer.read()
             assert answer.status < 500, path
             assert SECRET not in body, path
             assert recipe not in body, path
