@@ -134,7 +134,7 @@ def test_nothing_but_the_page_is_served_however_it_is_asked_for(address: str, ru
     asking = [("GET", path) for path in [*paths, *odd]] + [("POST", path) for path in [*paths[::10], *odd]]
     with closing(HTTPConnection(host, int(port), timeout=60)) as connection:
         for method, path in asking:
-            connection.putrequest(method, path, skip_accept_encoding=True)
+            connection.putrequest(method, path.replace(" ", "%20"), skip_accept_encoding=True)
             connection.putheader("Content-Length", "0")
             connection.endheaders()
             answer = connection.getresponse()
