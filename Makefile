@@ -10,6 +10,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 SETUP := .venv/.ready
+# Hundreds of short processes start in the tests: without bytecode on the disk each would compile torch anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup demo test test-matrix check format docs dist lock clean
 

@@ -65,7 +65,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(letters: Path) -> dict[str, object]:
     """A recipe that trains on `letters` in seconds."""
     return {
