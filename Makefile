@@ -31,7 +31,7 @@ demo: $(SETUP)
 
 # Two processes of one thread each: processes of two threads each wait for one another.
 test: $(SETUP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 test-matrix: $(SETUP)
 	.ci/matrix

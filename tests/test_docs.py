@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -14,7 +15,7 @@ from mscon import settings
 from mscon.cli import app
 from mscon.data.views import ViewSettings
 from mscon.experiments.comparison import markdown
-from mscon.experiments.reproduce import Plan, comparisons
+from mscon.experiments.reproduce import Plan, comparisons, write_figure
 from mscon.experiments.studies import study
 from mscon.experiments.work import Places
 
@@ -89,6 +90,25 @@ def test_the_comparisons_tables_are_what_their_results_come_to(folder: Path) -> 
     assert {row.method: row.seeds for row in found.rows}.items() >= Counter(there).items()
     if not quick:
         assert table in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("figure", sorted((ROOT / "results").glob("*/figures/*.md")), ids=lambda path: path.stem)
+def test_figures_are_what_their_results_come_to(figure: Path, tmp_path: Path) -> None:
+    """The page shows them as they are drawn, or rows of their tables."""
+    folder = figure.parents[1]
+    quick = folder.name.endswith("-quick")
+    plan = Plan.of(study(folder.name.removesuffix("-quick")), quick=quick, wanted=None, seeds=1)
+    shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("figures"))
+    for drawn in write_figure(figure.stem, plan, Places(tmp_path, tmp_path, tmp_path)):
+        if drawn.suffix == ".svg":
+            assert words(drawn) == words(PICTURES / "results" / f"{folder.name}-{drawn.name}")
+        else:
+            assert drawn.read_text(encoding="utf-8") == figure.read_text(encoding="utf-8")
+    _, section = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split(f"--figure {figure.stem}`", 1)
+    heading, *_ = figure.read_text(encoding="utf-8").splitlines()
+    shown = [line for line in section.split("\n## ", 1)[0].splitlines() if line.startswith("| ")]
+    assert heading in shown
+    assert set(shown[2:]) <= set(figure.read_text(encoding="utf-8").splitlines())
 
 
 def words(picture: Path) -> list[str]:
