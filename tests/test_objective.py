@@ -243,6 +243,8 @@ def test_of_several_views_the_first_counts_but_for_instances() -> None:
     assert both.weighting.trust.held_out.all(), "an instance that training has learned by heart is read anew as well"
     with pytest.raises(ValueError, match="60 rows of 'a' are not 7 views of the same items"):
         both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items}, views=7)
+    with pytest.raises(ValueError, match=r"labels\['it'\] \(N,\) codes: \(60, 3\) torch.float64 against \(30,\)"):
+        both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items[:30]})
 
 
 def test_a_head_that_is_too_sure_of_itself_is_heard_at_the_temperature_that_suits_it() -> None:

@@ -17,6 +17,14 @@ def check_weights(what: str, given: Tensor | None) -> None:
         raise ValueError(f"{what} must be numbers from 0 on, not from {given.min()} to {given.max()}")
 
 
+def check_batch(projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], names: list[str]) -> None:
+    """Projections and labels of the similarities, no more and no fewer, that go together row by row."""
+    check_names("projections", projections, names)
+    check_names("labels", labels, names)
+    for name in names:
+        check_rows(name, projections[name], labels[name])
+
+
 def check_rows(name: str, z: Tensor, values: Tensor) -> None:
     """A similarity's projections and the values of its labels: as many rows, on one device."""
     if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):

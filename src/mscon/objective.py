@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_equal_rows, check_names, check_numbers, check_rows, check_weights
+from mscon.arguments import check_batch, check_equal_rows, check_names, check_numbers, check_weights
 from mscon.contrast import (
     AnchorLosses,
     AnyTargets,
@@ -129,14 +129,12 @@ class MSConLoss(nn.Module):
         **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
+        check_batch(projections, labels, names)
         given, log_variances = dict(anchor_weights or {}), dict(log_variance or {})
         for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
             if unknown := set(some) - set(names):
                 raise ValueError(f"{what} names {sorted(unknown)}, the similarities are {sorted(names)}")
         for name in names:
-            check_rows(name, projections[name], labels[name])
             for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
                 check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
             check_weights(f"anchor_weights[{name!r}]", given.get(name))
@@ -182,12 +180,11 @@ class MSConLoss(nn.Module):
         **Returns:** Σ 1, Σ loss, Σ floor and Σ chance over the anchors of each similarity, float64, at each of the
         temperatures τ · `TEMPERS`.
 
-        **Raises:** `ValueError` for names that do not match, and rows that are not so many views of the same items.
+        **Raises:** `ValueError` for names or lengths that do not match, and rows that are not so many views of the
+        same items.
         """
-        names = list(self.similarities)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
-        if odd := [name for name in names if len(labels[name]) % views]:
+        check_batch(projections, labels, list(self.similarities))
+        if odd := [name for name in labels if len(labels[name]) % views]:
             raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
         of_first = self._sums(
             {name: z[: len(z) // views] for name, z in projections.items()},

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_names, check_rows
+from mscon.arguments import check_batch
 from mscon.contrast import AnchorLosses, Ranks
 from mscon.terms import MSConOutput, mean_terms, terms_of
 from mscon.weighting import Fixed, Uncertainty, WeightingChoice, new_weighting
@@ -67,10 +67,7 @@ class SummedLosses(nn.Module):
         if anchor_weights or log_variance or embedding is not None:
             raise ValueError("weights and uncertainties of items, and gradients at the embedding, are MSConLoss's")
         names = list(self.losses)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
-        for name in names:
-            check_rows(name, projections[name], labels[name])
+        check_batch(projections, labels, names)
         losses = [
             loss(projections[name].float(), labels[name], training=self.training) for name, loss in self.losses.items()
         ]
