@@ -107,8 +107,6 @@ def contrastive_loss(
     """
     if not (temperature > 0.0 and isfinite(temperature)):
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
-    if targets.batch != len(z):
-        raise ValueError(f"{len(z)} projections but labels for {targets.batch} rows: repeat the labels for every view")
     check_engine(engine)
     head = Head(unit_rows(z), targets, temperature, product_precision(z, temperature))
     return contrastive_losses([head], engine=engine)[0]
@@ -127,6 +125,8 @@ def contrastive_losses(
       losses of its own rows against all.
 
     **Returns:** losses per similarity, for this process's rows.
+
+    **Raises:** `ValueError` for targets of another number of rows than their projections.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
     large = [each for each in labelled if each.in_tiles and not takes_dense(engine, each.count)]
@@ -162,6 +162,10 @@ class _Labelled:
     @classmethod
     def of(cls, head: Head, shares: Shares | None) -> "_Labelled":
         labelled = head.targets.rows
+        if head.targets.batch != len(head.z):
+            raise ValueError(
+                f"{len(head.z)} projections but labels for {head.targets.batch} rows: repeat the labels for every view"
+            )
         z = head.z if len(labelled) == len(head.z) else head.z.index_select(0, labelled)
         if shares is None:
             return cls(head, z, slice(0, len(labelled)), labelled, len(head.z))
