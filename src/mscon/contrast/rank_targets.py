@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, rounding
+from mscon.contrast.numbers import NumberTargets, check_period, known_numbers, on_circle, rounding
 
 TILE = 2**20
 """Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
@@ -26,8 +26,10 @@ class RankTargets(NumberTargets):
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
 
-        **Raises:** `ValueError` for what is no floating point number, or infinite.
+        **Raises:** `ValueError` for a period that is not positive and finite, and values that are infinite or no
+        floating point numbers.
         """
+        check_period(period)
         rows, known = known_numbers(values)
         return cls(len(values), rows, on_circle(known, period), period, rounding(known, period))
 
