@@ -33,6 +33,9 @@ def test_embedding_and_projections_of_images(model: MSConModel) -> None:
     torch.testing.assert_close(z.norm(dim=1), torch.ones(5))
     torch.testing.assert_close(z, model.project_embedding(model.embed(IMAGES), "closure"))
     assert model.training, "embedding leaves the mode as it was"
+    model.encoder.eval()
+    model.embed(IMAGES)
+    assert [model.training, model.encoder.training] == [True, False], "of every part"
     with pytest.raises(UserError, match=r"no head for 'closre'; the model has category, closure. Did you mean 'clos"):
         model.project(IMAGES, "closre")
 
@@ -72,6 +75,19 @@ def test_an_encoder_of_the_users_own_over_anything(tmp_path: Path) -> None:
         MSConModel.load(tmp_path / "own.safetensors")
     with pytest.raises(UserError, match="do not fit"):
         MSConModel.load(tmp_path / "own.safetensors", encoder=nn.Linear(7, 12))
+
+
+def test_weights_that_an_encoder_uses_twice_are_saved_and_loaded(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        encoder = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+        encoder[2].weight = encoder[0].weight
+        return encoder
+
+    model = MSConModel(tied(), Architecture(backbone=None, embedding_dim=6, head_dims={"a": 4}))
+    model.save(tmp_path / "own.safetensors")
+    loaded = MSConModel.load(tmp_path / "own.safetensors", encoder=tied())
+    batch = torch.randn(3, 6)
+    torch.testing.assert_close(loaded(batch), model(batch))
 
 
 def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ class MSConModel(nn.Module, HubModel):
 
     def save(self, path: Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # Copies, for safetensors refuses tensors that share their memory, as tied weights do.
+        weights = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in self.state_dict().items()}
         metadata = {FORMAT: json.dumps(asdict(self.architecture))}
         write_whole(path, lambda aside: save_tensors(weights, aside, metadata))
 
@@ -317,10 +318,11 @@ def _uncertainty_head(architecture: Architecture) -> nn.Sequential:
 
 
 def _evaluating(model: MSConModel, module: nn.Module, batch: Tensor) -> Tensor:
-    """The module's output in evaluation mode and float32, on its device, the model's mode left as it was."""
-    training = model.training
+    """The module's output in evaluation mode and float32, on its device, every part's mode left as it was."""
+    training = [each for each in model.modules() if each.training]
     model.eval()
     try:
         return module(batch.to(next(model.parameters()).device)).float()
     finally:
-        model.train(training)
+        for each in training:
+            each.training = True
