@@ -16,7 +16,7 @@ from mscon.contrast.precision import Precision, product_precision, products
 from mscon.contrast.pull import pull
 from mscon.contrast.push import Engine, check_engine, push, push_pull, takes_dense
 from mscon.contrast.rank_targets import RankTargets, rank_losses
-from mscon.contrast.ranks import Shares, numbers
+from mscon.contrast.ranks import Shares, as_integers
 from mscon.contrast.targets import LabelTargets, LinearTargets
 from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
@@ -30,9 +30,10 @@ class AnchorLosses:
     """One contrastive loss per row of the batch, and the two marks to read it by.
 
     - `loss`: push_i − pull_i in nats; 0 for a row that is no anchor.
-    - `floor`: H(q_i), the least value that loss can take; 0 for a row that is no anchor.
-    - `chance`: log of the number of candidates, the loss of an anchor to which all others are alike; 0 for a row that
-      is no anchor.
+    - `floor`: the least value that loss can take, H(q_i) where targets are distributions; 0 for a row that is no
+      anchor.
+    - `chance`: the loss of an anchor to which all others are alike, the log of their number where targets are
+      distributions; 0 for a row that is no anchor.
     - `anchors`: rows that have a label and at least one positive.
     - `count`: how many anchors there are; in a batch over several processes, where the rows are those of this process
       alone, the anchors of all.
@@ -170,8 +171,7 @@ class _Labelled:
         if shares is None:
             return cls(head, z, slice(0, len(labelled)), labelled, len(head.z))
         mine = shares.own
-        edges = torch.searchsorted(labelled, labelled.new_tensor([mine.start, mine.stop]))
-        first, last = numbers(edges)
+        first, last = as_integers(torch.searchsorted(labelled, labelled.new_tensor([mine.start, mine.stop])))
         return cls(head, z, slice(first, last), labelled[first:last] - mine.start, mine.stop - mine.start)
 
     @property

@@ -28,7 +28,7 @@ class Trust:
 
     - `relative_excess`: r, 1 where nothing was seen yet or nothing is told apart.
     - `noise_share`: η̂ in [0, 1], the share of labels which, were they chance, would give the best model this r.
-    - `weight`: sums to C.
+    - `weight`: sums to C; where some are `silent`, those of the others sum to their number.
     - `held_out`: whether r is that of held-out items.
     """
 
@@ -66,7 +66,7 @@ class Excess(nn.Module):
 
     Similarities that say the same share one weight: `shared_cd` in [0, 1] tells how much c and d have in common, 1 for
     a similarity and itself, so that of three copies each counts a third. Those that are `silent` have no part in this,
-    nor in what sums to C: for heads that learn from the embedding and have no say in it.
+    nor in the sum: for heads that learn from the embedding and have no say in it.
 
     **Arguments:**
 
