@@ -30,7 +30,8 @@ class Temperatures(nn.Module):
     - `bounds`: least and greatest τ that can be learned; the same for all, or a pair for each. A gradient that leads
       back inside passes, so a bound can be left again.
 
-    **Raises:** `ValueError` for a value that is not positive and finite, or one outside its bounds when it is to be learned.
+    **Raises:** `ValueError` for a value that is not positive and finite, or one outside its bounds when it is to be
+    learned.
     """
 
     def __init__(

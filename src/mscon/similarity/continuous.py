@@ -32,8 +32,8 @@ class Continuous:
       not count. Left out, the batch is its own reference.
 
     **Raises:** `ValueError` for a bandwidth below 10⁻⁶ or above 10⁶, a period that is not positive and finite, or a
-    reference without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line those are
-    beyond all others.)
+    reference without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line
+    those are beyond all others.)
     """
 
     bandwidth: float = 0.05
