@@ -4,7 +4,6 @@ benchmarks/growth.py` writes growth.csv, each curve with the exponent of a power
 Times are of the processor, so that other work on the machine counts less; only exponents mean something.
 """
 
-import csv
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from large import make
-from measuring import PeakMemory, machine
+from measuring import PeakMemory, machine, write_csv
 
 from mscon import Categorical, MSConLoss
 from mscon.data.decode import decode
@@ -48,10 +47,7 @@ def main() -> None:
                 fitted = {"time_exponent": slopes[0], "memory_exponent": slopes[1]}
                 rows.append(point | {"extra_mb": f"{mb:.1f}"} | fitted | machine())
             print(curve.what, curve.grows, slopes, flush=True)
-    with (HERE / "growth.csv").open("w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(HERE / "growth.csv", rows)
 
 
 def measured(work: Callable[[], object]) -> tuple[float, float]:
