@@ -23,11 +23,12 @@ median_ms, most_ms
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import polars as pl
-from measuring import machine, median, times_of, write_csv
+from measuring import machine, times_of, write_csv
 
 from mscon.data import Catalog
 from mscon.explore.maps import Maps

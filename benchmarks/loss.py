@@ -40,9 +40,10 @@ import json
 from collections.abc import Callable
 from math import log
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of, times_of, write_csv
+from measuring import PeakMemory, figure, in_fresh_process, machine, picture_of, times_of, write_csv
 
 WIDTH, CLASSES, TEMPERATURE, TILE = 128, 20, 0.1, 512
 ROWS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -62,10 +61,6 @@ class PeakMemory:
     def _kilobytes(self, name: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(name)).split()[1])
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)
 
 
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

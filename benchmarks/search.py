@@ -35,13 +35,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import faiss
 import numpy as np
 import polars as pl
-from measuring import PeakMemory, in_fresh_process, machine, median, write_csv
+from measuring import PeakMemory, in_fresh_process, machine, write_csv
 from usearch.index import Index as Hnsw
 
 from mscon.data.catalog import Catalog

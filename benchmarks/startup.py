@@ -26,11 +26,12 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from measuring import machine, median, write_csv
+from measuring import machine, write_csv
 
 SMALLEST = """
 from cyclopts import App

@@ -17,10 +17,11 @@ import argparse
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
-from measuring import machine, median, times_of, write_csv
+from measuring import machine, times_of, write_csv
 
 ROWS, WIDTH, TEMPERATURE = 8192, 128, 0.1
 TILES = (128, 256, 384, 512, 768, 1024, 2048)

@@ -35,10 +35,11 @@ import os
 import tempfile
 from itertools import chain, count, repeat
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
-from measuring import figure, in_fresh_process, machine, median, picture_of, real_catalog, write_csv
+from measuring import figure, in_fresh_process, machine, picture_of, real_catalog, write_csv
 
 KEPT = ", memory kept"
 WAYS = ("encoder", "encoder" + KEPT, "model" + KEPT, "mscon", "peers", "views", "peers' views")

@@ -37,11 +37,12 @@ import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
-from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of, write_csv
+from measuring import PeakMemory, figure, in_fresh_process, machine, picture_of, write_csv
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
