@@ -155,7 +155,7 @@ def test_fused_kernels_are_refused_on_a_circle() -> None:
 
 def test_heads_on_circles_and_on_lines_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "_may_be_triton", lambda *_: True)
-    monkeypatch.setattr(push, "_triton", lambda *_, **__: None)
+    monkeypatch.setattr(push, "_takes_triton", lambda *_, **__: False)
     generator, periods = torch.Generator().manual_seed(0), (1.0, None, 1.0, None)
     heads = [
         Head(
