@@ -59,7 +59,6 @@ CASES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="the catalog and the runs; what is there is kept")
-    parser.add_argument("--only", help="one case")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
     source = catalog(given.folder)
@@ -67,7 +66,7 @@ def main() -> None:
     order = [case.name for case in CASES]
     for seed in range(max(case.seeds for case in CASES)):
         for case in CASES:
-            if seed < case.seeds and given.only in (None, case.name):
+            if seed < case.seeds:
                 rows += [{"case": case.name, "seed": seed} | each for each in figures(case, seed, source)]
                 write_csv(given.out, sorted(rows, key=lambda row: order.index(row["case"])))
 

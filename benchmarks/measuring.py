@@ -63,6 +63,13 @@ class PeakMemory:
         return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the power law nearest to these points, by least squares on logarithms."""
+    import numpy as np
+
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """A table of these lines; its columns are in the order of the first."""
     with path.open("w", newline="", encoding="utf-8") as file:
