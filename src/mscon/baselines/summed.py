@@ -1,6 +1,7 @@
 """A weighted sum of losses that are not contrastive, with the terms and weights that contrastive ones have."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -35,7 +36,8 @@ class SummedLosses(nn.Module):
     - `weighting`: `"equal"`, `"uncertainty"`, name → fixed weight, or a `Fixed` or `Uncertainty`. With cross-entropies
       `Uncertainty(…, paper=True, start=0, penalty=0.5)` is Kendall, Gal and Cipolla's (2018, arXiv 1705.07115).
 
-    In a batch over several processes each computes the losses of its own rows, and means run over the rows of all.
+    In a batch over several processes each computes the losses of its own rows, and means run over the rows of all;
+    gradients are such that their average over the processes is that of one process with all rows.
 
     **Raises:** `ValueError` for no loss, names that do not match, or a weighting that needs contrastive losses.
     """
@@ -71,7 +73,10 @@ class SummedLosses(nn.Module):
         losses = [
             loss(projections[name].float(), labels[name], training=self.training) for name, loss in self.losses.items()
         ]
-        batch = mean_terms(losses, [None] * len(names), Ranks.here())
+        ranks = Ranks.here()
+        batch = mean_terms(losses, [None] * len(names), ranks)
+        if ranks:  # whose gradients, of a summand each, will be averaged
+            batch = replace(batch, loss=batch.loss + (ranks.size - 1) * (batch.loss - batch.loss.detach()))
         weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty
         return MSConOutput(total=total, terms=terms_of(names, batch, weights.weight.detach()))
