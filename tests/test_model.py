@@ -106,6 +106,20 @@ def test_an_unknown_backbone_names_the_nearest() -> None:
         build_model("resnet_18", {"category": 16}, image_size=32)
 
 
+def test_what_timm_cannot_make_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"backbone 'test_resnet': timm could not make it: .*'nonsense'"):
+        build_model("test_resnet", {"a": 4}, image_size=32, backbone_options={"nonsense": 1})
+    with pytest.raises(UserError, match="backbone 'test_vit' does not take images of 3 px"):
+        build_model("test_vit", {"a": 4}, image_size=3)
+
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(UserError, match="could not make it with its pretrained weights: no network"):
+        build_model("test_resnet", {"a": 4}, image_size=32, pretrained=True)
+
+
 def test_a_transformer_is_built_for_the_image_size() -> None:
     model = build_model("test_vit", {"category": 16}, image_size=48)
     assert model.embed(IMAGES.repeat(1, 1, 2, 2)[..., :48, :48]).shape == (5, model.architecture.embedding_dim)
