@@ -75,7 +75,7 @@ class SummedLosses(nn.Module):
         ]
         ranks = Ranks.here()
         batch = mean_terms(losses, [None] * len(names), ranks)
-        if ranks:  # whose gradients, of a summand each, will be averaged
+        if ranks:  # each has the gradient of its own rows, and DistributedDataParallel takes the mean of them
             batch = replace(batch, loss=batch.loss + (ranks.size - 1) * (batch.loss - batch.loss.detach()))
         weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty

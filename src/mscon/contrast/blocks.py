@@ -14,9 +14,9 @@ def in_blocks(work: Callable[[slice], Any], own: slice, *, rows: int, width: int
 
     **Arguments:**
 
-    - `work`: from where a block's rows are to one tensor or several.
+    - `work`: from the place of a block of rows to a tensor, or several.
     - `own`: which of so many `rows`.
-    - `width`: what each of them is compared with.
+    - `width`: with how many others each of them is compared.
     """
     first, last, _ = own.indices(rows)
     size = max(1, TILE // width)

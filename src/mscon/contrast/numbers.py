@@ -28,7 +28,7 @@ def known_numbers(values: Float[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Float
 
 
 def check_period(period: float | None) -> None:
-    """**Raises** `ValueError` for a circumference that is none; None stands for a line."""
+    """**Raises** `ValueError` for a period that is not positive and finite; None stands for a line."""
     if period is not None and not 0.0 < period < inf:
         raise ValueError(f"a period must be positive and finite, not {period}")
 
