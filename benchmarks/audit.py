@@ -22,7 +22,6 @@ projections_*   the same on the out-of-fold probabilities of the projections alo
 
 import argparse
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from cleanlab.rank import get_label_quality_scores
+from measuring import real_catalog, write_csv
 from sklearn.metrics import roc_auc_score
 
 from mscon.evaluate.audit import folds, noise_rate, out_of_fold, pool, wrong
@@ -40,7 +40,6 @@ from mscon.run import Run
 
 REPLACED, COLUMN = 0.2, "colour"
 METHODS = {"self": "self_confidence", "margin": "normalized_margin", "entropy": "confidence_weighted_entropy"}
-CLEAN = Path(os.environ.get("MSCON_DATA", "data")) / "footwear" / "footwear.parquet"
 
 
 def main() -> None:
@@ -49,8 +48,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/audit"), help="noisy catalogs and runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
-    if not CLEAN.exists():
-        raise SystemExit(f"{CLEAN} is not here: set MSCON_DATA to the folder that holds footwear")
     lines = list(csv.DictReader(given.out.open())) if given.out.exists() else []
     for seed in given.seeds:
         if str(seed) in {line["seed"] for line in lines}:
@@ -59,16 +56,13 @@ def main() -> None:
         line = {"seed": seed} | measure(trained(given.folder, seed))
         lines = sorted([*lines, line], key=lambda each: int(each["seed"]))
         print(line, flush=True)
-        with given.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(line), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(given.out, lines)
 
 
 def trained(folder: Path, seed: int) -> Run:
     catalog, run = folder / f"noisy{seed}.parquet", folder / f"run{seed}"
     if not catalog.exists():
-        noisy(pl.read_parquet(CLEAN), seed).write_parquet(catalog)
+        noisy(pl.read_parquet(real_catalog("footwear")), seed).write_parquet(catalog)
     similarities = [word for name in ("category", "gender", COLUMN) for word in ("--similarity", name)]
     settings = ["-s", "image.size=48", "-s", "training.epochs=6", "-s", f"training.seed={seed}"]
     anew = [str(catalog), *similarities, *settings, "--out", str(run)]
@@ -96,7 +90,7 @@ def noisy(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def measure(run: Run) -> dict[str, Any]:
     model, data = run.model(), run.prepare()
-    clean = run.labels[COLUMN].encode(pl.read_parquet(CLEAN)[COLUMN])[data.pixels.rows]
+    clean = run.labels[COLUMN].encode(pl.read_parquet(real_catalog("footwear"))[COLUMN])[data.pixels.rows]
     rows = np.union1d(data.split.train, data.split.val)
     codes = np.full(len(clean), -1)
     codes[rows] = data.values[COLUMN][rows]

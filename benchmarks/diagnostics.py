@@ -16,15 +16,14 @@ value    cka as of the 924 held-out items as if they were the whole, which is at
 """
 
 import argparse
-import csv
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from measuring import real_catalog, write_csv
 
 HONEST = ("category", "gender", "colour")
 NOISE_CLASSES = 8
@@ -60,24 +59,16 @@ CASES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="the catalog and the runs; what is there is kept")
-    parser.add_argument("--only", help="one case")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
     source = catalog(given.folder)
     rows: list[dict[str, Any]] = []
+    order = [case.name for case in CASES]
     for seed in range(max(case.seeds for case in CASES)):
         for case in CASES:
-            if seed < case.seeds and given.only in (None, case.name):
+            if seed < case.seeds:
                 rows += [{"case": case.name, "seed": seed} | each for each in figures(case, seed, source)]
-                write(rows, given.out)
-
-
-def write(rows: list[dict[str, Any]], out: Path) -> None:
-    order = [case.name for case in CASES]
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ("case", "seed", "figure", "where", "value"), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: order.index(row["case"])))
+                write_csv(given.out, sorted(rows, key=lambda row: order.index(row["case"])))
 
 
 def catalog(folder: Path) -> Path:
@@ -86,8 +77,7 @@ def catalog(folder: Path) -> Path:
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    default = Path(__file__).parents[2] / "shared" / "data"
-    table = pl.read_parquet(Path(os.environ.get("MSCON_DATA", default)) / "footwear" / "footwear.parquet")
+    table = pl.read_parquet(real_catalog("footwear"))
     generator = np.random.default_rng(0)
 
     def noisy(name: str, share: float) -> pl.Series:

@@ -21,14 +21,14 @@ median_ms, most_ms
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import polars as pl
-from measuring import machine, median, times_of
+from measuring import machine, times_of, write_csv
 
 from mscon.data import Catalog
 from mscon.explore.maps import Maps
@@ -43,7 +43,7 @@ WHERE = "category IN ('a', 'b', 'c') AND year > 2005"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--items", type=int, default=100_000)
     options.add_argument("--repeats", type=int, default=25)
     options.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
@@ -83,10 +83,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    with wanted.out.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_csv(wanted.out, rows)
 
 
 def explored_of(count: int) -> Explored:

@@ -4,7 +4,6 @@ benchmarks/growth.py` writes growth.csv, each curve with the exponent of a power
 Times are of the processor, so that other work on the machine counts less; only exponents mean something.
 """
 
-import csv
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from large import make
-from measuring import PeakMemory, machine
+from measuring import PeakMemory, exponent, machine, write_csv
 
 from mscon import Categorical, MSConLoss
 from mscon.data.decode import decode
@@ -42,16 +41,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for curve in curves(Path(folder)):
             points = [measured(curve.work(value)) for value in curve.values]
-            slopes = [exponent(curve.values, [each[number] for each in points]) for number in (0, 1)]
+            slopes = [fitted(curve.values, [each[number] for each in points]) for number in (0, 1)]
             for value, (seconds, mb) in zip(curve.values, points, strict=True):
                 point = {"what": curve.what, "grows": curve.grows, "value": value, "cpu_seconds": f"{seconds:.4f}"}
-                fitted = {"time_exponent": slopes[0], "memory_exponent": slopes[1]}
-                rows.append(point | {"extra_mb": f"{mb:.1f}"} | fitted | machine())
+                exponents = {"time_exponent": slopes[0], "memory_exponent": slopes[1]}
+                rows.append(point | {"extra_mb": f"{mb:.1f}"} | exponents | machine())
             print(curve.what, curve.grows, slopes, flush=True)
-    with (HERE / "growth.csv").open("w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(HERE / "growth.csv", rows)
 
 
 def measured(work: Callable[[], object]) -> tuple[float, float]:
@@ -66,11 +62,11 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
     return min(times), extra
 
 
-def exponent(values: tuple[int, ...], costs: list[float]) -> str:
-    """Of the power law nearest to the costs, by least squares on logarithms; none for what is noise."""
+def fitted(values: tuple[int, ...], costs: list[float]) -> str:
+    """The exponent; none for what is noise."""
     if min(costs) <= 0 or max(costs) < 1e-3:
         return ""
-    return f"{np.polyfit(np.log(values), np.log(costs), 1)[0]:.2f}"
+    return f"{exponent(values, costs):.2f}"
 
 
 def curves(folder: Path) -> Iterator[Curve]:

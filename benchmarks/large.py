@@ -4,7 +4,6 @@ of its own, and removes them.
 """
 
 import argparse
-import csv
 import io
 import json
 import resource
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import in_fresh_process, machine
+from measuring import in_fresh_process, machine, write_csv
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -69,10 +68,7 @@ def main() -> None:
             print(rows[-1], file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder)
-    with (HERE / "large.csv").open("w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(HERE / "large.csv", rows)
 
 
 def make(folder: Path, rows: int, *, group: int, distinct: int = DISTINCT, alike: bool = False) -> Path:

@@ -38,11 +38,11 @@ import argparse
 import csv
 import json
 from collections.abc import Callable
-from math import log
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of, times_of
+from measuring import PeakMemory, exponent, figure, in_fresh_process, machine, picture_of, times_of, write_csv
 
 WIDTH, CLASSES, TEMPERATURE, TILE = 128, 20, 0.1, 512
 ROWS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -89,9 +89,9 @@ def main() -> None:
                 print(lines[-1], flush=True)
                 if each[-1]["status"] != "ok":
                     full.add(method)
-            _write(given.out, _merged(given.out, lines))
+            write_csv(given.out, _merged(given.out, lines))
     lines = _merged(given.out, lines)
-    _write(given.out.with_name(f"{given.out.stem}_growth.csv"), _growth(lines))
+    write_csv(given.out.with_name(f"{given.out.stem}_growth.csv"), _growth(lines))
     draw(lines, picture_of(given.out))
 
 
@@ -232,27 +232,14 @@ def _growth(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
             and each["rows"] >= 2048
         ]
         if len(points) >= 2:
+            sizes = [each["rows"] for each in points]
             slopes = {
-                f"{name}_exponent": f"{_slope([p['rows'] for p in points], [float(p[key]) for p in points]):.2f}"
+                f"{name}_exponent": f"{exponent(sizes, [max(float(each[key]), 1e-9) for each in points]):.2f}"
                 for name, key in (("time", "median_s"), ("memory", "extra_mb"))
             }
             rows = {"from_rows": points[0]["rows"], "to_rows": points[-1]["rows"]}
             found.append({"method": method, "similarities": similarities} | rows | slopes)
     return found
-
-
-def _slope(x: list[int], y: list[float]) -> float:
-    a, b = [log(each) for each in x], [log(max(each, 1e-9)) for each in y]
-    middle_a, middle_b = sum(a) / len(a), sum(b) / len(b)
-    products = ((p - middle_a) * (q - middle_b) for p, q in zip(a, b, strict=True))
-    return sum(products) / sum((p - middle_a) ** 2 for p in a)
-
-
-def _write(path: Path, lines: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]) if lines else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> None:

@@ -1,13 +1,13 @@
-"""What the benchmarks share: medians, fresh processes, peak memory, and a description of the machine."""
+"""What the benchmarks share: times, fresh processes, peak memory, tables, pictures, catalogs, the machine's name."""
 
+import csv
 import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -63,8 +63,27 @@ class PeakMemory:
         return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def median(values: list[float]) -> float:
-    return statistics.median(values)
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the power law nearest to these points, by least squares on logarithms."""
+    import numpy as np
+
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """A table of these lines; its columns are in the order of the first."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0] if lines else ()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def real_catalog(name: str) -> Path:
+    """The file of `footwear` or `clothing`, in the folder that MSCON_DATA names; without it the benchmark ends."""
+    path = Path(os.environ.get("MSCON_DATA", "")) / name / f"{name}.parquet"
+    if not path.exists():
+        raise SystemExit(f"{path} is not here: set MSCON_DATA to the folder that holds {name}")
+    return path
 
 
 def figure(width: float, height: float) -> Any:

@@ -28,10 +28,10 @@ import argparse
 import csv
 import json
 import os
-import statistics
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -146,8 +146,8 @@ def measure(case: Case) -> dict[str, Any]:
         "base_mib": round(peak.start / 1024),
         "peak_mib": round(extra * 1e6 / 2**20),
         "projections_mib": round(case.rows * WIDTH * 4 * case.heads / 2**20, 1),
-        "relative_time": round(statistics.median(ours / plain for plain, ours in times), 2) if times else "",
-        "ms_per_row": round(1000 * statistics.median(ours for _, ours in times), 2) if times else "",
+        "relative_time": round(median(ours / plain for plain, ours in times), 2) if times else "",
+        "ms_per_row": round(1000 * median(ours for _, ours in times), 2) if times else "",
         "rounds": rounds or "",
     }
 

@@ -12,13 +12,12 @@ seed, of the training and of what is drawn.
 """
 
 import argparse
-import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from measuring import real_catalog, write_csv
 
 from mscon.data import Catalog
 from mscon.run import Run
@@ -33,7 +32,6 @@ MIXES = {
     "the shared embedding": {SHARED: 1.0},
 }
 QUERIES, K, DRAWS = 200, 10, 10_000
-SOURCE = Path(os.environ.get("MSCON_DATA", "data")) / "footwear" / "footwear.parquet"
 
 
 def main() -> None:
@@ -44,19 +42,16 @@ def main() -> None:
     given = parser.parse_args()
     run = trained(given.folder / f"run{given.seed}", given.seed)
     to = str(given.folder / f"footwear{given.seed}.lance")
-    index_catalog(run, Catalog.read(str(SOURCE)), to, say=print)
+    index_catalog(run, Catalog.read(str(real_catalog("footwear"))), to, say=print)
     lines = measured(Index.open(to, run), np.random.default_rng(given.seed))
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*lines[0], "queries", "seed"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(line | {"queries": QUERIES, "seed": given.seed} for line in lines)
+    write_csv(given.out, [line | {"queries": QUERIES, "seed": given.seed} for line in lines])
 
 
 def trained(folder: Path, seed: int) -> Run:
     if not (folder / "model.safetensors").exists():
         similarities = [word for name in LABELS for word in ("--similarity", name)]
         settings = ["-s", "image.size=32", "-s", "training.epochs=6", "-s", f"training.seed={seed}"]
-        words = [str(SOURCE), *similarities, *settings, "--out", str(folder)]
+        words = [str(real_catalog("footwear")), *similarities, *settings, "--out", str(folder)]
         subprocess.run([sys.executable, "-m", "mscon", "train", *words], check=True)
     return Run.open(folder)
 

@@ -6,7 +6,6 @@ each row group then holds items of one or two classes. The first row is a traini
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from measuring import write_csv
 
 from mscon.data.glyphs import glyphs_table
 from mscon.data.window_batches import WindowBatches
@@ -45,10 +45,7 @@ def main() -> None:
                 row = {"open": mixed or "all", "groups": groups, "seed": seed}
                 rows.append(row | {"pairs_of_one_group": f"{share:.4f}", "held_out_excess": f"{excess:.4f}"})
                 print(rows[-1], flush=True)
-    with (HERE / "mixing.csv").open("w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(HERE / "mixing.csv", rows)
 
 
 def trained(folder: Path, mixed: int | None, seed: int, epochs: int) -> float:

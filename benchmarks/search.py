@@ -35,13 +35,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import faiss
 import numpy as np
 import polars as pl
-from measuring import PeakMemory, in_fresh_process, machine, median
+from measuring import PeakMemory, in_fresh_process, machine, write_csv
 from usearch.index import Index as Hnsw
 
 from mscon.data.catalog import Catalog
@@ -104,10 +105,7 @@ def main() -> None:
             for line in in_fresh_process(__file__, (False, case), limit_gb=MEMORY_GB)["lines"]:
                 lines.append({"rows": rows, "method": method} | line | size | machine())
                 print(lines[-1], flush=True)
-            with given.out.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(lines[-1]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(lines)
+            write_csv(given.out, lines)
 
 
 def draw(folder: Path, rows: int) -> None:

@@ -23,15 +23,15 @@ times                     of `import torch` for imports, of the cyclopts program
 """
 
 import argparse
-import csv
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from measuring import machine, median
+from measuring import machine, write_csv
 
 SMALLEST = """
 from cyclopts import App
@@ -50,7 +50,7 @@ app()
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--turns", type=int, default=15)
     options.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     wanted = options.parse_args()
@@ -80,10 +80,7 @@ def main() -> None:
             case = {"case": name, "median_s": round(took, 3), "times": round(times, 2)}
             rows.append({**case, "turns": wanted.turns, **machine()})
             print(rows[-1], flush=True)
-    with wanted.out.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_csv(wanted.out, rows)
 
 
 def seconds(command: list[str]) -> float:

@@ -14,14 +14,14 @@ seconds        of tiled_push, forward and backward, median
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
-from measuring import machine, median, times_of
+from measuring import machine, times_of, write_csv
 
 ROWS, WIDTH, TEMPERATURE = 8192, 128, 0.1
 TILES = (128, 256, 384, 512, 768, 1024, 2048)
@@ -51,10 +51,7 @@ def main() -> None:
         line |= {"products": f"{share:.2f}", "seconds": f"{_seconds(z, tile, given.rounds):.3f}"}
         lines.append(line | machine())
         print(lines[-1], flush=True)
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(given.out, lines)
 
 
 def _steps(z: Any, tile: int) -> dict[str, float]:

@@ -3,7 +3,8 @@
     python benchmarks/training.py                  # training.csv and its picture, about a quarter of an hour
 
 Every line is a fresh process; the ways take turns, `--rounds` times over. Fifty steps of the default recipe on
-`footwear` (three similarities; letters where `footwear` is not at hand), batches of 128 items in two views of 64 px.
+`footwear` (three similarities; letters where MSCON_DATA does not name the folder that holds it), batches of 128 items
+in two views of 64 px.
 
 Ways:
 
@@ -28,17 +29,17 @@ share               of the encoder alone
 """
 
 import argparse
-import csv
 import io
 import json
 import os
 import tempfile
 from itertools import chain, count, repeat
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
-from measuring import figure, in_fresh_process, machine, median, picture_of
+from measuring import figure, in_fresh_process, machine, picture_of, real_catalog, write_csv
 
 KEPT = ", memory kept"
 WAYS = ("encoder", "encoder" + KEPT, "model" + KEPT, "mscon", "peers", "views", "peers' views")
@@ -61,14 +62,12 @@ def main() -> None:
             each += in_fresh_process(__file__, {"way": way})["rates"]
             print(f"round {number + 1}: {way}: {median(each):.0f} images/s", flush=True)
     alone = median(rates["encoder"]) if "encoder" in rates else float("nan")
-    with given.out.open("w", newline="") as file:
-        head = ("way", "images_per_second", "stretches", "share", "catalog", *machine())
-        writer = csv.DictWriter(file, head, lineterminator="\n")
-        writer.writeheader()
-        for way, each in rates.items():
-            found = {"way": way, "images_per_second": f"{median(each):.0f}", "stretches": len(each)}
-            share = {"share": f"{median(each) / alone:.2f}", "catalog": _recipe().catalog.source.rpartition("/")[2]}
-            writer.writerow(found | share | machine())
+    lines: list[dict[str, Any]] = []
+    for way, each in rates.items():
+        found = {"way": way, "images_per_second": f"{median(each):.0f}", "stretches": len(each)}
+        share = {"share": f"{median(each) / alone:.2f}", "catalog": _recipe().catalog.source.rpartition("/")[2]}
+        lines.append(found | share | machine())
+    write_csv(given.out, lines)
     draw({way: median(each) for way, each in rates.items()}, picture_of(given.out))
 
 
@@ -94,11 +93,9 @@ def draw(rates: dict[str, float], path: Path) -> None:
 def _recipe(epochs: int = 1) -> Any:
     from mscon.recipe import Recipe
 
-    default = Path(__file__).parents[2] / "shared" / "data"
-    path = Path(os.environ.get("MSCON_DATA", default)) / "footwear" / "footwear.parquet"
-    source, names = (
-        (str(path), ("category", "gender", "colour")) if path.exists() else ("glyphs", ("character", "style"))
-    )
+    source, names = "glyphs", ("character", "style")
+    if "MSCON_DATA" in os.environ:
+        source, names = str(real_catalog("footwear")), ("category", "gender", "colour")
     return Recipe.of(
         {
             "catalog": {"source": source},

@@ -8,7 +8,6 @@ there is skipped, so an experiment that was stopped goes on where it was, and se
 import argparse
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from measuring import real_catalog
 from torch import Tensor
 
 from mscon.embed import embed_pixels
@@ -104,7 +104,7 @@ def codes(values: pl.Series) -> np.ndarray:
 
 def catalog(name: str) -> pl.DataFrame:
     """One of the real catalogs."""
-    return pl.read_parquet(Path(os.environ.get("MSCON_DATA", "../shared/data")) / name / f"{name}.parquet")
+    return pl.read_parquet(real_catalog(name))
 
 
 def go_through(

@@ -33,16 +33,16 @@ status         ok, or "not installed"
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
-from measuring import PeakMemory, figure, in_fresh_process, machine, median, picture_of
+from measuring import PeakMemory, figure, in_fresh_process, machine, picture_of, write_csv
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -82,10 +82,7 @@ def main() -> None:
     for line in lines:  # after all timing, as it takes processors too
         if line["status"] == "ok":
             line["extra_mb"] = _extra_mb({key: line[key] for key in ("method", "size", "strength", "batch")})
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(given.out, lines)
     draw(lines, picture_of(given.out))
 
 

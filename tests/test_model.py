@@ -33,6 +33,9 @@ def test_embedding_and_projections_of_images(model: MSConModel) -> None:
     torch.testing.assert_close(z.norm(dim=1), torch.ones(5))
     torch.testing.assert_close(z, model.project_embedding(model.embed(IMAGES), "closure"))
     assert model.training, "embedding leaves the mode as it was"
+    model.encoder.eval()
+    model.embed(IMAGES)
+    assert [model.training, model.encoder.training] == [True, False], "of every part"
     with pytest.raises(UserError, match=r"no head for 'closre'; the model has category, closure. Did you mean 'clos"):
         model.project(IMAGES, "closre")
 
@@ -74,6 +77,19 @@ def test_an_encoder_of_the_users_own_over_anything(tmp_path: Path) -> None:
         MSConModel.load(tmp_path / "own.safetensors", encoder=nn.Linear(7, 12))
 
 
+def test_weights_that_an_encoder_uses_twice_are_saved_and_loaded(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        encoder = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+        encoder[2].weight = encoder[0].weight
+        return encoder
+
+    model = MSConModel(tied(), Architecture(backbone=None, embedding_dim=6, head_dims={"a": 4}))
+    model.save(tmp_path / "own.safetensors")
+    loaded = MSConModel.load(tmp_path / "own.safetensors", encoder=tied())
+    batch = torch.randn(3, 6)
+    torch.testing.assert_close(loaded(batch), model(batch))
+
+
 def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model"):
         MSConModel.load(tmp_path / "absent.safetensors")
@@ -88,6 +104,20 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
 def test_an_unknown_backbone_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"timm has no backbone named 'resnet_18'. Did you mean 'resnet18'"):
         build_model("resnet_18", {"category": 16}, image_size=32)
+
+
+def test_what_timm_cannot_make_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"backbone 'test_resnet': timm could not make it: .*'nonsense'"):
+        build_model("test_resnet", {"a": 4}, image_size=32, backbone_options={"nonsense": 1})
+    with pytest.raises(UserError, match="backbone 'test_vit' does not take images of 3 px"):
+        build_model("test_vit", {"a": 4}, image_size=3)
+
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(UserError, match="could not make it with its pretrained weights: no network"):
+        build_model("test_resnet", {"a": 4}, image_size=32, pretrained=True)
 
 
 def test_a_transformer_is_built_for_the_image_size() -> None:

@@ -138,6 +138,18 @@ def test_a_similarity_that_returns_a_matrix_is_told_what_to_return() -> None:
         loss_fn({"equal": torch.randn(4, 2)}, {"equal": torch.zeros(4, dtype=torch.int64)})
 
 
+class Known:
+    """Another first try: targets over the rows that have a label alone, in place of all."""
+
+    def targets(self, values: torch.Tensor) -> LabelTargets:
+        return LabelTargets.of(values[values >= 0])
+
+
+def test_targets_of_fewer_rows_than_the_batch_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 projections but labels for 3 rows"):
+        MSConLoss({"known": Known()})({"known": torch.randn(4, 2)}, {"known": torch.tensor([0, -1, 1, 1])})
+
+
 @pytest.mark.parametrize("classes", [2, 200])
 @pytest.mark.parametrize("temperature", [0.05, 0.1])
 def test_relative_excess_of_a_perfect_batch_is_near_zero(classes: int, temperature: float) -> None:
@@ -243,6 +255,8 @@ def test_of_several_views_the_first_counts_but_for_instances() -> None:
     assert both.weighting.trust.held_out.all(), "an instance that training has learned by heart is read anew as well"
     with pytest.raises(ValueError, match="60 rows of 'a' are not 7 views of the same items"):
         both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items}, views=7)
+    with pytest.raises(ValueError, match=r"labels\['it'\] \(N,\) codes: \(60, 3\) torch.float64 against \(30,\)"):
+        both.held_out_sums({"a": z, "it": z}, {"a": labels, "it": items[:30]})
 
 
 def test_a_head_that_is_too_sure_of_itself_is_heard_at_the_temperature_that_suits_it() -> None:

@@ -156,7 +156,8 @@ def test_exact_uncertainty_is_bounded_as_the_approximate_one_is() -> None:
     ("arguments", "message"),
     [
         ({"values": [0.1, 0.0]}, "must be positive"),
-        ({"values": [0.1, math.nan]}, "must be positive"),
+        ({"values": [0.1, math.nan]}, "must be positive and finite"),
+        ({"values": [math.inf]}, "must be positive and finite"),
         ({"values": [0.01], "learned": True}, r"within its bounds: 0\.02 ≤ 0\.01 ≤ 1\.0"),
         ({"values": [0.1], "learned": True, "bounds": (0.0, 1.0)}, "within its bounds"),
         ({"values": [0.1, 0.5], "learned": True, "bounds": [(0.1, 0.2), (0.1, 0.2)]}, "within its bounds"),

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 SOURCE = Path(__file__).parents[2] / "src" / "mscon"
 
 FLOORS = (
-    {"cli": (6.8, "cli demo described __main__")},
+    {"cli": (6.8, "cli demo command_line __main__")},
     {"export": (6.8, "export"), "explore": (9.6, "explore"), "loaded": (12.4, "loaded")},
     {
         "experiments": (1.6, "experiments"),
@@ -32,7 +32,7 @@ FLOORS = (
         "embed": (10.4, "embed embed_catalog shards"),
     },
     {"build": (5.6, "build copies processes memory connect heartbeat")},
-    {"run": (7.4, "run prepare shapes")},
+    {"run": (7.4, "run prepare schemas")},
     {"recipe": (6.6, "recipe settings"), "model": (9.6, "model architecture encoder hub")},
     {"data": (11.6, "data")},
     {"micro_batch": (1.0, "micro_batch"), "baselines": (3.0, "baselines"), "objective": (5.2, "objective")},

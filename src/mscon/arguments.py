@@ -5,16 +5,29 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def check_numbers(what: str, given: Tensor | None, rows: int) -> None:
-    """One number for each row, where any are given."""
-    if given is not None and given.shape != (rows,):
-        raise ValueError(f"{what} must hold one number for each of the {rows} rows, not {tuple(given.shape)}")
+def check_numbers(what: str, given: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
+    """One number for each row, of all or some of the similarities that have labels."""
+    if unknown := set(given) - set(labels):
+        raise ValueError(f"{what} names {sorted(unknown)}, the similarities are {sorted(labels)}")
+    for name, each in given.items():
+        if each.shape != labels[name].shape:
+            rows, shape = len(labels[name]), tuple(each.shape)
+            raise ValueError(f"{what}[{name!r}] must hold one number for each of the {rows} rows, not {shape}")
 
 
-def check_weights(what: str, given: Tensor | None) -> None:
-    """Finite and at least 0, where any are given."""
-    if given is not None and not bool(((given >= 0) & given.isfinite()).all()):
-        raise ValueError(f"{what} must be numbers from 0 on, not from {given.min()} to {given.max()}")
+def check_weights(what: str, given: Mapping[str, Tensor]) -> None:
+    """Numbers that are finite and at least 0."""
+    for name, each in given.items():
+        if not bool(((each >= 0) & each.isfinite()).all()):
+            raise ValueError(f"{what}[{name!r}] must be numbers from 0 on, not from {each.min()} to {each.max()}")
+
+
+def check_batch(projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], names: list[str]) -> None:
+    """Projections and labels of the similarities, no more and no fewer, that go together row by row."""
+    check_names("projections", projections, names)
+    check_names("labels", labels, names)
+    for name in names:
+        check_rows(name, projections[name], labels[name])
 
 
 def check_rows(name: str, z: Tensor, values: Tensor) -> None:

@@ -147,8 +147,8 @@ def create_backbone(backbone: str, *, image_size: int | None, **wish: Any) -> tu
         except TypeError:  # a convolutional backbone takes any size and no img_size
             return timm.create_model(backbone, **wish), wish
     except Exception as error:  # timm raises whatever its hub client or the model's constructor raises
-        what = "its pretrained weights" if wish.get("pretrained") else "it"
-        raise UserError(f"backbone {backbone!r}: timm could not make {what}: {error}") from error
+        what = "make it with its pretrained weights" if wish.get("pretrained") else "make it"
+        raise UserError(f"backbone {backbone!r}: timm could not {what}: {error}") from error
 
 
 def _group_normed(module: nn.Module) -> nn.Module:

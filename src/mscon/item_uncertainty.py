@@ -10,7 +10,6 @@ from mscon.terms import NARROWEST
 LARGEST = 6.0
 """Of |log σ²|: beyond it the loss of an uncertainty head is all slope."""
 
-
 LEAST = 0.1
 """Of σ² in the weights of items: without it those that are learned by heart would take all of the weight."""
 
@@ -37,8 +36,13 @@ def heteroscedastic(losses: AnchorLosses, log_variance: Float[Tensor, " n"]) -> 
     return (relative * torch.exp(-bounded) + bounded).where(told_apart, 0.0)
 
 
+def variance(log_variance: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """σ² of each item, which lies between e⁻⁶ and e⁶ whatever its head says."""
+    return log_variance.clamp(-LARGEST, LARGEST).exp()
+
+
 def item_weights(log_variance: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """1 / (0.1 + σ²) of each item, detached: as weights of anchors, those that are as good as chance count an eleventh
     of those that are plain to see.
     """
-    return 1.0 / (LEAST + log_variance.detach().clamp(-LARGEST, LARGEST).exp())
+    return 1.0 / (LEAST + variance(log_variance.detach()))

@@ -19,7 +19,7 @@ from mscon.encoder import Norm, Stage, build_encoder
 from mscon.errors import UserError, nearest
 from mscon.files import save_tensors, write_whole
 from mscon.hub import HubModel
-from mscon.item_uncertainty import LARGEST
+from mscon.item_uncertainty import variance
 
 FORMAT = "mscon model 1"
 """The one key of a model file's metadata; its value is the architecture. One key, for safetensors keeps no order."""
@@ -50,11 +50,9 @@ class MSConModel(nn.Module, HubModel):
         match architecture.heads:
             case "separate":
                 self.trunk = None
-                layers = {
-                    name: architecture.own_layers.get(name, architecture.head_layers) for name in self.similarities
-                }
                 self.heads = nn.ModuleList(
-                    _head(architecture, dim, layers[name]) for name, dim in architecture.head_dims.items()
+                    _head(architecture, dim, architecture.own_layers.get(name, architecture.head_layers))
+                    for name, dim in architecture.head_dims.items()
                 )
             case "shared" | "masked" as which:
                 if len(set(dims)) > 1:
@@ -132,12 +130,13 @@ class MSConModel(nn.Module, HubModel):
         """
         if self.uncertainty is None:
             return {}
-        variances = _evaluating(self, self.uncertainty, h).clamp(-LARGEST, LARGEST).exp()
+        variances = variance(_evaluating(self, self.uncertainty, h))
         return dict(zip(self.similarities, variances.unbind(dim=1), strict=True))
 
     def save(self, path: Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # Copies, for safetensors refuses tensors that share their memory, as tied weights do.
+        weights = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in self.state_dict().items()}
         metadata = {FORMAT: json.dumps(asdict(self.architecture))}
         write_whole(path, lambda aside: save_tensors(weights, aside, metadata))
 
@@ -295,12 +294,13 @@ class Mask(nn.Module):
         return x * self.weight.relu()
 
 
-def _head(architecture: Architecture, dim: int, count: int) -> nn.Sequential:
+def _head(architecture: Architecture, dim: int, depth: int) -> nn.Sequential:
+    """So many linear layers from an embedding to a projection, with ReLU between them."""
     width = architecture.head_width or architecture.embedding_dim
     norm_layer = nn.BatchNorm1d if architecture.norm == "batch" else nn.LayerNorm
     layers: list[nn.Module] = []
     inputs = architecture.embedding_dim
-    for _ in range(count - 1):
+    for _ in range(depth - 1):
         norm = [norm_layer(width)] if architecture.head_norm else []
         layers += [nn.Linear(inputs, width, bias=not norm), *norm, nn.ReLU(inplace=True)]
         inputs = width
@@ -317,10 +317,11 @@ def _uncertainty_head(architecture: Architecture) -> nn.Sequential:
 
 
 def _evaluating(model: MSConModel, module: nn.Module, batch: Tensor) -> Tensor:
-    """The module's output in evaluation mode and float32, on its device, the model's mode left as it was."""
-    training = model.training
+    """The module's output in evaluation mode and float32, on its device, every part's mode left as it was."""
+    training = [each for each in model.modules() if each.training]
     model.eval()
     try:
         return module(batch.to(next(model.parameters()).device)).float()
     finally:
-        model.train(training)
+        for each in training:
+            each.training = True

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_equal_rows, check_names, check_numbers, check_rows, check_weights
+from mscon.arguments import check_batch, check_equal_rows, check_names, check_numbers, check_weights
 from mscon.contrast import (
     AnchorLosses,
     AnyTargets,
@@ -129,19 +129,12 @@ class MSConLoss(nn.Module):
         **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
-        given, log_variances = dict(anchor_weights or {}), dict(log_variance or {})
-        for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
-            if unknown := set(some) - set(names):
-                raise ValueError(f"{what} names {sorted(unknown)}, the similarities are {sorted(names)}")
-        for name in names:
-            check_rows(name, projections[name], labels[name])
-            for what, some in (("anchor_weights", given), ("log_variance", log_variances)):
-                check_numbers(f"{what}[{name!r}]", some.get(name), len(labels[name]))
-            check_weights(f"anchor_weights[{name!r}]", given.get(name))
-        given_rows = [projections[name] for name in names], [labels[name] for name in names]
-        losses, ranks = outside_compiler(self._losses)(*given_rows)
+        check_batch(projections, labels, names)
+        given, log_variances = anchor_weights or {}, log_variance or {}
+        check_numbers("anchor_weights", given, labels)
+        check_numbers("log_variance", log_variances, labels)
+        check_weights("anchor_weights", given)
+        losses, ranks = outside_compiler(self._losses)(projections, labels)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = mean_terms(losses, counts, ranks)
         if self.temperatures.learned:
@@ -157,7 +150,8 @@ class MSConLoss(nn.Module):
             weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty
         if log_variances:
-            own = _taught([(each, log_variances.get(name)) for name, each in zip(names, losses, strict=True)], ranks)
+            of_name = dict(zip(names, losses, strict=True))
+            own = _taught([(of_name[name], each) for name, each in log_variances.items()], ranks)
             total = total + (own - own.detach())
         return MSConOutput(total=total, terms=terms_of(names, batch, weights.weight.detach()))
 
@@ -182,12 +176,11 @@ class MSConLoss(nn.Module):
         **Returns:** Σ 1, Σ loss, Σ floor and Σ chance over the anchors of each similarity, float64, at each of the
         temperatures τ · `TEMPERS`.
 
-        **Raises:** `ValueError` for names that do not match, and rows that are not so many views of the same items.
+        **Raises:** `ValueError` for names or lengths that do not match, and rows that are not so many views of the
+        same items.
         """
-        names = list(self.similarities)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
-        if odd := [name for name in names if len(labels[name]) % views]:
+        check_batch(projections, labels, list(self.similarities))
+        if odd := [name for name in labels if len(labels[name]) % views]:
             raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
         of_first = self._sums(
             {name: z[: len(z) // views] for name, z in projections.items()},
@@ -200,13 +193,10 @@ class MSConLoss(nn.Module):
 
     def _sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
         """Those of all rows."""
-        names = list(self.similarities)
         sums: list[Tensor] = []
         for factor in TEMPERS:
-            losses, ranks = self._losses(
-                [projections[name] for name in names], [labels[name] for name in names], factor
-            )
-            terms = mean_terms(losses, [None] * len(names), ranks)
+            losses, ranks = self._losses(projections, labels, factor)
+            terms = mean_terms(losses, [None] * len(losses), ranks)
             marks = torch.stack([torch.ones_like(terms.loss), terms.loss, terms.floor, terms.chance]).double()
             sums.append(marks * terms.mass)
         return torch.stack(sums)
@@ -260,21 +250,22 @@ class MSConLoss(nn.Module):
             self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
 
     def _losses(
-        self, projections: list[Tensor], values: list[Tensor], factor: float = 1.0
+        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], factor: float = 1.0
     ) -> tuple[list[AnchorLosses], Ranks | None]:
         """The losses of this process's rows against those of all, per similarity; and the processes, if several.
 
         At temperatures that are `factor` times as high.
         """
+        rows, values = ([of_all[name] for name in self.similarities] for of_all in (projections, labels))
         temperatures = [factor * each for each in self.temperatures.values]
         precisions: list[Precision] = [
-            product_precision(z, temperature) for z, temperature in zip(projections, temperatures, strict=True)
+            product_precision(z, temperature) for z, temperature in zip(rows, temperatures, strict=True)
         ]
-        units = [unit_rows(z) for z in projections]
+        units = [unit_rows(z) for z in rows]
         ranks = Ranks.here() if self.gather_distributed else None
         shares: Shares | None = None
         if ranks:
-            check_equal_rows(projections)
+            check_equal_rows(rows)
             shares = ranks.shares(len(units[0]), units[0].device)
             units, values = shares.gather_projections(units), shares.gather(values)
         units = self.temperatures.attached(units, ranks)
@@ -286,12 +277,11 @@ class MSConLoss(nn.Module):
         return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
 
 
-def _taught(heads: list[tuple[AnchorLosses, Tensor | None]], ranks: Ranks | None) -> Tensor:
+def _taught(heads: list[tuple[AnchorLosses, Tensor]], ranks: Ranks | None) -> Tensor:
     """The loss of this process's uncertainty heads, as many times as there are processes: gradients are averaged."""
     means = [
         heteroscedastic(losses, log_variance.to(losses.loss.dtype)).sum() / losses.count.clamp(min=1)
         for losses, log_variance in heads
-        if log_variance is not None
     ]
     return torch.stack(means).sum() * (ranks.size if ranks else 1)
 

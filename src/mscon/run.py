@@ -14,7 +14,7 @@ from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
-from mscon.shapes import check_record
+from mscon.schemas import check_record
 
 OF_TRAINING = (
     *("recipe.toml", "labels.json", "split.parquet", "trained_on.parquet", "skipped.json"),

@@ -1,7 +1,7 @@
 """Temperatures: fixed numbers, or numbers that are learned, one for each similarity."""
 
 from collections.abc import Sequence
-from math import log
+from math import inf, log
 from typing import Any, cast
 
 import torch
@@ -30,7 +30,8 @@ class Temperatures(nn.Module):
     - `bounds`: least and greatest τ that can be learned; the same for all, or a pair for each. A gradient that leads
       back inside passes, so a bound can be left again.
 
-    **Raises:** `ValueError` for a value that is not positive, or one outside its bounds when it is to be learned.
+    **Raises:** `ValueError` for a value that is not positive and finite, or one outside its bounds when it is to be
+    learned.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class Temperatures(nn.Module):
         bounds: tuple[float, float] | Sequence[tuple[float, float]] = (0.02, 1.0),
     ):
         super().__init__()
-        if not all(value > 0.0 for value in values):
-            raise ValueError(f"temperature must be positive: {list(values)}")
+        if not all(0.0 < value < inf for value in values):
+            raise ValueError(f"a temperature must be positive and finite, not {list(values)}")
         self.learned, self.fixed = learned, tuple(values)
         if not learned:
             return

@@ -12,7 +12,7 @@ from mscon.parsing import parse_json
 from mscon.prepare import Prepared
 from mscon.processes import any_process, each_process
 from mscon.run import Run
-from mscon.shapes import check_unread
+from mscon.schemas import check_unread
 
 FILE = "skipped.json"
 

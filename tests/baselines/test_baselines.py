@@ -1,5 +1,7 @@
 """Losses to compare with: equal to their equations as written, and no row without a label has a say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from mscon.baselines import CrossEntropy, SummedLosses, Triplets
 from mscon.baselines.triplets import _drawn
 from mscon.weighting import Uncertainty
+from processes import in_processes
 
 VALUES = torch.tensor([0, 1, 2, 1, -1, 0, 2, 2, 1, -1])
 
@@ -129,6 +132,34 @@ def test_uncertainty_is_kendalls() -> None:
     out = loss_fn(logits, values)
     wanted = sum(float(out.terms[name].loss.detach()) / sigma**2 + np.log(sigma) for name, sigma in sigmas.items())
     assert float(out.total.detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+def halves(rank: int) -> tuple[float, dict[str, Tensor]]:
+    """The total and the logits' gradients of all rows (rank −1), or of one of two processes' uneven parts of them."""
+    loss_fn, logits, values = two("uncertainty")
+    mine = slice(None) if rank < 0 else (slice(0, 3), slice(3, 10))[rank]
+    leaves = {name: each[mine].requires_grad_() for name, each in logits.items()}
+    out = loss_fn(leaves, {name: each[mine] for name, each in values.items()})
+    out.total.backward()
+    return float(out.total.detach()), {name: each.grad for name, each in leaves.items() if each.grad is not None}
+
+
+def test_two_processes_with_a_part_of_the_rows_each_are_one_with_all(tmp_path: Path) -> None:
+    (total, gradients), parts = halves(-1), in_processes(halves, 2, tmp_path)
+    assert [each for each, _ in parts] == pytest.approx([total, total])
+    for name, expected in gradients.items():
+        together = torch.cat([each[name] for _, each in parts]) / 2  # DistributedDataParallel's mean
+        torch.testing.assert_close(together, expected)
+
+
+def test_what_only_contrastive_losses_have_is_refused() -> None:
+    loss_fn, logits, values = two()
+    weights = {"a": torch.ones(10)}
+    for more in ({"anchor_weights": weights}, {"log_variance": weights}, {"embedding": torch.ones(10, 2)}):
+        with pytest.raises(ValueError, match="are MSConLoss's"):
+            loss_fn(logits, values, **more)
+    with pytest.raises(ValueError, match="at least one loss"):
+        SummedLosses({})
 
 
 def test_weightings_that_read_contrastive_losses_are_refused() -> None:

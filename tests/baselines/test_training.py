@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 import torch
 
-from mscon.architecture import Architecture
 from mscon.build import new_objective
 from mscon.cli import main
+from mscon.encoder import Stage
 from mscon.errors import UserError
 from mscon.model import MSConModel, build_model
 from mscon.prepare import prepare
@@ -103,19 +103,16 @@ def test_a_shared_head_gives_the_same_projection_and_masks_weigh_its_numbers() -
 
 
 @pytest.mark.parametrize("options", [{"heads": "masked"}, {"embedding_dim": 12}, {"embedding_norm": False}], ids=str)
-@pytest.mark.parametrize("stages", [(), ({"stage": -1, "grid": 1},)], ids=["pooled", "stages"])
+@pytest.mark.parametrize("stages", [(), (Stage(-1, 1),)], ids=["pooled", "stages"])
 def test_a_model_of_every_form_is_loaded_as_it_was_saved(options: dict, stages: tuple, tmp_path: Path) -> None:
-    from mscon.encoder import Stage
-
-    gathered = [Stage(**each) for each in stages]
-    model = build_model("test_resnet", {"a": 8, "b": 8}, image_size=32, stages=gathered, **options).eval()
+    model = build_model("test_resnet", {"a": 8, "b": 8}, image_size=32, stages=stages, **options).eval()
     model.save(tmp_path / "model.safetensors")
     again = MSConModel.load(tmp_path / "model.safetensors")
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(model.embed(images), again.embed(images))
     torch.testing.assert_close(model.project(images, "b"), again.project(images, "b"))
     assert model.embed(images).shape[1] == options.get("embedding_dim", model.architecture.embedding_dim)
-    assert isinstance(again.architecture, Architecture)
+    assert again.architecture == model.architecture
 
 
 def test_columns_make_one_joint_class_where_none_is_missing(tiny: dict, tmp_path: Path) -> None:

@@ -119,10 +119,13 @@ def test_a_wide_kernel_is_no_preference_and_a_narrow_one_the_nearest() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    for settings_ in ({"bandwidth": 0.0}, {"bandwidth": 1e-30}, {"bandwidth": 1.0, "period": -1.0}):
-        with pytest.raises(ValueError, match="a bandwidth is from 1e-12 to 1e12, a period positive"):
-            KernelTargets.of(torch.zeros(3), **settings_)
+    for bandwidth in (0.0, 1e-30, math.nan):
+        with pytest.raises(ValueError, match="a bandwidth must be from 1e-12 to 1e12"):
+            KernelTargets.of(torch.zeros(3), bandwidth=bandwidth)
     for of in (RankTargets.of, partial(KernelTargets.of, bandwidth=1.0)):
+        for period in (-1.0, 0.0, math.inf, math.nan):
+            with pytest.raises(ValueError, match="a period must be positive and finite"):
+                of(torch.zeros(3), period=period)
         with pytest.raises(ValueError, match=r"an infinite value has no distance to others \(row 2\)"):
             of(torch.tensor([0.0, torch.nan, torch.inf]))
 
@@ -152,7 +155,7 @@ def test_fused_kernels_are_refused_on_a_circle() -> None:
 
 def test_heads_on_circles_and_on_lines_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "_may_be_triton", lambda *_: True)
-    monkeypatch.setattr(push, "_triton", lambda *_, **__: None)
+    monkeypatch.setattr(push, "_takes_triton", lambda *_, **__: False)
     generator, periods = torch.Generator().manual_seed(0), (1.0, None, 1.0, None)
     heads = [
         Head(

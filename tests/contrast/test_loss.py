@@ -181,15 +181,6 @@ def test_batch_without_anchors_gives_zero_with_a_zero_gradient(engine: str, labe
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_zero_rows_and_a_huge_row_stay_finite(engine: str) -> None:
-    z = torch.randn(6, 4)
-    z[0] = 0.0
-    z[1] *= 1e18
-    _, gradient = value_and_gradient(z, torch.tensor([0, 0, 0, 1, 1, -1]), temperature=0.005, engine=engine)
-    assert gradient.isfinite().all()
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_projections_give_the_loss_of_their_float32_values(engine: str, dtype: torch.dtype) -> None:
     z, labels = batch(600, 5, d=32)
@@ -423,10 +414,3 @@ def test_bad_settings_are_refused() -> None:
     for wrong in (labels[:2], torch.cat([labels, labels])):
         with pytest.raises(ValueError, match=f"4 projections but labels for {len(wrong)} rows: repeat the labels"):
             contrastive_loss(z, LabelTargets.of(wrong))
-
-
-def test_labels_that_are_no_integer_codes_are_refused() -> None:
-    # Without the type checks that are on in this process, as a user would meet it.
-    code = "import torch, mscon; mscon.supcon_loss(torch.randn(4, 2), torch.tensor([True, False, True, True]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "labels must be integer codes, -1 where one is missing, not torch.bool" in done.stderr

@@ -2,7 +2,6 @@
 
 import math
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from torch import Tensor
 
 from mscon.contrast import LabelTargets, contrastive_loss
 from mscon.objective import MSConLoss
-from mscon.similarity import Categorical, Continuous
-from processes import in_processes
+from mscon.similarity import Continuous
 
 ENGINES = ["dense", "tiled"]
 if find_spec("triton") and not torch.cuda.is_available():  # rows are on the CPU here, where the interpreter runs them
@@ -42,7 +40,7 @@ def rows(kind: str) -> tuple[Tensor, Tensor]:
         case "tiny":
             z *= 1e-9
         case "large":
-            z *= 1e15
+            z *= 1e18
         case "a million classes":
             labels = torch.arange(N) // 2 * 50_000 + 7
         case "codes beyond any table":
@@ -127,32 +125,3 @@ def test_an_infinite_number_is_the_largest_and_nothing_else() -> None:
     totals = [float(loss_fn({"price": z}, {"price": each}).total) for each in (endless, large)]
     assert totals[0] == totals[1]
     assert math.isfinite(totals[0])
-
-
-def _of_one_process(rank: int, engine: str) -> dict[str, Any]:
-    """Only the second process has labels of `rare`; neither has any of `none`."""
-    z, labels = rows("zero rows")
-    own = slice(rank * N // 2, (rank + 1) * N // 2)
-    leaf = z[own].clone().requires_grad_()
-    rare = labels.where(torch.arange(N) >= N // 2, -1)
-    values = {"all": labels[own], "rare": rare[own], "none": torch.full_like(rare[own], -1)}
-    loss_fn = MSConLoss(dict.fromkeys(values, Categorical()), weighting="equal", engine=engine, gather_distributed=True)  # pyright: ignore
-    out = loss_fn(dict.fromkeys(values, leaf), values)
-    out.total.backward()
-    return {"losses": {name: float(term.loss.detach()) for name, term in out.terms.items()}, "gradient": leaf.grad}
-
-
-@pytest.mark.parametrize("engine", ["dense", "tiled"])
-def test_a_similarity_of_one_process_alone_is_that_of_both(engine: str, tmp_path: Path) -> None:
-    z, labels = rows("zero rows")
-    rare = labels.where(torch.arange(N) >= N // 2, -1)
-    answers = in_processes(_of_one_process, 2, tmp_path, engine)
-    for name, codes in {"all": labels, "rare": rare, "none": torch.full_like(labels, -1)}.items():
-        expected, _ = loss_and_gradient(z.double(), codes, "dense", 0.1)
-        for each in answers:
-            assert each["losses"][name] == pytest.approx(float(expected), rel=1e-5, abs=1e-6)
-    leaf = z.double().requires_grad_()
-    total = sum(contrastive_loss(leaf, LabelTargets.of(codes)).mean for codes in (labels, rare))
-    torch.autograd.backward(total)  # pyright: ignore
-    together = torch.cat([each["gradient"] for each in answers]).double() / 2  # DistributedDataParallel's mean
-    torch.testing.assert_close(together, leaf.grad, rtol=1e-3, atol=1e-5)  # a zero row's is huge

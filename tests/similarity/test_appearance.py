@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mscon import Appearance
-from mscon.contrast import contrastive_loss, key_targets
+from mscon.contrast import blocks, contrastive_loss
 from mscon.data.classical import classical_features
 from mscon.data.look import COMPONENTS, look_of
 
@@ -52,7 +52,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = torch.arange(40).repeat(2)
     results: list[tuple[Tensor, Tensor]] = []
     for tile in (2**20, 120):
-        monkeypatch.setattr(key_targets, "TILE", tile)
+        monkeypatch.setattr(blocks, "TILE", tile)
         z = torch.randn(80, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
         loss = contrastive_loss(z, Appearance(FEATURES).targets(items)).loss
         (loss * torch.arange(80)).sum().backward()

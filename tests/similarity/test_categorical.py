@@ -39,3 +39,6 @@ def test_missing_labels_have_no_weight() -> None:
     assert weights is not None
     assert weights.tolist() == [0.5, 0.0, 2.0, 0.0]
     assert Categorical().anchor_weights(torch.tensor([0])) is None
+    of_no_class = Categorical(torch.zeros(0)).anchor_weights(torch.tensor([-1, -1]))
+    assert of_no_class is not None
+    assert of_no_class.tolist() == [0.0, 0.0]

@@ -77,9 +77,10 @@ def test_the_order_of_the_reference_does_not_count_and_its_gaps_neither() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bandwidth": 0.0}, "bandwidth must be from 1e-06"),
+        ({"bandwidth": 0.0}, "a bandwidth must be from 1e-06 to 1e6, not 0.0"),
         ({"bandwidth": math.nan}, "bandwidth must be"),
-        ({"period": -24.0}, "period positive"),
+        ({"period": -24.0}, "a period must be positive and finite, not -24.0"),
+        ({"period": math.inf}, "a period must be positive and finite"),
         ({"reference": torch.tensor([math.nan])}, "holds no number"),
         ({"reference": torch.empty(0)}, "holds no number"),
     ],

@@ -1,12 +1,13 @@
 """A weighted sum of losses that are not contrastive, with the terms and weights that contrastive ones have."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_names, check_rows
+from mscon.arguments import check_batch
 from mscon.contrast import AnchorLosses, Ranks
 from mscon.terms import MSConOutput, mean_terms, terms_of
 from mscon.weighting import Fixed, Uncertainty, WeightingChoice, new_weighting
@@ -35,7 +36,8 @@ class SummedLosses(nn.Module):
     - `weighting`: `"equal"`, `"uncertainty"`, name → fixed weight, or a `Fixed` or `Uncertainty`. With cross-entropies
       `Uncertainty(…, paper=True, start=0, penalty=0.5)` is Kendall, Gal and Cipolla's (2018, arXiv 1705.07115).
 
-    In a batch over several processes each computes the losses of its own rows, and means run over the rows of all.
+    In a batch over several processes each computes the losses of its own rows, and means run over the rows of all;
+    gradients are such that their average over the processes is that of one process with all rows.
 
     **Raises:** `ValueError` for no loss, names that do not match, or a weighting that needs contrastive losses.
     """
@@ -67,14 +69,14 @@ class SummedLosses(nn.Module):
         if anchor_weights or log_variance or embedding is not None:
             raise ValueError("weights and uncertainties of items, and gradients at the embedding, are MSConLoss's")
         names = list(self.losses)
-        check_names("projections", projections, names)
-        check_names("labels", labels, names)
-        for name in names:
-            check_rows(name, projections[name], labels[name])
+        check_batch(projections, labels, names)
         losses = [
             loss(projections[name].float(), labels[name], training=self.training) for name, loss in self.losses.items()
         ]
-        batch = mean_terms(losses, [None] * len(names), Ranks.here())
+        ranks = Ranks.here()
+        batch = mean_terms(losses, [None] * len(names), ranks)
+        if ranks:  # each has the gradient of its own rows, and DistributedDataParallel takes the mean of them
+            batch = replace(batch, loss=batch.loss + (ranks.size - 1) * (batch.loss - batch.loss.detach()))
         weights = self.weighting(batch)
         total = (weights.weight * batch.loss).sum() + weights.penalty
         return MSConOutput(total=total, terms=terms_of(names, batch, weights.weight.detach()))

@@ -22,12 +22,12 @@ def inspect(
     catalog
         A table of images and labels, or a recipe.toml.
     """
-    from mscon.described import described
+    from mscon.command_line import recipe_of
     from mscon.inspection import inspect as look
     from mscon.inspection import show
     from mscon.prepare import prepare
 
-    recipe = described(catalog, similarity, ood, image, set_)
+    recipe = recipe_of(catalog, similarity, ood, image, set_)
     console = terminal()
     with progress_bar("decoding images") as progress:
         data = prepare(recipe, look=True, progress=progress)
@@ -66,7 +66,7 @@ def train(
     resume
         Go on from the last checkpoint of the run; with --out, begin where there is none.
     """
-    from mscon.described import described
+    from mscon.command_line import recipe_of
     from mscon.display import TerminalDisplay
     from mscon.run import Run
     from mscon.train import train as run_training
@@ -75,9 +75,9 @@ def train(
         folder = out if out is not None else Path(catalog)
         if out is None and (similarity or ood or image or set_):
             raise UserError("a resumed run keeps its recipe: leave out --similarity, --ood, --image and --set")
-        recipe = described(catalog, similarity, ood, image, set_) if out is not None else Run.open(folder).recipe
+        recipe = recipe_of(catalog, similarity, ood, image, set_) if out is not None else Run.open(folder).recipe
     else:
-        recipe = described(catalog, similarity, ood, image, set_)
+        recipe = recipe_of(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
     console = terminal(quiet=torchrun("RANK", 0) > 0)
     with TerminalDisplay(console) as display:

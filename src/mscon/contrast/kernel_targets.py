@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, rounding
+from mscon.contrast.numbers import NumberTargets, check_period, known_numbers, on_circle, rounding
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.type_targets import TypeTargets
 
@@ -39,11 +39,12 @@ class KernelTargets(NumberTargets):
     def of(cls, values: Float[Tensor, " n"], *, bandwidth: float, period: float | None = None) -> "KernelTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
 
-        **Raises:** `ValueError` for a bandwidth that is not between 10⁻¹² and 10¹², a period that is not positive, and
-        an infinite value.
+        **Raises:** `ValueError` for a bandwidth that is not between 10⁻¹² and 10¹², a period that is not positive and
+        finite, and values that are infinite or no floating point numbers.
         """
-        if not 1e-12 <= bandwidth <= 1e12 or (period is not None and not period > 0.0):
-            raise ValueError(f"a bandwidth is from 1e-12 to 1e12, a period positive: {bandwidth=}, {period=}")
+        if not 1e-12 <= bandwidth <= 1e12:
+            raise ValueError(f"a bandwidth must be from 1e-12 to 1e12, not {bandwidth}")
+        check_period(period)
         rows, given = known_numbers(values)
         known = on_circle(given, period)
         values_, types, counts = distinct(known)

@@ -7,13 +7,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
+from mscon.contrast.blocks import in_blocks
 from mscon.contrast.sparse import distinct
 from mscon.contrast.targets import whole_numbers
-
-TILE = 2**20
-"""Numbers of a block of rows by all keys: a few tensors of that size are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def key_losses(
         loss_i = log Σ_k exp(z_i·x_k/τ) − z_i·x_i/τ        k over the items of the batch, x_i the key of i's own
         floor_i = 0        chance_i = log K
 
-    O(M·K·d) time and O(M·d + TILE) memory, for blocks of rows are computed anew in the backward pass.
+    O(M·K·d) time and O(M·d) memory: the scores are made block by block, and anew in the backward pass.
 
     **Arguments:** `z`, M unit rows; `targets` over them, K ≥ 2 keys as wide as z; `temperature` τ > 0; `own`, the rows
     wanted.
@@ -69,19 +66,10 @@ def key_losses(
             f"projections of {z.shape[1]} numbers and features of {targets.keys.shape[1]}: they must be as wide"
         )
     keys = targets.keys.to(z)
-    first, last, _ = own.indices(len(z))
-    size = max(1, TILE // len(keys))
-    blocks = [slice(start, min(start + size, last)) for start in range(first, last, size)]
-    losses = [_anew(z[block], keys, targets.own[block], temperature) for block in blocks]
+
+    def of_block(rows: slice) -> Tensor:
+        return F.cross_entropy(z[rows] @ keys.mT / temperature, targets.own[rows], reduction="none")
+
+    losses = in_blocks(of_block, own, rows=len(z), width=len(keys))
     loss = torch.cat(losses) if losses else z[own].sum(dim=1)
     return loss, torch.zeros_like(loss), torch.full_like(loss, log(len(keys)))
-
-
-def _anew(z: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
-    """One block, of which nothing is kept for the backward pass but z."""
-    done: Tensor = checkpoint(_block, z, keys, own, temperature, use_reentrant=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
-    return done
-
-
-def _block(z: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
-    return F.cross_entropy(z @ keys.mT / temperature, own, reduction="none")

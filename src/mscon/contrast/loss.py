@@ -16,7 +16,7 @@ from mscon.contrast.precision import Precision, product_precision, products
 from mscon.contrast.pull import pull
 from mscon.contrast.push import Engine, check_engine, push, push_pull, takes_dense
 from mscon.contrast.rank_targets import RankTargets, rank_losses
-from mscon.contrast.ranks import Shares, numbers
+from mscon.contrast.ranks import Shares, as_integers
 from mscon.contrast.targets import LabelTargets, LinearTargets
 from mscon.contrast.tiled import PushPull
 from mscon.contrast.unit import unit_rows
@@ -30,9 +30,10 @@ class AnchorLosses:
     """One contrastive loss per row of the batch, and the two marks to read it by.
 
     - `loss`: push_i − pull_i in nats; 0 for a row that is no anchor.
-    - `floor`: H(q_i), the least value that loss can take; 0 for a row that is no anchor.
-    - `chance`: log of the number of candidates, the loss of an anchor to which all others are alike; 0 for a row that
-      is no anchor.
+    - `floor`: the least value that loss can take, H(q_i) where targets are distributions; 0 for a row that is no
+      anchor.
+    - `chance`: the loss of an anchor to which all others are alike, the log of their number where targets are
+      distributions; 0 for a row that is no anchor.
     - `anchors`: rows that have a label and at least one positive.
     - `count`: how many anchors there are; in a batch over several processes, where the rows are those of this process
       alone, the anchors of all.
@@ -107,8 +108,6 @@ def contrastive_loss(
     """
     if not (temperature > 0.0 and isfinite(temperature)):
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
-    if targets.batch != len(z):
-        raise ValueError(f"{len(z)} projections but labels for {targets.batch} rows: repeat the labels for every view")
     check_engine(engine)
     head = Head(unit_rows(z), targets, temperature, product_precision(z, temperature))
     return contrastive_losses([head], engine=engine)[0]
@@ -127,6 +126,8 @@ def contrastive_losses(
       losses of its own rows against all.
 
     **Returns:** losses per similarity, for this process's rows.
+
+    **Raises:** `ValueError` for targets of another number of rows than their projections.
     """
     labelled = [_Labelled.of(head, shares) for head in heads]
     large = [each for each in labelled if each.in_tiles and not takes_dense(engine, each.count)]
@@ -162,12 +163,15 @@ class _Labelled:
     @classmethod
     def of(cls, head: Head, shares: Shares | None) -> "_Labelled":
         labelled = head.targets.rows
+        if head.targets.batch != len(head.z):
+            raise ValueError(
+                f"{len(head.z)} projections but labels for {head.targets.batch} rows: repeat the labels for every view"
+            )
         z = head.z if len(labelled) == len(head.z) else head.z.index_select(0, labelled)
         if shares is None:
             return cls(head, z, slice(0, len(labelled)), labelled, len(head.z))
         mine = shares.own
-        edges = torch.searchsorted(labelled, labelled.new_tensor([mine.start, mine.stop]))
-        first, last = numbers(edges)
+        first, last = as_integers(torch.searchsorted(labelled, labelled.new_tensor([mine.start, mine.stop])))
         return cls(head, z, slice(first, last), labelled[first:last] - mine.start, mine.stop - mine.start)
 
     @property

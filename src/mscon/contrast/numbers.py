@@ -1,6 +1,7 @@
 """Numbers as labels: how far apart they are and what of that is rounding, on a line and on a circle."""
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,6 +27,12 @@ def known_numbers(values: Float[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Float
     return rows, known
 
 
+def check_period(period: float | None) -> None:
+    """**Raises** `ValueError` for a period that is not positive and finite; None stands for a line."""
+    if period is not None and not 0.0 < period < inf:
+        raise ValueError(f"a period must be positive and finite, not {period}")
+
+
 def on_circle(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor, " n"]:
     """Values as float64, in [0, period), to one in 2⁴⁰ of it, so that equal ones in different turns are equal; as they
     are where there is no period.
@@ -45,12 +52,6 @@ def rounding(values: Float[Tensor, " n"], period: float | None) -> Float[Tensor,
     """
     off = torch.finfo(values.dtype).eps * values.abs().double()
     return off if period is None else off.clamp(min=period / GRID)
-
-
-def distances(of: Float[Tensor, " m"], to: Float[Tensor, " n"], period: float | None) -> Float[Tensor, "m n"]:
-    """Δ: |v_i − v_j|, on a circle, whose values are in [0, period), the shorter way round."""
-    gap = (of.unsqueeze(1) - to).abs()
-    return gap if period is None else torch.minimum(gap, period - gap)
 
 
 @dataclass(frozen=True)
@@ -74,4 +75,5 @@ class NumberTargets:
 
     def distance(self, own: slice = slice(None)) -> Float[Tensor, "own m"]:
         """Δ of the labelled rows `own` to all: |v_i − v_j|, on a circle the shorter way round."""
-        return distances(self.values[own], self.values, self.period)
+        gap = (self.values[own].unsqueeze(1) - self.values).abs()
+        return gap if self.period is None else torch.minimum(gap, self.period - gap)

@@ -1,7 +1,6 @@
 """push of all similarities of a batch at once, by the engine that suits it."""
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from jaxtyping import Float
@@ -65,6 +64,23 @@ def push_pull(
     return outside_compiler(_push_pull)(heads, kernels, temperatures, precisions, engine, ranks)
 
 
+def _push(
+    heads: Sequence[Tensor],
+    temperatures: Sequence[float],
+    precisions: Sequence[Precision],
+    engine: Engine,
+    ranks: Ranks | None,
+) -> list[Tensor]:
+    if not heads:
+        return []
+    settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
+    if _takes_triton(engine, heads, precisions):
+        from mscon.contrast.triton_push import triton_push
+
+        return triton_push(heads, **settings)
+    return tiled_push(heads, **settings)
+
+
 def _push_pull(
     heads: Sequence[Tensor],
     kernels: Sequence[KernelTargets],
@@ -80,27 +96,20 @@ def _push_pull(
     if any(circles) and engine == "triton":
         raise ValueError("engine 'triton' has no kernel for values on a circle: take engine='auto'")
     if any(circles) and not all(circles) and _may_be_triton(engine, heads[0]):
-        # One kind after the other, so that those on lines get the fused kernel.
-        order = sorted(range(len(heads)), key=lambda place: circles[place])
-        halves = order[: circles.count(False)], order[circles.count(False) :]
-        found = chain.from_iterable(
-            _push_pull(
-                [heads[place] for place in half],
-                [kernels[place] for place in half],
-                [temperatures[place] for place in half],
-                [precisions[place] for place in half],
+        found: dict[int, PushPull] = {}
+        for kind in (False, True):  # one after the other, so that those on lines get the fused kernel
+            some = [place for place, circle in enumerate(circles) if circle == kind]
+            results = _push_pull(
+                [heads[place] for place in some],
+                [kernels[place] for place in some],
+                [temperatures[place] for place in some],
+                [precisions[place] for place in some],
                 engine,
                 ranks,
             )
-            for half in halves
-        )
-        done = dict(zip(order, found, strict=True))
-        return [done[place] for place in range(len(heads))]
-    if (
-        not any(circles)
-        and _may_be_triton(engine, heads[0])
-        and _triton(heads, precisions, kernel=True, asked_for=engine == "triton")
-    ):
+            found |= zip(some, results, strict=True)
+        return [found[place] for place in range(len(heads))]
+    if not any(circles) and _takes_triton(engine, heads, precisions, kernel=True):
         from mscon.contrast.triton_push import triton_push_pull
 
         values = [each.centred(z.dtype) for each, z in zip(kernels, heads, strict=True)]
@@ -108,38 +117,27 @@ def _push_pull(
     return tiled_push_pull(heads, kernels, **settings)
 
 
-def _push(
-    heads: Sequence[Tensor],
-    temperatures: Sequence[float],
-    precisions: Sequence[Precision],
-    engine: Engine,
-    ranks: Ranks | None,
-) -> list[Tensor]:
-    if not heads:
-        return []
-    triton = _triton(heads, precisions, asked_for=engine == "triton") if _may_be_triton(engine, heads[0]) else None
-    return (triton or tiled_push)(heads, temperatures=temperatures, precisions=precisions, ranks=ranks)
-
-
 def _may_be_triton(engine: Engine, z: Tensor) -> bool:
     return engine == "triton" or (engine == "auto" and z.device.type == "cuda")
 
 
-def _triton(
-    heads: Sequence[Tensor], precisions: Sequence[Precision], *, asked_for: bool, kernel: bool = False
-) -> Callable[..., list[Tensor]] | None:
-    """The fused kernels where they can serve; else None or, if they were asked for, an error."""
+def _takes_triton(
+    engine: Engine, heads: Sequence[Tensor], precisions: Sequence[Precision], *, kernel: bool = False
+) -> bool:
+    """Whether the fused kernels are to serve these heads; **raises** where they were asked for and cannot."""
+    if not _may_be_triton(engine, heads[0]):
+        return False
+    asked_for, device = engine == "triton", heads[0].device
     try:
-        from mscon.contrast.triton_push import available, takes, triton_push
+        from mscon.contrast.triton_push import available, takes
     except ImportError as error:
         if asked_for:
             raise ValueError(f"engine 'triton' needs Triton, which comes with torch for CUDA: {error}") from None
-        return None
-    device = heads[0].device
+        return False
     if asked_for and not available(device):
         raise ValueError(
             "engine 'triton' needs a CUDA device of compute capability 8.0 or more, and these projections are on"
             f" {device}: take engine='auto'"
         )
     # What they do not take, they say themselves to who asked for them.
-    return triton_push if asked_for or takes(heads, precisions, kernel=kernel) else None
+    return asked_for or takes(heads, precisions, kernel=kernel)

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from mscon.contrast.numbers import NumberTargets, known_numbers, on_circle, rounding
-
-TILE = 2**20
-"""Numbers of an M-wide block of rows: some ten tensors of that size are held at a time."""
+from mscon.contrast.blocks import in_blocks
+from mscon.contrast.numbers import NumberTargets, check_period, known_numbers, on_circle, rounding
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,10 @@ class RankTargets(NumberTargets):
     def of(cls, values: Float[Tensor, " n"], *, period: float | None = None) -> "RankTargets":
         """The targets of numbers; NaN is a missing label. On a circle a value counts as its remainder.
 
-        **Raises:** `ValueError` for what is no floating point number, or infinite.
+        **Raises:** `ValueError` for a period that is not positive and finite, and values that are infinite or no
+        floating point numbers.
         """
+        check_period(period)
         rows, known = known_numbers(values)
         return cls(len(values), rows, on_circle(known, period), period, rounding(known, period))
 
@@ -42,28 +41,19 @@ def rank_losses(
         floor_i  = mean_{j≠i} log |{k ≠ i : Δ_ik = Δ_ij}|        approached as scores fall ever more steeply with Δ
         chance_i = mean_{j≠i} log |S_ij|                         where all scores are alike
 
-    O(M² log M) time, for a row sorts the others by distance and sums from the far end; O(M·d + TILE) memory, for
-    blocks of rows are computed anew in the backward pass.
+    O(M² log M) time, for a row sorts the others by distance and sums from the far end; O(M·d) memory: orders and scores
+    are made block by block, and anew in the backward pass.
 
     **Arguments:** `z`, M ≥ 2 unit rows; `targets` over them; `temperature` τ > 0; `own`, the rows wanted.
     """
-    first, last, _ = own.indices(len(z))
-    size = max(1, TILE // len(z))
-    blocks = [slice(start, min(start + size, last)) for start in range(first, last, size)]
-    parts = [_anew(z, targets, block, temperature) for block in blocks]
+    parts = in_blocks(lambda rows: _of_block(z, targets, rows, temperature), own, rows=len(z), width=len(z))
     if not parts:
         return z[own].sum(dim=1), z.new_zeros(0), z.new_zeros(0)
     losses, floors, chances = zip(*parts, strict=True)
     return torch.cat(losses), torch.cat(floors), torch.cat(chances)
 
 
-def _anew(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One block, of which nothing is kept for the backward pass but z: not the order either, which is M×M in all."""
-    done: tuple[Tensor, Tensor, Tensor] = checkpoint(_block, z, targets, own, temperature, use_reentrant=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
-    return done
-
-
-def _block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+def _of_block(z: Tensor, targets: RankTargets, own: slice, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     places = torch.arange(own.start, own.stop, device=z.device)
     gap = targets.distance(own).scatter_(1, places.unsqueeze(1), -1.0)
     gap, order = gap.sort(dim=1, descending=True)

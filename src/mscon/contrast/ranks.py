@@ -32,7 +32,7 @@ class Ranks:
         """How many rows each process holds, this one `count`; a collective call, as all below."""
         counts = torch.zeros(self.size, dtype=torch.int64, device=device)
         counts[self.rank] = count
-        return Shares(self, tuple(numbers(self.sum(counts))))
+        return Shares(self, tuple(as_integers(self.sum(counts))))
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, without gradient."""
@@ -62,10 +62,10 @@ class Shares:
         """The whole batch of each tensor, from this process's rows of it; no gradient. One collective per dtype."""
         whole: dict[int, Tensor] = {}
         for dtype in {each.dtype: None for each in parts}:  # in the same order on every process
-            numbers = [k for k, each in enumerate(parts) if each.dtype == dtype]
-            flat = [parts[k].flatten(1) if parts[k].ndim > 1 else parts[k].unsqueeze(1) for k in numbers]
+            places = [k for k, each in enumerate(parts) if each.dtype == dtype]
+            flat = [parts[k].flatten(1) if parts[k].ndim > 1 else parts[k].unsqueeze(1) for k in places]
             gathered = self._gathered(torch.cat(flat, dim=1))
-            for k, columns in zip(numbers, _slices([each.shape[1] for each in flat]), strict=True):
+            for k, columns in zip(places, _slices([each.shape[1] for each in flat]), strict=True):
                 whole[k] = gathered[:, columns].reshape(-1, *parts[k].shape[1:]).contiguous()
         return [whole[k] for k in range(len(parts))]
 
@@ -125,7 +125,7 @@ class _Gather(torch.autograd.Function):
         return None, *(mine[:, column].to(each.dtype) for column, each in zip(columns, upstream, strict=True))
 
 
-def numbers(values: Int[Tensor, " n"]) -> list[int]:
+def as_integers(values: Int[Tensor, " n"]) -> list[int]:
     """The numbers in a tensor; its device is waited for once."""
     return cast("list[int]", values.tolist())  # pyright: ignore[reportUnknownMemberType]
 

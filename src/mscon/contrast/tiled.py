@@ -95,7 +95,7 @@ def _tiled(
 ) -> list[PushPull]:
     precisions = precisions or ["float64" if z.dtype == torch.float64 else "float32" for z in heads]
     if ranks:  # enough tiles that shares come out about even
-        tile = max(1, min(tile, max((len(z) for z in heads), default=0) // (2 * ranks.size)))
+        tile = max(1, min(tile, max(len(z) for z in heads) // (2 * ranks.size)))
     settings = list(zip(temperatures, precisions, kernels, strict=True))
     outputs: tuple[Tensor, ...] = _Tiled.apply(settings, ranks, tile, *heads)  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
     return [PushPull(*outputs[c :: len(heads)]) for c in range(len(heads))]

@@ -16,8 +16,8 @@ from mscon.report.content import evaluation_content, training_content
 from mscon.report.kept import read_ablation, read_audit
 from mscon.report.templates import template
 from mscon.run import Run
+from mscon.schemas import read_evaluation
 from mscon.search import Collection, Space
-from mscon.shapes import read_evaluation
 
 
 @dataclass(frozen=True)

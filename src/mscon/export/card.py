@@ -15,7 +15,7 @@ from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
 from mscon.report.text import catalog_name, score
 from mscon.run import Run
-from mscon.shapes import read_evaluation
+from mscon.schemas import read_evaluation
 from mscon.templates import templates
 from mscon.words import listed
 

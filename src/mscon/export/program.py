@@ -14,7 +14,7 @@ from mscon import __version__
 from mscon.data.decode import Fit
 from mscon.data.views import IMAGENET_MEAN, IMAGENET_STD
 from mscon.errors import UserError, nearest
-from mscon.item_uncertainty import LARGEST
+from mscon.item_uncertainty import variance
 from mscon.model import MSConModel
 
 INPUT = "images"
@@ -64,7 +64,7 @@ class Program(nn.Module):
         for name, head in zip(self.similarities, self.heads, strict=True):
             outputs[f"z_{name}"] = F.normalize(head(trunk).float(), dim=1)
         if self.uncertainty is not None:
-            variances = self.uncertainty(h).float().clamp(-LARGEST, LARGEST).exp()
+            variances = variance(self.uncertainty(h).float())
             outputs |= {
                 f"uncertainty_{name}": variances[:, column]
                 for name, column in zip(self.similarities, self.columns, strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from mscon import shapes
+from mscon import schemas
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.evaluate.audit import FAR
@@ -78,7 +78,7 @@ class AuditSummary:
 
 def read_ablation(folder: Path) -> AblationTable | None:
     """The table of ablation.json. **Raises** `UserError` for a file that is none."""
-    found = shapes.read_ablation(folder)
+    found = schemas.read_ablation(folder)
     if found is None:
         return None
     effects = {

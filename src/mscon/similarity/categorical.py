@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
@@ -33,13 +34,16 @@ class Categorical:
         return LabelTargets.of(values)
 
     def anchor_weights(self, values: Integer[Tensor, " n"]) -> Float[Tensor, " n"] | None:
-        """The weight of each row as an anchor; None when all are alike."""
+        """The weight of each row as an anchor, 0 without a label; None when all are alike.
+
+        **Raises:** `ValueError` for a class that has no weight, and codes that are no integers.
+        """
         if self.class_weights is None:
             return None
         values = whole_numbers(values)
         if len(values) and int(values.max()) >= len(self.class_weights):
             raise ValueError(f"class {int(values.max())}, where there are {len(self.class_weights)} weights")
-        return self.class_weights.to(values.device)[values.clamp(min=0)].where(values >= 0, 0.0)
+        return F.pad(self.class_weights.to(values.device), (0, 1))[values.clamp(min=-1)]
 
 
 def balanced_weights(counts: Int[Tensor, " k"], balance: float) -> Float[Tensor, " k"]:

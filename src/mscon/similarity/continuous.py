@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import KernelTargets
-from mscon.contrast.numbers import floats, known_numbers, on_circle
+from mscon.contrast.numbers import check_period, floats, known_numbers, on_circle
 
 SMALLEST = 1e-6
 """Of bandwidths: less than one item in any reference."""
@@ -31,9 +31,9 @@ class Continuous:
     - `reference`: the values among which ranks are taken, usually those of the training items, in any order; NaN does
       not count. Left out, the batch is its own reference.
 
-    **Raises:** `ValueError` for a bandwidth below 10⁻⁶ or above 10⁶, a period that is not positive, or a reference
-    without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line those are
-    beyond all others.)
+    **Raises:** `ValueError` for a bandwidth below 10⁻⁶ or above 10⁶, a period that is not positive and finite, or a
+    reference without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line
+    those are beyond all others.)
     """
 
     bandwidth: float = 0.05
@@ -41,10 +41,9 @@ class Continuous:
     reference: Float[Tensor, " n"] | None = None
 
     def __post_init__(self) -> None:
-        if not SMALLEST <= self.bandwidth <= 1.0 / SMALLEST or (self.period is not None and not self.period > 0.0):
-            raise ValueError(
-                f"bandwidth must be from {SMALLEST} to 1e6, period positive: {self.bandwidth}, {self.period}"
-            )
+        if not SMALLEST <= self.bandwidth <= 1.0 / SMALLEST:
+            raise ValueError(f"a bandwidth must be from {SMALLEST} to 1e6, not {self.bandwidth}")
+        check_period(self.period)
         if self.reference is not None:
             object.__setattr__(self, "reference", self._known(self.reference))
             if len(self.reference) == 0:

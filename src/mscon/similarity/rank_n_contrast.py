@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mscon.contrast import RankTargets
+from mscon.contrast.numbers import check_period
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,13 @@ class RankNContrast:
 
     - `period`: of values on a circle, such as 24 for hours: distance is then the shorter way round.
 
-    **Raises:** `ValueError` for a period that is not positive.
+    **Raises:** `ValueError` for a period that is not positive and finite.
     """
 
     period: float | None = None
 
     def __post_init__(self) -> None:
-        if self.period is not None and not self.period > 0.0:
-            raise ValueError(f"the period must be positive: {self.period}")
+        check_period(self.period)
 
     def targets(self, values: Float[Tensor, " n"]) -> RankTargets:
         """Targets from numbers, NaN being a missing one."""

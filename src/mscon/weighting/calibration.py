@@ -131,7 +131,7 @@ def noise_share(
 
     The inverse of `relative_excess_of`, by bisection; 0 for an r below r(0), 1 from r = 1 on.
 
-    **Arguments:** as there.
+    **Arguments:** `r`, of the shape of `noise` there; `classes` and `temperature` as there.
 
     **Returns:** float64, in [0, 1]; it says nothing for classes without mass, which `Classes.filled` gives some.
     """

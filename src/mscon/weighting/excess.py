@@ -28,7 +28,7 @@ class Trust:
 
     - `relative_excess`: r, 1 where nothing was seen yet or nothing is told apart.
     - `noise_share`: η̂ in [0, 1], the share of labels which, were they chance, would give the best model this r.
-    - `weight`: sums to C.
+    - `weight`: sums to C; where some are `silent`, those of the others sum to their number.
     - `held_out`: whether r is that of held-out items.
     """
 
@@ -66,7 +66,7 @@ class Excess(nn.Module):
 
     Similarities that say the same share one weight: `shared_cd` in [0, 1] tells how much c and d have in common, 1 for
     a similarity and itself, so that of three copies each counts a third. Those that are `silent` have no part in this,
-    nor in what sums to C: for heads that learn from the embedding and have no say in it.
+    nor in the sum: for heads that learn from the embedding and have no say in it.
 
     **Arguments:**
 
@@ -93,7 +93,7 @@ class Excess(nn.Module):
     temperatures: Tensor
     class_share: Tensor
     class_mass: Tensor
-    alike: Tensor
+    multiplicity: Tensor
     speaks: Tensor
 
     def __init__(
@@ -134,7 +134,7 @@ class Excess(nn.Module):
         self.register_buffer("class_share", known.share, persistent=False)
         self.register_buffer("class_mass", known.mass, persistent=False)
         self.register_buffer("speaks", torch.tensor(speaks), persistent=False)
-        self.register_buffer("alike", _alike(shared, self.speaks), persistent=False)
+        self.register_buffer("multiplicity", _multiplicity(shared, self.speaks), persistent=False)
 
     def forward(self, terms: BatchTerms) -> Weights:
         """Weights from what was seen up to and with this batch."""
@@ -166,7 +166,7 @@ class Excess(nn.Module):
         tells = span > LEAST_SPAN
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)
         noise = noise_share(r, Classes(self.class_share, self.class_mass).filled(span), self.temperatures)
-        value = (self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.alike
+        value = (self.least + self._value(r.clamp(LEAST_EXCESS, 1.0), noise)) / self.multiplicity
         weight = value * (self.speaks.sum() / (value * self.speaks).sum())
         return Trust(relative_excess=r, noise_share=noise, weight=weight, held_out=held_out)
 
@@ -182,7 +182,7 @@ class Excess(nn.Module):
                 return 1.0 / r
 
 
-def _alike(shared: Sequence[Sequence[float | int]] | None, speaks: Bool[Tensor, " c"]) -> Float[Tensor, " c"]:
+def _multiplicity(shared: Sequence[Sequence[float | int]] | None, speaks: Bool[Tensor, " c"]) -> Float[Tensor, " c"]:
     """As how many similarities each one counts: 1, and what others that speak have in common with it."""
     similarities = len(speaks)
     if shared is None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
-from mscon.weighting.weights import Weights
+from mscon.weighting.weights import Weights, sum_to_count
 
 
 class Fixed(nn.Module):
@@ -22,7 +22,7 @@ class Fixed(nn.Module):
         self.similarities = len(weights)
         given = torch.tensor(list(weights), dtype=torch.float64)
         # A setting, not state: a buffer only to follow the module to its device.
-        self.register_buffer("weight", (given * (len(weights) / given.sum())).float(), persistent=False)
+        self.register_buffer("weight", sum_to_count(given).float(), persistent=False)
 
     def forward(self, terms: BatchTerms) -> Weights:
         """The same weights for every batch."""

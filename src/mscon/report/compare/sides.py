@@ -10,7 +10,7 @@ import polars as pl
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
 from mscon.run import Run
-from mscon.shapes import read_evaluation
+from mscon.schemas import read_evaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The shapes of what a run's folder holds as JSON: checked when it is read, for another version, or another hand, may
+"""What the JSON files of a run's folder must hold: checked when one is read, for another version, or another hand, may
 have written it.
 
 What is not named here is let through; what is optional here was not always written.

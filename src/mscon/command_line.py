@@ -9,7 +9,7 @@ from mscon.recipe import Recipe, parse_value
 from mscon.settings import SimilarityKind
 
 
-def described(
+def recipe_of(
     catalog: str,
     similarities: list[str] | None,
     ood: list[str] | None,
@@ -57,7 +57,7 @@ def _named(similarity: str) -> tuple[str, str]:
     return name, kind
 
 
-def _anywhere(recipe: "Recipe") -> Recipe:
+def _anywhere(recipe: Recipe) -> Recipe:
     """The recipe with its files' paths made absolute, so that the run can be evaluated from any folder."""
     catalog = recipe.catalog.model_copy(update={"source": _absolute(recipe.catalog.source)})
     similarities = {
