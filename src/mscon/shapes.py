@@ -76,8 +76,8 @@ class Link(TypedDict):
     """The share of an item's linked ones among its ten nearest, and what chance finds."""
 
     value: Number
-    low: Number
-    high: Number
+    low: Number | None
+    high: Number | None
     chance: Number
 
 

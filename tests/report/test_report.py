@@ -344,6 +344,9 @@ def test_a_run_of_links_says_so_and_that_few_of_them_say_little(linked: Inputs) 
     assert "only 29 test items: says little" in page.text
     linked.evaluation["links"]["<i>like"]["asked"] = 30
     assert "says little" not in write(linked).text
+    for space in ("own_head", "embedding"):
+        linked.evaluation["links"]["<i>like"][space]["recall"]["10"] |= {"low": None, "high": None}
+    assert "<td>50.0</td>" in write(linked).source, "without an interval the score alone"
 
 
 def test_scores_that_are_not_defined_are_left_blank(varied: Inputs) -> None:

@@ -1,5 +1,6 @@
 """Percentile bootstrap intervals of any score, resampling groups of near-duplicates as wholes."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -118,6 +119,11 @@ def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
         return Interval(np.nan, np.nan)
     low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
+
+
+def defined(number: float) -> float | None:
+    """The number, or None for NaN, which JSON has not."""
+    return None if math.isnan(number) else number
 
 
 def _resampled_sums(

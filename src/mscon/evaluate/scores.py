@@ -12,13 +12,12 @@ from torch import Tensor
 from mscon.data.labels import Kind, LabelColumn
 from mscon.data.splits import Split
 from mscon.errors import UserError
-from mscon.evaluate.bootstrap import RESAMPLES
+from mscon.evaluate.bootstrap import RESAMPLES, defined
 from mscon.evaluate.columns import membership
 from mscon.evaluate.entries import (
     MODEL,
     Resampling,
     category_entry,
-    defined,
     hierarchy_entry,
     neighbour_entry,
     number_entry,
