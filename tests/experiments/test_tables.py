@@ -15,8 +15,9 @@ from mscon.experiments.figures import FIGURES, figure
 from mscon.experiments.figures.axes import related, shuffled, thinned
 from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
-from mscon.experiments.figures.figure import Line
+from mscon.experiments.figures.figure import Line, read_lines
 from mscon.experiments.figures.measures import retrieval, transfer
+from mscon.experiments.jobs import Job, tables_of
 from mscon.experiments.methods import methods
 from mscon.experiments.results import Result
 from mscon.experiments.statistics import T_975, mean, paired
@@ -175,6 +176,16 @@ def test_a_figure_is_drawn_and_written(tmp_path: Path) -> None:
         draw(drawn, path)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert "MSCon, equal weights" in (tmp_path / "one.svg").read_text()
+
+
+def test_a_figure_has_every_seed_that_is_there_however_many_were_asked_for(small: Study, tmp_path: Path) -> None:
+    method = next(each for each in methods(small) if each.name == "mscon-equal")
+    asked = [Job(small, True, method, 0, 0.003), *(Job(small, True, method, seed) for seed in (0, 1, 25))]
+    for job in asked:
+        made = {"study": small.digest, "recipe": tables_of(job.recipe("", 0.003))}
+        result(method.name, job.seed, dict.fromkeys(small.labels, 50.0), **made).write(job.result(tmp_path))
+    (line,) = read_lines(figure("temperature"), small, tmp_path, quick=True)
+    assert {place: list(seeds) for place, seeds in line.results.items()} == {"0.1": [0, 1, 25]}
 
 
 def test_transfer_and_retrieval_are_read_from_the_tables_results(small: Study) -> None:

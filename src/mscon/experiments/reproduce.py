@@ -17,7 +17,7 @@ from mscon.experiments.figures.measures import retrieval, transfer
 from mscon.experiments.floors import read_floors
 from mscon.experiments.jobs import Job, search, seeds
 from mscon.experiments.methods import Method, chosen, methods
-from mscon.experiments.results import Result, chosen_rate, result_of
+from mscon.experiments.results import Result, chosen_rate, result_of, seeds_there
 from mscon.experiments.studies import Study
 from mscon.experiments.work import Places, TakenError, do
 from mscon.files import write_text
@@ -124,14 +124,8 @@ def find_job(jobs: Sequence[Job], key: str) -> Job:
 
 def finished(plan: Plan, places: Places) -> dict[str, list[Result]]:
     """Every seed's result that is there, of each method, whether the plan asks for so many or not."""
-    found: dict[str, list[Result]] = {}
-    for method in plan.methods:
-        first = Job(plan.study, plan.quick, method, 0)
-        files = first.result(places.results).parent.glob("*.json")
-        there = sorted(int(path.stem) for path in files if path.stem.isdecimal())
-        each = (result_of(Job(plan.study, plan.quick, method, seed), places.results) for seed in there)
-        found[method.name] = [result for result in each if result and not result.failed]
-    return found
+    jobs = (Job(plan.study, plan.quick, method, 0) for method in plan.methods)
+    return {job.method.name: list(seeds_there(job, places.results).values()) for job in jobs}
 
 
 def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
@@ -182,7 +176,7 @@ def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:
     if name == "transfer":
         drawn = transfer(plan.study, every.methods, finished(every, places))
     else:
-        lines = read_lines(figure(name), plan.study, places, quick=plan.quick)
+        lines = read_lines(figure(name), plan.study, places.results, quick=plan.quick)
         drawn = chart(figure(name), plan.study, lines, quick=plan.quick)
     draw(drawn, path.with_suffix(".svg"))
     _write(path, chart_markdown(drawn))
