@@ -116,6 +116,14 @@ def test_more_neighbours_than_training_items_means_all_of_them():
     assert (result.neighbours, result.value) == (20, 0.5)
 
 
+def test_of_very_many_neighbours_the_majority_decides_however_far_it_is():
+    near, far = torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    features = torch.cat([near.expand(750, 2), far.expand(751, 2), near])
+    codes = np.append(np.repeat([0, 1], [750, 751]), 1)
+    split = Split(np.arange(1501), np.array([], dtype=np.int64), np.array([1501]))
+    assert knn_categorical(features, {"a": codes}, split, neighbours=(1501,))["a"].value == 1.0
+
+
 def test_a_tie_goes_to_the_nearer_neighbours():
     features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.5], [1.0, 0.6], [1.0, 0.0]])
     split = Split(np.arange(4), np.array([], dtype=np.int64), np.array([4]))

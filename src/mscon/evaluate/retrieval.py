@@ -19,7 +19,7 @@ from mscon.evaluate.measures import correlation, mean_average_precision, single
 NEIGHBOURS = (20, 5, 1)
 # Cosines that are held at a time: 64 MiB in float32.
 TILE = 2**24
-# What a neighbour's cosine adds to its vote of 1: all of them together stay below one vote and only break ties.
+# What a neighbour's cosine adds to its vote of 1 while there are few: enough to break ties, and no more.
 TIE_BREAK = 1e-3
 
 
@@ -149,7 +149,8 @@ class _Near:
 
     @property
     def votes(self) -> Float64[Tensor, "q k"]:
-        return 1 + TIE_BREAK * self.cosines.double()
+        """1 and a little more for the nearer: what all k neighbours add to two classes differs by less than a vote."""
+        return 1 + min(TIE_BREAK, 0.5 / self.cosines.shape[1]) * self.cosines.double()
 
 
 @dataclass(frozen=True, eq=False)
