@@ -182,7 +182,7 @@ def out_of_fold(
         best = STRENGTHS[len(STRENGTHS) // 2]
         if len(there) > 2:
             tried = _predict(features, rows, codes, train=outside & ~inner, asked=inner, strengths=STRENGTHS)
-            # A class that the inner rows alone have must not decide: the floor bounds its cost, for all strengths alike.
+            # A class that the inner rows alone have must not decide: the floor bounds its cost, the same for all.
             likelihoods = [np.log(np.maximum(p[np.arange(len(p)), codes[inner]], 1e-6)).mean() for p in tried]
             best = STRENGTHS[int(np.argmax(likelihoods))]
         (probabilities[asked],) = _predict(features, rows, codes, train=outside, asked=asked, strengths=[best])
