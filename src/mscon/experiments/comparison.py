@@ -66,10 +66,15 @@ def compare(
     floors: Floors | None = None,
     probe: Probe = "lbfgs",
 ) -> Comparison:
-    """**Arguments:**
+    """The table of some methods' results.
+
+    **Arguments:**
 
     - `results`: method → a result for each of its seeds; methods without any are left out.
     - `floors`: rows of what was not trained, which come first.
+    - `probe`: whose accuracies.
+
+    **Raises:** `UserError` for results of different test items.
     """
     there = {each.name: each for each in methods if results.get(each.name)}
     if len({each.items for name in there for each in results[name]}) > 1:
@@ -144,8 +149,13 @@ def _row(
         published=study.published.get(method.name, {}) if probe == "paper" else {},
         minutes=float(np.median([each.seconds["training"] for each in results])) / 60,
         rate=results[0].learning_rate,
-        seeds=len(results) if any(each.searched for each in results) else 0,
+        seeds=0 if _only_searched(results) else len(results),
     )
+
+
+def _only_searched(results: Sequence[Result]) -> bool:
+    """Whether they are the search's middle rate: a first seed that counts tells what its rate was chosen by."""
+    return results[0].seed == 0 and not results[0].searched
 
 
 def _floor(study: Study, title: str, accuracies: Mapping[str, float]) -> Row:
