@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -16,6 +17,9 @@ WEIGHTS = 2**18
 
 # A score of each of b resamples from truths, predictions and how often each resample drew each item (n, b).
 Measure = Callable[[np.ndarray, np.ndarray, Float64[np.ndarray, "n b"]], Float64[np.ndarray, " b"]]
+
+
+Verdict = Literal["above", "level", "below"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,13 @@ def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
         return Interval(np.nan, np.nan)
     low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
+
+
+def verdict(low: float | None, high: float | None) -> Verdict:
+    """What the interval of a difference says: `above` or `below` 0 where all of it is, else, or without one, `level`."""
+    if low is not None and low > 0:
+        return "above"
+    return "below" if high is not None and high < 0 else "level"
 
 
 def defined(number: float) -> float | None:

@@ -10,9 +10,9 @@ from jaxtyping import Float64, Int, Int64
 from mscon.evaluate.bootstrap import defined, interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.hierarchy import compare_levels
 from mscon.evaluate.measures import correlation, mean_average_precision, single
+from mscon.evaluate.neighbours import NeighbourResult
 from mscon.evaluate.paper_probe import SgdProbe
 from mscon.evaluate.probe import ProbeResult
-from mscon.evaluate.retrieval import NeighbourResult
 from mscon.evaluate.ridge import RidgeResult
 from mscon.evaluate.tags import TagResult
 

@@ -23,8 +23,8 @@ from mscon.evaluate.entries import (
     number_entry,
     tag_entry,
 )
+from mscon.evaluate.neighbours import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.probe import ProbeResult, probe_categorical
-from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
 from mscon.evaluate.tags import TagResult, probe_tags
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Verdict = Literal["above", "level", "below"]
-
-FLOOR_ORDER = ("untrained", "pixels", "classical")
+from mscon.evaluate.bootstrap import Verdict, verdict
+from mscon.evaluate.show import FLOORS
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,11 @@ class Score:
     value: float | None
     low: float | None
     high: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of a difference, what its interval says."""
+        return verdict(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,10 @@ class Floor:
 
     @property
     def verdict(self) -> Verdict | None:
-        """`above` or `below` when the difference's whole interval is, else `level`; None when it was not measured."""
+        """That of the difference; None when it has no interval."""
         if self.difference is None or self.difference.low is None or self.difference.high is None:
             return None
-        if self.difference.low > 0:
-            return "above"
-        return "below" if self.difference.high < 0 else "level"
+        return self.difference.verdict
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read_probes(evaluation: Mapping[str, Any]) -> list[Probe]:
     """The labels of an evaluation, in-domain first; a floor that a label lacks is None there."""
     labels: Mapping[str, Mapping[str, Any]] = evaluation["labels"]
     found = dict.fromkeys(floor for label in labels.values() for floor in label.get("floors", {}))
-    floors = [*(name for name in FLOOR_ORDER if name in found), *(name for name in found if name not in FLOOR_ORDER)]
+    floors = [*(name for name in FLOORS if name in found), *(name for name in found if name not in FLOORS)]
     probes = [_probe(name, label, floors) for name, label in labels.items()]
     return sorted(probes, key=lambda probe: probe.ood)
 

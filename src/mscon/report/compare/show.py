@@ -7,14 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.evaluate.evaluation import UNITS
+from mscon.evaluate.show import STYLES, UNITS, number, scale_of
 from mscon.report import text
 from mscon.report.compare.comparison import Comparison, LabelRow
 from mscon.report.compare.paired import Difference
 from mscon.report.course import End
 from mscon.report.probes import Score
-
-STYLES = {"above": "green", "below": "red", "level": ""}
 
 
 def show(found: Comparison, console: Console) -> None:
@@ -73,21 +71,21 @@ def _title(row: LabelRow) -> str:
 
 
 def _cells(row: LabelRow) -> list[Text]:
-    scale = 100.0 if row.metric == "accuracy" else 1.0
     return [
-        Text("–") if score is None else _scored(score, difference, row.metric, scale)
+        Text("–") if score is None else _scored(score, difference, row.metric)
         for score, difference in zip(row.scores, row.differences, strict=True)
     ]
 
 
-def _scored(score: Score, difference: Difference | None, metric: str, scale: float) -> Text:
-    value = f"{_number(score.value, scale)} {UNITS[metric]}"
-    ends = "" if score.low is None else f" [{_number(score.low, scale)}, {_number(score.high, scale)}]"
+def _scored(score: Score, difference: Difference | None, metric: str) -> Text:
+    scale = scale_of(metric)
+    value = f"{number(score.value, scale)} {UNITS[metric]}"
+    ends = "" if score.low is None else f" [{number(score.low, scale)}, {number(score.high, scale)}]"
     lines = Text.assemble((value, "bold"), ends)
     if difference is not None:
-        gap = f"\n{_number(difference.value, scale, sign=True)}"
+        gap = f"\n{number(difference.value, scale, sign=True)}"
         if difference.low is not None:
-            gap += f" [{_number(difference.low, scale, sign=True)}, {_number(difference.high, scale, sign=True)}]"
+            gap += f" [{number(difference.low, scale, sign=True)}, {number(difference.high, scale, sign=True)}]"
         lines.append(gap, STYLES[difference.verdict])
     return lines
 
@@ -95,15 +93,11 @@ def _scored(score: Score, difference: Difference | None, metric: str, scale: flo
 def _mean(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–")
-    ends = "" if score.low is None else f" [{_number(score.low, 100.0)}, {_number(score.high, 100.0)}]"
-    return Text(f"{_number(score.value, 100.0)}{ends}")
+    ends = "" if score.low is None else f" [{number(score.low, 100.0)}, {number(score.high, 100.0)}]"
+    return Text(f"{number(score.value, 100.0)}{ends}")
 
 
 def _stood(end: End | None) -> Text:
     if end is None:
         return Text("–")
     return Text(f"{text.score(end.weight)}, {text.score(end.held_out)}")
-
-
-def _number(value: float | None, scale: float, *, sign: bool = False) -> str:
-    return "–" if value is None else f"{value * scale:{'+' if sign else ''}.{1 if scale > 1 else 3}f}"
