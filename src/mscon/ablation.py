@@ -189,13 +189,7 @@ def warnings(found: Ablation) -> list[str]:
         f"{name} hurts {', '.join(hurt)}: without it they score higher. Give it less weight (objective.weighting),"
         " or leave it out; one training may be chance, so see first whether another training.seed says the same."
         for name in dict.fromkeys(each.without for each in found.effects)
-        if (
-            hurt := [
-                _points(each)
-                for each in found.effects
-                if each.without == name and verdict(each.low, each.high) == "below"
-            ]
-        )
+        if (hurt := [_points(each) for each in found.effects if each.without == name and _hurts(each)])
     ]
 
 
@@ -248,6 +242,10 @@ def _check_folder(run: Run, items: Items | None, folder: Path) -> None:
             f"{folder} was trained on other items than {run.folder}, so scores could not be compared. Remove it, and it"
             " is trained again"
         )
+
+
+def _hurts(effect: Effect) -> bool:
+    return verdict(effect.low, effect.high) == "below"
 
 
 def _points(effect: Effect) -> str:

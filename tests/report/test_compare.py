@@ -24,6 +24,13 @@ def test_the_terminal_shows_what_differs_and_what_came_of_it(mscon, two_runs: Ru
     assert "note: kind is left out: only one was scored on it." in out
 
 
+def test_the_name_of_a_folder_is_no_markup(mscon, two_runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(two_runs[0], tmp_path / "a[red]")
+    code, out, err = mscon("compare", tmp_path / "a[red]", two_runs[1])
+    assert code == 0, err
+    assert "it − that of a[red] on the same items" in out
+
+
 def test_json_has_every_difference_as_the_predictions_say_it(mscon, two_runs: Runs) -> None:
     code, out, _ = mscon("compare", *two_runs, "--format", "json")
     assert code == 0

@@ -126,7 +126,7 @@ def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
 
 
 def verdict(low: float | None, high: float | None) -> Verdict:
-    """What the interval of a difference says: `above` or `below` 0 where all of it is, else, or without one, `level`."""
+    """Where the whole interval of a difference lies: `above` or `below` 0; `level` if it holds 0 or there is none."""
     if low is not None and low > 0:
         return "above"
     return "below" if high is not None and high < 0 else "level"

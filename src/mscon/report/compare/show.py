@@ -18,7 +18,6 @@ from mscon.report.probes import Score
 def show(found: Comparison, console: Console) -> None:
     """Print what differs between the recipes, then every score with its difference beside the first run."""
     names = [column.name for column in found.columns]
-    first = names[0]
     if found.settings:
         rows = [(each.key, [Text(value or "–") for value in each.values]) for each in found.settings]
         _print(console, "what differs between the recipes", names, rows)
@@ -33,7 +32,7 @@ def show(found: Comparison, console: Console) -> None:
     _print(console, "the runs", names, [(title, [Text(of(each)) for each in found.columns]) for title, of in trained])
     if found.labels:
         _print(console, "linear probes, scored on test", names, [(_title(row), _cells(row)) for row in found.labels])
-        console.print(f"below a score: it − that of {first} on the same items, [95% interval];", style="dim")
+        console.print(Text(f"below a score: it − that of {names[0]} on the same items, [95% interval];", style="dim"))
         console.print("green: above, red: below. * never trained on by any run", style="dim")
     if found.retrieval:
         spaces = [
