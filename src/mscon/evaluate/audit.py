@@ -49,14 +49,18 @@ class Audited:
     score: Float64[np.ndarray, " m"]
     noise: float | None
 
+    @property
+    def order(self) -> Int64[np.ndarray, " m"]:
+        """Places in `rows`, the highest score first, the lower row among equals."""
+        return np.lexsort((self.rows, -self.score))
+
     def ranked(self) -> Int64[np.ndarray, " r"]:
-        """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals.
+        """Those of `order` whose label and suggestion differ.
 
         A number never is what was predicted: it differs if it is three spreads or more away.
         """
-        order = np.lexsort((self.rows, -self.score))
         differs = self.score >= FAR if self.noise is None else self.given != self.suggested
-        return order[differs[order]]
+        return self.order[differs[self.order]]
 
 
 def audit_categorical(

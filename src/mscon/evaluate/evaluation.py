@@ -71,16 +71,19 @@ def evaluate_run(
     data = data.readable()
     labels, heads = scored_labels(run, data), _heads(model, data, embeddings)
     scored = probe_all(features, labels, data.split, heads=heads, groups=data.groups, progress=progress)
-    scores = scored.entries
+    scores, draws = scored.entries, Resampling(data.groups, RESAMPLES, seed=0)
     if paper_probe:
-        for name, entry in _paper_probes(run, model, data, labels, progress).items():
+        for name, entry in _paper_probes(run, model, data, labels, draws, progress).items():
             scores[name]["paper_probe"] = entry
-    rows = {name: len(getattr(data.split, name)) for name in PARTS}
-    evaluation = {"rows": rows, "labels": scores, "links": _links(model, data, embeddings), "notes": data_notes(data)}
-    diagnostics = diagnose(run, data, embeddings).beside(scores, evaluation["links"])
-    evaluation["diagnostics"] = diagnostics.to_json()
-    draws = Resampling(data.groups, RESAMPLES, seed=0)
-    evaluation["retrieval"] = score_retrieval(embeddings, heads, labels, data.split, draws)
+    links = _links(model, data, embeddings)
+    evaluation = {
+        "rows": {name: len(getattr(data.split, name)) for name in PARTS},
+        "labels": scores,
+        "links": links,
+        "notes": data_notes(data),
+        "diagnostics": diagnose(run, data, embeddings).beside(scores, links).to_json(),
+        "retrieval": score_retrieval(embeddings, heads, labels, data.split, draws),
+    }
     write_predictions(run, data, scored.probes)
     run.write_json("evaluation.json", evaluation)
     return Evaluated(evaluation, data, embeddings)
@@ -116,12 +119,12 @@ def _paper_probes(
     model: MSConModel,
     data: Prepared,
     labels: Mapping[str, Label],
+    draws: Resampling,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, dict[str, Any]]:
     """What evaluation.json holds under `paper_probe`, of every label that has classes."""
     columns = {name: label.values for name, label in labels.items() if label.is_class}
     probes = probe_by_sgd(model, data.pixels.array, columns, data.split, views=run.recipe.run_views, progress=progress)
-    draws = Resampling(data.groups, RESAMPLES, seed=0)
     return {name: paper_entry(probe, draws, lr=LR) for name, probe in probes.items()}
 
 

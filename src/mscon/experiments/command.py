@@ -125,8 +125,8 @@ def show(found: Comparison, console: Console) -> None:
 def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result) -> None:
     """A line for a training that is done, and the table as it stands."""
     scores = "  ".join(f"{name} {100 * each['accuracy']:.1f}" for name, each in result.scores.items())
-    minutes = f"{scores}  ({result.seconds['training'] / 60:.1f} min)" if result.seconds else ""
-    _say(console, f"{job.folder}/{job.key}: {result.failed or minutes}")
+    said = result.failed or f"{scores}  ({result.seconds['training'] / 60:.1f} min)"
+    _say(console, f"{job.folder}/{job.key}: {said}")
     if job.folder == plan.folder:
         write_comparisons(plan, places)
 

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 import mscon
+from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
 from mscon.errors import DivergedError, UserError
 from mscon.experiments.jobs import Job, recipe_hash, tables_of
@@ -137,7 +138,7 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
         job,
         rate,
         recipe,
-        rows={part: len(getattr(trained.data.split, part)) for part in ("train", "val", "test")},
+        rows={part: len(getattr(trained.data.split, part)) for part in PARTS},
         items=items_digest(trained.data, recipe.catalog.id),
         scores=found.scores,
         correct=found.correct,
@@ -220,6 +221,3 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise TakenError(path) from None
-
-
-__all__ = ["Places", "TakenError", "catalog_of", "do"]

@@ -68,9 +68,7 @@ def read_ablation(folder: Path) -> AblationTable | None:
     found = shapes.read_ablation(folder)
     if found is None:
         return None
-    effects = {
-        (each["label"], each["without"]): Score(each["value"], each["low"], each["high"]) for each in found["effects"]
-    }
+    effects = {(each["label"], each["without"]): Score.of(each) for each in found["effects"]}
     without = tuple(dict.fromkeys(name for _, name in effects))
     rows = [
         AblationRow(label, each["metric"], each["value"], tuple(effects.get((label, name)) for name in without))

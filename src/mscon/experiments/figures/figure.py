@@ -32,17 +32,14 @@ class Panel:
 
     def values(self, results: Mapping[int, Result]) -> dict[int, float]:
         """Seed → percent; seeds that lack one of the labels are left out."""
-        if self.weight_of is not None:
-            return {seed: 100 * each.weights[self.weight_of] for seed, each in results.items() if self._has(each)}
+        if (name := self.weight_of) is not None:
+            return {seed: 100 * each.weights[name] for seed, each in results.items() if name in each.weights}
         found: dict[int, float] = {}
         for seed, result in results.items():
             known = [value for value in map(result.accuracy, self.labels) if value is not None]
             if known and len(known) == len(self.labels):
                 found[seed] = sum(known) / len(known)
         return found
-
-    def _has(self, result: Result) -> bool:
-        return self.weight_of in result.weights
 
 
 @dataclass(frozen=True)
