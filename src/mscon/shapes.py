@@ -146,11 +146,19 @@ class Diagnostics(TypedDict):
     warnings: list[str]
 
 
+class Rows(TypedDict):
+    """Items of each part."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
 class Evaluation(TypedDict):
     """evaluation.json."""
 
     labels: dict[str, Scored]
-    rows: NotRequired[dict[str, Count]]
+    rows: NotRequired[Rows]
     links: NotRequired[dict[str, Linked]]
     retrieval: NotRequired[dict[str, Retrieval]]
     diagnostics: NotRequired[Diagnostics | None]

@@ -1,15 +1,18 @@
 """Tables and figures from results alone: means, intervals and paired differences are what they say."""
 
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from scipy.stats import t
 
 from mscon.data.information import shared_information
+from mscon.experiments.command import show
 from mscon.experiments.comparison import cells, compare, markdown
 from mscon.experiments.figures import FIGURES, figure
 from mscon.experiments.figures.axes import related, shuffled, thinned
@@ -97,6 +100,14 @@ def test_the_tables_numbers(small: Study) -> None:
     _, body = cells(compare(small, methods(small), by_sgd, probe="paper"))
     assert [line[:2] for line in body] == [["MSCon as published", "50.0"], ["MSCon as published: in print", "99.50"]]
     assert next(iter(markdown(found))).startswith("| method | character |")
+
+
+def test_the_name_of_a_label_is_no_markup(small: Study) -> None:
+    asked = small.model_copy(update={"ood": ("[red]x",)})
+    found = compare(asked, methods(asked), {"simclr": [result("simclr", 0, dict.fromkeys(asked.labels, 50.0))]})
+    console = Console(file=StringIO(), width=200)
+    show(found, console)
+    assert "[red]x (OOD)" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_noise_is_among_the_known_items_alone(letters: Path) -> None:

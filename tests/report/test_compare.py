@@ -106,11 +106,14 @@ def test_mistakes_are_told_with_what_to_do(mscon, two_runs: Runs, tmp_path: Path
     one, two = two_runs
     shutil.copytree(two, tmp_path / "broken")
     (tmp_path / "broken" / "evaluation.json").write_text('{"labels": 3}')
+    shutil.copytree(two, tmp_path / "partial")
+    (tmp_path / "partial" / "evaluation.json").write_text('{"labels": {}, "rows": {"train": 9}}')
     for words, said in (
         ([one], "name two runs or more"),
         ([one, one], "are the same run"),
         ([one, tmp_path], "is not a run"),
         ([one, tmp_path / "broken"], "broken/evaluation.json: not an evaluation"),
+        ([one, tmp_path / "partial"], "partial/evaluation.json: not an evaluation (rows.val"),
         ([one, two, "-o", "page.pdf"], "ends in .html"),
         ([one, two, "-o", "nowhere/page.html"], "there is no folder nowhere"),
     ):

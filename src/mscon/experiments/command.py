@@ -113,7 +113,7 @@ def show(found: Comparison, console: Console) -> None:
     heads, body = cells(found)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in heads:
-        table.add_column(title, justify="left" if title == "method" else "right", no_wrap=title == "method")
+        table.add_column(Text(title), justify="left" if title == "method" else "right", no_wrap=title == "method")
     for row in body:
         table.add_row(*map(Text, row))
     console.print(Text(found.study.about, style="bold"))
@@ -133,7 +133,7 @@ def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result
 
 @contextmanager
 def _watched(console: Console, job: Job, number: int, count: int) -> Iterator[Display]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield _Bar(bar, f"{number + 1} of {count}  {job.key}")
 
