@@ -16,7 +16,7 @@ from mscon.experiments.figures.measures import retrieval, transfer
 from mscon.experiments.floors import read_floors
 from mscon.experiments.jobs import Job, search, seeds
 from mscon.experiments.methods import Method, chosen, methods
-from mscon.experiments.results import Result, chosen_rate, result_of, seeds_there
+from mscon.experiments.results import Result, rate_of, result_of, seeds_there
 from mscon.experiments.studies import Study
 from mscon.experiments.work import Places, TakenError, do
 from mscon.files import write_text
@@ -89,7 +89,7 @@ def run_jobs(
     for number, job in enumerate(jobs):
         if result_of(job, places.results):
             continue
-        if _waits(job, places):
+        if rate_of(job, places.results) is None:
             waiting.append(job)
             continue
         try:
@@ -107,7 +107,7 @@ def run_jobs(
 def commands(jobs: Sequence[Job], places: Places, *, study: str, options: Sequence[str] = ()) -> Iterator[str]:
     """One command for each job that can be done now, each a training of its own; `study` as it was asked for."""
     for job in jobs:
-        if not _waits(job, places) and not result_of(job, places.results):
+        if rate_of(job, places.results) is not None and not result_of(job, places.results):
             preset = "--quick" if job.quick else "--full"
             yield shlex.join(["mscon", "reproduce", study, "--run", job.key, preset, *options])
 
@@ -175,11 +175,6 @@ def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:
     _write(path, chart_markdown(drawn))
     draw(drawn, path.with_suffix(".svg"))
     return [path, path.with_suffix(".svg")]
-
-
-def _waits(job: Job, places: Places) -> bool:
-    """Whether the search for its learning rate comes first."""
-    return job.learning_rate is None and chosen_rate(job, places.results) is None
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +114,7 @@ class Study(Section):
         """The quick or the full one."""
         return self.quick if quick else self.full
 
-    def table(self, root: Path, *, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
+    def table(self, root: Path) -> pl.DataFrame:
         """The catalog with labels as text, null where one is missing, and images by absolute paths.
 
         **Arguments:** `root`: the folder that holds DATA.parquet, or the original files of a set that `mscon data`
@@ -130,7 +130,7 @@ class Study(Section):
                 there = [catalog.image_source(row) for row in range(len(table))]
                 table = table.with_columns(pl.Series(catalog.image, there, dtype=pl.String))
         elif self.data in sets.ABOUTS:
-            source, table = root, sets.read(self.data, root, progress=progress).table
+            source, table = root, sets.read(self.data, root).table
         else:
             raise UserError(f"{source} is not there: name the folder of {self.data}.parquet with --root")
         self._check(table, source)

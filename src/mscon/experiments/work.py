@@ -20,7 +20,7 @@ from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
 from mscon.errors import DivergedError, UserError
 from mscon.experiments.jobs import Job, recipe_hash, tables_of
-from mscon.experiments.results import Result, chosen_rate, result_of, searched
+from mscon.experiments.results import Result, rate_of, result_of, searched
 from mscon.experiments.scoring import items_digest, measured, scored
 from mscon.files import write_text, write_whole
 from mscon.log import Display
@@ -62,7 +62,7 @@ def do(job: Job, places: Places, *, display: Display | None = None) -> Result:
     with _locked(folder.with_name(folder.name + ".lock")):
         if done := result_of(job, places.results):  # by another process, since this one looked
             return done
-        rate = chosen_rate(job, places.results) if job.learning_rate is None else job.learning_rate
+        rate = rate_of(job, places.results)
         if rate is None:
             raise UserError(f"{job.key}: its learning rate is not chosen yet; the search for it comes first")
         found = _from_search(job, rate, places) or _trained(job, rate, places, folder, display)

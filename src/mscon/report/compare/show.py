@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mscon.evaluate.notes import print_notes
 from mscon.evaluate.show import STYLES, UNITS, number, scale_of
 from mscon.report import text
 from mscon.report.compare.comparison import Comparison, LabelRow
@@ -45,8 +46,7 @@ def show(found: Comparison, console: Console) -> None:
     ends = [(row.name, [_stood(end) for end in row.ends]) for row in found.similarities]
     if any(end for row in found.similarities for end in row.ends):
         _print(console, "at the end of training: weight, relative excess on held-out items", names, ends)
-    for note in found.notes:
-        console.print(Text.assemble(("note: ", "yellow"), note), soft_wrap=True)
+    print_notes(found.notes, console)
 
 
 def as_json(found: Comparison) -> str:
