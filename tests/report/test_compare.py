@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
 from mscon.report.compare import compare_runs
 
@@ -104,13 +105,15 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(two_runs: Runs, tmp_path
 
 def test_mistakes_are_told_with_what_to_do(mscon, two_runs: Runs, tmp_path: Path) -> None:
     one, two = two_runs
+    with pytest.raises(UserError, match="are the same run"):
+        compare_runs([one, two, one])
     shutil.copytree(two, tmp_path / "broken")
     (tmp_path / "broken" / "evaluation.json").write_text('{"labels": 3}')
     shutil.copytree(two, tmp_path / "partial")
     (tmp_path / "partial" / "evaluation.json").write_text('{"labels": {}, "rows": {"train": 9}}')
     for words, said in (
         ([one], "name two runs or more"),
-        ([one, one], "are the same run"),
+        ([one, two, one], "are the same run"),
         ([one, tmp_path], "is not a run"),
         ([one, tmp_path / "broken"], "broken/evaluation.json: not an evaluation"),
         ([one, tmp_path / "partial"], "partial/evaluation.json: not an evaluation (rows.val"),
