@@ -29,16 +29,15 @@ def test_a_key_that_is_left_out_has_no_value() -> None:
 
 
 def test_a_key_is_of_the_similarity_that_it_names_in_full() -> None:
-    """A name may begin as another one does, and hold a dot."""
-
-    def heels(**dotted: Any) -> Recipe:
-        similarities = {f"heel{'.height' * count}": {} for count in range(6)} | {"heel.height": dotted}
-        return Recipe.of({"catalog": {"source": "x.csv"}, "similarities": similarities})
-
-    others = {f"heel{'.height' * count}": {} for count in (0, 2, 3, 4, 5)}
-    without = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": others})
-    found = differing([heels(temperature=0.2), without])
-    assert [(each.key, each.values) for each in found] == [("similarities.heel.height", (TRAINED, None))]
+    """A name may hold dots, and begin as others do."""
+    *others, last = ["heel" + ".height" * count for count in range(9)]
+    similarities = {name: {} for name in others}
+    with_it, without = (
+        Recipe.of({"catalog": {"source": "x.csv"}, "similarities": similarities | more})
+        for more in ({last: {"temperature": 0.2}}, {})
+    )
+    found = differing([with_it, without])
+    assert [(each.key, each.values) for each in found] == [(f"similarities.{last}", (TRAINED, None))]
 
 
 def test_a_similarity_that_one_lacks_is_one_line_whatever_its_own_keys_say() -> None:
