@@ -16,10 +16,12 @@ from mscon.data.items import Items
 from mscon.data.splits import PARTS, Split
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
+from mscon.evaluate.bootstrap import verdict
 from mscon.evaluate.entries import MODEL
-from mscon.evaluate.evaluation import UNITS, score_notes, scored_labels
+from mscon.evaluate.evaluation import scored_labels
 from mscon.evaluate.notes import data_notes, print_notes
 from mscon.evaluate.scores import score
+from mscon.evaluate.show import STYLES, UNITS, number, scale_of, score_notes
 from mscon.log import Display
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
@@ -199,9 +201,9 @@ def show(found: Ablation, console: Console) -> None:
     for title in ("score", *names):
         table.add_column(Text(title), justify="right")
     for label, each in found.scores.items():
-        scale = _scale(each["metric"])
+        scale = scale_of(each["metric"])
         effects = [_cell(effect) for effect in found.effects if effect.label == label]
-        table.add_row(Text(label), f"{_number(each['value'], scale)} {UNITS[each['metric']]}", *effects)
+        table.add_row(Text(label), f"{number(each['value'], scale)} {UNITS[each['metric']]}", *effects)
     console.print("what each similarity adds to each label, scored on test", style="bold")
     console.print(table)
     console.print("with it − without it [95% interval over test items]; green: it helps, red: it hurts", style="dim")
@@ -243,25 +245,16 @@ def _check_folder(run: Run, items: Items | None, folder: Path) -> None:
 
 
 def _hurts(effect: Effect) -> bool:
-    return effect.high is not None and effect.high < 0
+    return verdict(effect.low, effect.high) == "below"
 
 
 def _points(effect: Effect) -> str:
     value = -(effect.value or 0.0)
-    points = f"{100 * value:.1f} points" if _scale(effect.metric) > 1 else f"{value:.3f} in {UNITS[effect.metric]}"
+    points = f"{100 * value:.1f} points" if scale_of(effect.metric) > 1 else f"{value:.3f} in {UNITS[effect.metric]}"
     return f"{effect.label} ({points})"
 
 
-def _scale(metric: str) -> float:
-    return 100.0 if metric == "accuracy" else 1.0
-
-
 def _cell(effect: Effect) -> Text:
-    scale = _scale(effect.metric)
-    style = "red" if _hurts(effect) else "green" if effect.low is not None and effect.low > 0 else ""
-    ends = f"[{_number(effect.low, scale)}, {_number(effect.high, scale)}]"
-    return Text(f"{_number(effect.value, scale, sign=True)} {ends}", style=style)
-
-
-def _number(value: float | None, scale: float, *, sign: bool = False) -> str:
-    return "–" if value is None else f"{value * scale:{'+' if sign else ''}.{1 if scale > 1 else 3}f}"
+    scale = scale_of(effect.metric)
+    ends = f"[{number(effect.low, scale)}, {number(effect.high, scale)}]"
+    return Text(f"{number(effect.value, scale, sign=True)} {ends}", style=STYLES[verdict(effect.low, effect.high)])

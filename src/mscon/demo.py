@@ -6,7 +6,7 @@ from rich.console import Console
 
 from mscon.display import TerminalDisplay
 from mscon.evaluate.evaluation import evaluate_run
-from mscon.evaluate.evaluation import show as show_evaluation
+from mscon.evaluate.show import show as show_evaluation
 from mscon.inspection import inspect
 from mscon.inspection import show as show_inspection
 from mscon.prepare import prepare

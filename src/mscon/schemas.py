@@ -76,8 +76,8 @@ class Link(TypedDict):
     """The share of an item's linked ones among its ten nearest, and what chance finds."""
 
     value: Number
-    low: Number
-    high: Number
+    low: Number | None
+    high: Number | None
     chance: Number
 
 
@@ -146,11 +146,19 @@ class Diagnostics(TypedDict):
     warnings: list[str]
 
 
+class Rows(TypedDict):
+    """Items of each part."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
 class Evaluation(TypedDict):
     """evaluation.json."""
 
     labels: dict[str, Scored]
-    rows: NotRequired[dict[str, Count]]
+    rows: NotRequired[Rows]
     links: NotRequired[dict[str, Linked]]
     retrieval: NotRequired[dict[str, Retrieval]]
     diagnostics: NotRequired[Diagnostics | None]

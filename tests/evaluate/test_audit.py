@@ -141,6 +141,19 @@ def test_a_number_far_from_its_prediction_comes_first_whatever_the_unit() -> Non
     np.testing.assert_allclose(found.score, u / (1 + u))
 
 
+def test_folds_that_only_unjudged_items_have_are_no_folds() -> None:
+    """Of five groups two hold two classes each, and three an item of a class of its own, which nobody can judge."""
+    codes, groups = np.array([0, 1, 0, 1, 2, 3, 4]), np.array([0, 0, 1, 1, 2, 3, 4])
+    features = torch.nn.functional.one_hot(torch.from_numpy(codes)).double()
+    for seed in range(10):  # whichever folds the two groups have
+        found = audit_categorical(features, features, codes, groups=groups, seed=seed)
+        assert found.rows.tolist() == [0, 1, 2, 3]
+        assert found.suggested.tolist() == [0, 1, 0, 1]
+    more = np.append(codes, [0, 1]), np.append(groups, [2, 2])
+    found = audit_categorical(torch.cat([features, features[:2]]), None, more[0], groups=more[1])
+    assert found.suggested.tolist() == [0, 1, 0, 1, 0, 1]
+
+
 def test_one_class_that_is_left_is_not_compared_with_itself() -> None:
     with pytest.raises(UserError, match="one alone has items"):
         audit_categorical(torch.randn(21, 3), None, np.array([0] * 20 + [1]))

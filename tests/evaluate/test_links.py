@@ -1,12 +1,16 @@
 """Recall and reciprocal rank of links against ranking by hand, and chance against drawing."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from mscon.errors import UserError
 from mscon.evaluate import links
 from mscon.evaluate.links import LinkResult, expected_reciprocal, find_links
+from mscon.shapes import Evaluation
 
 
 def case(seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -113,6 +117,17 @@ def test_an_interval_over_groups_is_wider_than_one_over_items_that_repeat() -> N
     narrow = find_links(repeated, many, every, at=(20,)).recall[20].interval
     wide = find_links(repeated, many, every, at=(20,), groups=groups).recall[20].interval
     assert wide.high - wide.low > 1.7 * (narrow.high - narrow.low)
+
+
+def test_links_within_a_single_group_have_scores_without_an_interval_and_are_json() -> None:
+    features, edges, candidates = case()
+    found = find_links(features, edges, candidates, groups=np.zeros(120, dtype=np.int64)).to_json()
+    ten = found["recall"]["10"]
+    assert (ten["low"], ten["high"]) == (None, None)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    space = {"recall": found["recall"]}
+    links = {"like": {"pairs": 9, "asked": 9, "own_head": space, "embedding": space}}
+    TypeAdapter(Evaluation).validate_python({"labels": {}, "links": links})  # or no other command would read it
 
 
 def test_without_a_link_or_with_a_broken_vector_nothing_is_scored() -> None:

@@ -65,6 +65,13 @@ def test_a_tag_that_a_resample_lacks_counts_as_on_all_items_and_one_without_posi
     assert np.isnan(single(mean_average_precision(truth[:, :0], scores[:, :0])))
 
 
+def test_of_no_items_no_score_is_defined():
+    none = np.zeros(0)
+    for weights in (None, np.zeros((0, 3))):
+        found = average_precision(none > 0, none, weights), spearman(none, none, weights)
+        assert all(np.isnan(each).all() and len(each) == (3 if weights is not None else 1) for each in found)
+
+
 def test_any_rising_function_leaves_the_correlation_of_ranks_as_it_is():
     a, b = np.random.default_rng(1).normal(size=(2, 50))
     assert single(spearman(np.exp(a), b**3)) == single(spearman(a, b))

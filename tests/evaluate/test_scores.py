@@ -28,7 +28,7 @@ from mscon.evaluate import (
     probe_tags,
     score,
 )
-from mscon.evaluate.evaluation import FEW, FLOORS, show
+from mscon.evaluate.show import FEW, FLOORS, show
 
 CATEGORICAL = [
     "role",

@@ -12,6 +12,7 @@ from mscon.experiments.methods import chosen, methods
 from mscon.experiments.studies import Study, find_root, study
 from mscon.experiments.tables import laid_over, names
 from mscon.recipe import Recipe
+from original_trees import medic_tree
 
 STUDIES = ("clothing", "cub200", "footwear", "medic", "zappos50k", "zappos50k-groups")
 
@@ -108,9 +109,31 @@ def test_a_study_that_cannot_be_read_says_why(small: Study, study_file: Path, le
         study(str(study_file))
     with pytest.raises(UserError, match=r"letters.parquet is not there: name the folder .* with --root"):
         small.table(tmp_path)
-    pl.read_parquet(letters).drop("weight").write_parquet(tmp_path / "letters.parquet")
+    table = pl.read_parquet(letters)
+    table.drop("weight").write_parquet(tmp_path / "letters.parquet")
     with pytest.raises(UserError, match="has no column 'weight'"):
         small.table(tmp_path)
+    unknown = pl.when(pl.col("split") != "train").then("ink").otherwise(float("nan"))
+    table.with_columns(ink=unknown).write_parquet(tmp_path / "letters.parquet")
+    with pytest.raises(UserError, match="no train row has a number in 'ink'"):
+        small.table(tmp_path)
+
+
+def test_a_study_may_be_like_one_that_is_like_another(study_file: Path) -> None:
+    study_file.write_text('like = "zappos50k-groups"\nabout = "Fewer of its labels"\nood = []\n')
+    found, groups = study(str(study_file)), study("zappos50k-groups")
+    assert (found.data, found.split, found.ood) == ("zappos50k", "split_by_group", ())
+    assert (found.similarities, found.full) == (groups.similarities, groups.full)
+    study_file.write_text('like = "zappos"\n')
+    with pytest.raises(UserError, match=r"like: there is no study 'zappos'\. Did you mean 'zappos50k"):
+        study(str(study_file))
+
+
+def test_original_files_that_lack_a_label_are_named_by_their_folder(tmp_path: Path) -> None:
+    medic_tree(tmp_path)
+    asked = study("medic").model_copy(update={"ood": ("colour",)})
+    with pytest.raises(UserError, match=rf"{tmp_path.name} has no column 'colour'"):
+        asked.table(tmp_path)
 
 
 def test_data_is_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

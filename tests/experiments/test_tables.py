@@ -1,22 +1,26 @@
 """Tables and figures from results alone: means, intervals and paired differences are what they say."""
 
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from scipy.stats import t
 
 from mscon.data.information import shared_information
+from mscon.experiments.command import show
 from mscon.experiments.comparison import cells, compare, markdown
 from mscon.experiments.figures import FIGURES, figure
 from mscon.experiments.figures.axes import related, shuffled, thinned
 from mscon.experiments.figures.draw import chart, draw
 from mscon.experiments.figures.draw import markdown as chart_markdown
-from mscon.experiments.figures.figure import Line
+from mscon.experiments.figures.figure import Line, read_lines
 from mscon.experiments.figures.measures import retrieval, transfer
+from mscon.experiments.jobs import Job, tables_of
 from mscon.experiments.methods import methods
 from mscon.experiments.results import Result
 from mscon.experiments.statistics import T_975, mean, paired
@@ -50,7 +54,6 @@ def test_intervals_are_students() -> None:
     found = mean(values)
     assert found.value == pytest.approx(7 / 3)
     assert found.half == pytest.approx(t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3), rel=1e-3)
-    assert (found.low, found.high) == (found.value - found.half, found.value + found.half)
     assert mean([81.26]).text() == "81.3"
     assert mean([-1.0, -2.0]).text(signed=True) == "−1.5 ± 6.4"
     with pytest.raises(ValueError, match="nothing to take the mean of"):
@@ -72,20 +75,21 @@ def test_the_tables_numbers(small: Study) -> None:
         {
             "mscon-equal": [result("mscon-equal", seed, each) for seed, each in enumerate(base)],
             "mscon-paper": [result("mscon-paper", seed, each) for seed, each in enumerate(ours)],
-            "cross-entropy-equal": [result("cross-entropy-equal", 1, base[0])],
+            "cross-entropy-equal": [result("cross-entropy-equal", 0, base[0], searched={})],
+            "csn": [result("csn", 1, base[0])],
             "simclr": [],
         },
     )
-    assert [row.method for row in found.rows] == ["cross-entropy-equal", "mscon-equal", "mscon-paper"]
+    assert [row.method for row in found.rows] == ["cross-entropy-equal", "csn", "mscon-equal", "mscon-paper"]
     row = found.rows[-1]
     assert row.in_domain == mean([86.0, 85.0])
     assert row.ood == mean([43.0, 43.0])
     assert row.beside_in_domain == mean([1.0, 0.0])
     assert row.beside_ood == mean([3.0, 3.0])
     assert row.minutes == 1.5
-    assert found.rows[1].beside_ood is None
+    assert found.rows[2].beside_ood is None
     heads, body = cells(found)
-    assert [row.seeds for row in found.rows] == [0, 2, 2], "a search that goes on has no seeds yet"
+    assert [row.seeds for row in found.rows] == [0, 1, 2, 2], "a search has no seeds yet, a later seed may be first"
     assert body[0][-1] == "search"
     assert heads[:4] == ["method", "character", "weight", "mean"]
     assert all(len(each) == len(heads) for each in body)
@@ -95,6 +99,14 @@ def test_the_tables_numbers(small: Study) -> None:
     _, body = cells(compare(small, methods(small), by_sgd, probe="paper"))
     assert [line[:2] for line in body] == [["MSCon as published", "50.0"], ["MSCon as published: in print", "99.50"]]
     assert next(iter(markdown(found))).startswith("| method | character |")
+
+
+def test_the_name_of_a_label_is_no_markup(small: Study) -> None:
+    asked = small.model_copy(update={"ood": ("[red]x",)})
+    found = compare(asked, methods(asked), {"simclr": [result("simclr", 0, dict.fromkeys(asked.labels, 50.0))]})
+    console = Console(file=StringIO(), width=200)
+    show(found, console)
+    assert "[red]x (OOD)" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_noise_is_among_the_known_items_alone(letters: Path) -> None:
@@ -175,6 +187,16 @@ def test_a_figure_is_drawn_and_written(tmp_path: Path) -> None:
         draw(drawn, path)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert "MSCon, equal weights" in (tmp_path / "one.svg").read_text()
+
+
+def test_a_figure_has_every_seed_that_is_there_however_many_were_asked_for(small: Study, tmp_path: Path) -> None:
+    method = next(each for each in methods(small) if each.name == "mscon-equal")
+    asked = [Job(small, True, method, 0, 0.003), *(Job(small, True, method, seed) for seed in (0, 1, 25))]
+    for job in asked:
+        made = {"study": small.digest, "recipe": tables_of(job.recipe("", 0.003))}
+        result(method.name, job.seed, dict.fromkeys(small.labels, 50.0), **made).write(job.result(tmp_path))
+    (line,) = read_lines(figure("temperature"), small, tmp_path, quick=True)
+    assert {place: list(seeds) for place, seeds in line.results.items()} == {"0.1": [0, 1, 25]}
 
 
 def test_transfer_and_retrieval_are_read_from_the_tables_results(small: Study) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
 from mscon.report.compare import compare_runs
 
@@ -22,6 +23,13 @@ def test_the_terminal_shows_what_differs_and_what_came_of_it(mscon, two_runs: Ru
     scores = json.loads((two_runs[1] / "evaluation.json").read_text())["labels"]
     assert f"{100 * scores['character']['value']:.1f} %" in out
     assert "note: kind is left out: only one was scored on it." in out
+
+
+def test_the_name_of_a_folder_is_no_markup(mscon, two_runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(two_runs[0], tmp_path / "a[red]")
+    code, out, err = mscon("compare", tmp_path / "a[red]", two_runs[1])
+    assert code == 0, err
+    assert "it − that of a[red] on the same items" in out
 
 
 def test_json_has_every_difference_as_the_predictions_say_it(mscon, two_runs: Runs) -> None:
@@ -97,13 +105,18 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(two_runs: Runs, tmp_path
 
 def test_mistakes_are_told_with_what_to_do(mscon, two_runs: Runs, tmp_path: Path) -> None:
     one, two = two_runs
+    with pytest.raises(UserError, match="are the same run"):
+        compare_runs([one, two, one])
     shutil.copytree(two, tmp_path / "broken")
     (tmp_path / "broken" / "evaluation.json").write_text('{"labels": 3}')
+    shutil.copytree(two, tmp_path / "partial")
+    (tmp_path / "partial" / "evaluation.json").write_text('{"labels": {}, "rows": {"train": 9}}')
     for words, said in (
         ([one], "name two runs or more"),
-        ([one, one], "are the same run"),
+        ([one, two, one], "are the same run"),
         ([one, tmp_path], "is not a run"),
         ([one, tmp_path / "broken"], "broken/evaluation.json: not an evaluation"),
+        ([one, tmp_path / "partial"], "partial/evaluation.json: not an evaluation (rows.val"),
         ([one, two, "-o", "page.pdf"], "ends in .html"),
         ([one, two, "-o", "nowhere/page.html"], "there is no folder nowhere"),
     ):

@@ -28,6 +28,18 @@ def test_a_key_that_is_left_out_has_no_value() -> None:
     assert (found.key, found.values) == ("similarities.a.temperature", (None, "0.2"))
 
 
+def test_a_key_is_of_the_similarity_that_it_names_in_full() -> None:
+    """A name may hold dots, and begin as others do."""
+    *others, last = ["heel" + ".height" * count for count in range(9)]
+    similarities = {name: {} for name in others}
+    with_it, without = (
+        Recipe.of({"catalog": {"source": "x.csv"}, "similarities": similarities | more})
+        for more in ({last: {"temperature": 0.2}}, {})
+    )
+    found = differing([with_it, without])
+    assert [(each.key, each.values) for each in found] == [(f"similarities.{last}", (TRAINED, None))]
+
+
 def test_a_similarity_that_one_lacks_is_one_line_whatever_its_own_keys_say() -> None:
     one = recipe(similarities__a__temperature=0.2)
     other = Recipe.of({"catalog": {"source": "x.csv"}, "similarities": {"b": {}}})

@@ -30,6 +30,7 @@ from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 from mscon.report import write_report
 from mscon.report.neighbours import find_neighbours
+from mscon.report.text import describe
 from mscon.run import Run
 
 CLASS = "<img src=x onerror=alert(1)>"
@@ -344,6 +345,9 @@ def test_a_run_of_links_says_so_and_that_few_of_them_say_little(linked: Inputs) 
     assert "only 29 test items: says little" in page.text
     linked.evaluation["links"]["<i>like"]["asked"] = 30
     assert "says little" not in write(linked).text
+    for space in ("own_head", "embedding"):
+        linked.evaluation["links"]["<i>like"][space]["recall"]["10"] |= {"low": None, "high": None}
+    assert "<td>50.0</td>" in write(linked).source, "without an interval the score alone"
 
 
 def test_scores_that_are_not_defined_are_left_blank(varied: Inputs) -> None:
@@ -353,6 +357,14 @@ def test_scores_that_are_not_defined_are_left_blank(varied: Inputs) -> None:
     page = write(varied)
     assert '<span class="model">–</span>' in page.source
     assert "marks, mAP: model not defined" in page.source
+
+
+def test_how_long_was_trained_is_said_as_the_recipe_has_it(made: Inputs) -> None:
+    recipe = made.run.recipe
+    for steps, said in ((None, "for 30 epochs on"), (200, "for 200 steps on"), (1, "for 1 step on")):
+        training = recipe.training.model_copy(update={"steps": steps})
+        asked = recipe.model_copy(update={"training": training})
+        assert said in describe(asked, made.data, embedding_dim=8)
 
 
 def test_skipped_images_are_told_with_row_and_reason(made: Inputs, page: Page) -> None:

@@ -104,7 +104,8 @@ def evaluate(run: Path, *, paper_probe: bool = False) -> None:
         Also probe categories as the first author's precursor code does: 10 epochs of SGD on augmented images, the best
         on validation. For scores to be put beside the paper's; takes as long as ten more passes over the images.
     """
-    from mscon.evaluate.evaluation import evaluate_run, show
+    from mscon.evaluate.evaluation import evaluate_run
+    from mscon.evaluate.show import show
     from mscon.report import write_report
     from mscon.run import Run
 

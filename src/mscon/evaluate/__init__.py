@@ -19,9 +19,9 @@ from mscon.evaluate.columns import membership
 from mscon.evaluate.hierarchy import Levels, compare_levels
 from mscon.evaluate.links import LinkResult, find_links
 from mscon.evaluate.measures import average_precision, circular, mean_average_precision, spearman
+from mscon.evaluate.neighbours import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.paper_probe import SgdProbe, probe_by_sgd
 from mscon.evaluate.probe import ProbeResult, probe_categorical
-from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
 from mscon.evaluate.scores import Label, score
 from mscon.evaluate.tags import TagResult, probe_tags

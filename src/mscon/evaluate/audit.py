@@ -49,14 +49,18 @@ class Audited:
     score: Float64[np.ndarray, " m"]
     noise: float | None
 
+    @property
+    def order(self) -> Int64[np.ndarray, " m"]:
+        """Places in `rows`, the highest score first, the lower row among equals."""
+        return np.lexsort((self.rows, -self.score))
+
     def ranked(self) -> Int64[np.ndarray, " r"]:
-        """Places in `rows` whose label and suggestion differ, the highest score first, the lower row among equals.
+        """Those of `order` whose label and suggestion differ.
 
         A number never is what was predicted: it differs if it is three spreads or more away.
         """
-        order = np.lexsort((self.rows, -self.score))
         differs = self.score >= FAR if self.noise is None else self.given != self.suggested
-        return order[differs[order]]
+        return self.order[differs[self.order]]
 
 
 def audit_categorical(
@@ -163,29 +167,28 @@ def out_of_fold(
     rows: Int64[np.ndarray, " m"],
     codes: Int64[np.ndarray, " m"],
     fold: Int64[np.ndarray, " m"],
-    *,
-    strengths: Sequence[float] = STRENGTHS,
 ) -> Float64[np.ndarray, "m k"]:
     """Each item's class probabilities by a logistic probe fitted on the other folds.
 
     Its strength is the one with the highest log-likelihood on one of those other folds when it is fitted on the rest;
-    then it is fitted again on all of them. No label of a fold has any part in what is said of the fold.
+    then it is fitted again on all of them. No label of a fold has any part in what is said of the fold. Of two folds
+    there is no rest: then it is the middle strength.
 
-    **Arguments:**
-
-    - `rows`, `codes`, `fold`: the labelled rows of `features`, their classes from 0 on without gaps, and their folds.
-    - `strengths`: L2 penalties, see `fit_logistic`.
+    **Arguments:** `rows`, `codes`, `fold`: the labelled rows of `features`, their classes from 0 on without gaps, and
+    their folds, two or more.
 
     **Returns:** rows that sum to 1; a class that the other folds do not have gets 0.
     """
     probabilities = np.zeros((len(rows), int(codes.max()) + 1))
-    for each in range(int(fold.max()) + 1):
-        outside, asked = fold != each, fold == each
-        inner = fold == (each + 1) % (int(fold.max()) + 1)
-        tried = _predict(features, rows, codes, train=outside & ~inner, asked=inner, strengths=strengths)
-        # A class that the inner rows alone have must not decide: the floor bounds its cost, the same for all strengths.
-        likelihoods = [np.log(np.maximum(p[np.arange(len(p)), codes[inner]], 1e-6)).mean() for p in tried]
-        best = strengths[int(np.argmax(likelihoods))]
+    there = np.unique(fold)  # rows that are not judged may have had a fold to themselves
+    for each, other in zip(there, np.roll(there, -1), strict=True):
+        outside, asked, inner = fold != each, fold == each, fold == other
+        best = STRENGTHS[len(STRENGTHS) // 2]
+        if len(there) > 2:
+            tried = _predict(features, rows, codes, train=outside & ~inner, asked=inner, strengths=STRENGTHS)
+            # A class that the inner rows alone have must not decide: the floor bounds its cost, the same for all.
+            likelihoods = [np.log(np.maximum(p[np.arange(len(p)), codes[inner]], 1e-6)).mean() for p in tried]
+            best = STRENGTHS[int(np.argmax(likelihoods))]
         (probabilities[asked],) = _predict(features, rows, codes, train=outside, asked=asked, strengths=[best])
     return probabilities
 

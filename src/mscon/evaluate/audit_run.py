@@ -111,7 +111,7 @@ def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:
     names = np.array(ids, dtype=object)
     parts = []
     for name, audited in found.columns.items():
-        column, order = found.data.labels[name], np.lexsort((audited.rows, -audited.score))
+        column, order = found.data.labels[name], audited.order
         parts.append(
             pl.DataFrame(
                 {

@@ -1,7 +1,9 @@
 """Percentile bootstrap intervals of any score, resampling groups of near-duplicates as wholes."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -15,6 +17,9 @@ WEIGHTS = 2**18
 
 # A score of each of b resamples from truths, predictions and how often each resample drew each item (n, b).
 Measure = Callable[[np.ndarray, np.ndarray, Float64[np.ndarray, "n b"]], Float64[np.ndarray, " b"]]
+
+
+Verdict = Literal["above", "level", "below"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,18 @@ def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
         return Interval(np.nan, np.nan)
     low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
+
+
+def verdict(low: float | None, high: float | None) -> Verdict:
+    """Where the whole interval of a difference lies: `above` or `below` 0; `level` if it holds 0 or there is none."""
+    if low is not None and low > 0:
+        return "above"
+    return "below" if high is not None and high < 0 else "level"
+
+
+def defined(number: float) -> float | None:
+    """The number, or None for NaN, which JSON has not."""
+    return None if math.isnan(number) else number
 
 
 def _resampled_sums(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from math import isnan
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from mscon.build import new_contrastive
 from mscon.checkpoint import latest_checkpoint
 from mscon.copies import silent_copies
 from mscon.data.views import apply_views, draw_views
+from mscon.evaluate.bootstrap import defined
 from mscon.evaluate.diagnostics import Bound, Diagnostics, HeadFacts, PairFacts
 from mscon.evaluate.geometry import cosines, effective_rank, linear_cka, uniformity
 from mscon.held_out import best_tempered
@@ -59,7 +59,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
         HeadFacts(
             name=name,
             effective_rank=effective_rank(z),
-            uniformity=_known(uniformity(z)),
+            uniformity=defined(uniformity(z)),
             relative_excess=excess.get(name),
             weight=None if objective is None else terms.get(name, {}).get("weight"),
             bound=bound,
@@ -73,9 +73,9 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
         PairFacts(
             first=a,
             second=b,
-            cka=_known(linear_cka(projections[a], projections[b])),
+            cka=defined(linear_cka(projections[a], projections[b])),
             shared_information=shared.get(frozenset((a, b))),
-            gradient_cosine=_known(float(cosine[i, j])),
+            gradient_cosine=defined(float(cosine[i, j])),
         )
         for (i, a), (j, b) in combinations(enumerate(projections), 2)
     ]
@@ -83,7 +83,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
     return Diagnostics(
         items=len(rows),
         effective_rank=effective_rank(h),
-        uniformity=_known(uniformity(h)),
+        uniformity=defined(uniformity(h)),
         heads=tuple(heads),
         pairs=tuple(pairs),
         weighting=weighting if isinstance(weighting, str) else "fixed",
@@ -169,9 +169,4 @@ def _under_views(
         products += gradient_products([out.terms[name].loss for name in model.similarities], h)
     best = best_tempered(held_out)
     excess = relative_excess(best.loss, best.floor, best.chance).tolist()
-    return products, terms.take(), dict(zip(model.similarities, map(_known, excess), strict=True))
-
-
-def _known(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if isnan(value) else value
+    return products, terms.take(), dict(zip(model.similarities, map(defined, excess), strict=True))

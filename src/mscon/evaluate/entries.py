@@ -1,6 +1,5 @@
 """What evaluation.json holds of one label: numbers with their intervals; one that is not defined is None."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import defined, interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.hierarchy import compare_levels
 from mscon.evaluate.measures import correlation, mean_average_precision, single
+from mscon.evaluate.neighbours import NeighbourResult
 from mscon.evaluate.paper_probe import SgdProbe
 from mscon.evaluate.probe import ProbeResult
-from mscon.evaluate.retrieval import NeighbourResult
 from mscon.evaluate.ridge import RidgeResult
 from mscon.evaluate.tags import TagResult
 
@@ -147,11 +146,6 @@ def estimate(value: float, samples: Float64[np.ndarray, " b"]) -> Estimate:
     """A value and the interval of its resampled values."""
     ends = interval(samples)
     return {key: defined(each) for key, each in (("value", value), ("low", ends.low), ("high", ends.high))}
-
-
-def defined(number: float) -> float | None:
-    """The number, or None for NaN, which JSON has not."""
-    return None if math.isnan(number) else number
 
 
 def _named(period: float | None) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from mscon.errors import UserError
-from mscon.evaluate.bootstrap import RESAMPLES, Interval, interval, resampled_mean
+from mscon.evaluate.bootstrap import RESAMPLES, Interval, defined, interval, resampled_mean
 
 AT = (1, 5, 10, 50)
 # Cosines that are held at a time: 64 MiB in float32.
@@ -26,9 +26,10 @@ class LinkScore:
     interval: Interval
     chance: float
 
-    def to_json(self) -> dict[str, float]:
-        """As evaluation.json holds it."""
-        return {"value": self.value, "low": self.interval.low, "high": self.interval.high, "chance": self.chance}
+    def to_json(self) -> dict[str, float | None]:
+        """As evaluation.json holds it: an interval that is not defined, as of a single group, is None."""
+        low, high = defined(self.interval.low), defined(self.interval.high)
+        return {"value": self.value, "low": low, "high": high, "chance": self.chance}
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,10 @@ def average_precision(
     Source: as `sklearn.metrics.average_precision_score`, without interpolation.
     """
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
     counted = np.ones((len(truth), 1)) if weights is None else weights[order]
+    if len(truth) == 0:
+        return np.full(counted.shape[1], math.nan)
+    last = np.append(np.diff(scores[order]) != 0, True)
     seen = np.cumsum(counted, axis=0)[last]
     found = np.cumsum(counted * truth[order, None], axis=0)[last]
     gained = np.diff(found, axis=0, prepend=0.0)

@@ -12,20 +12,19 @@ from torch import Tensor
 from mscon.data.labels import Kind, LabelColumn
 from mscon.data.splits import Split
 from mscon.errors import UserError
-from mscon.evaluate.bootstrap import RESAMPLES
+from mscon.evaluate.bootstrap import RESAMPLES, defined
 from mscon.evaluate.columns import membership
 from mscon.evaluate.entries import (
     MODEL,
     Resampling,
     category_entry,
-    defined,
     hierarchy_entry,
     neighbour_entry,
     number_entry,
     tag_entry,
 )
+from mscon.evaluate.neighbours import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.probe import ProbeResult, probe_categorical
-from mscon.evaluate.retrieval import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
 from mscon.evaluate.tags import TagResult, probe_tags
 

@@ -113,7 +113,7 @@ def show(found: Comparison, console: Console) -> None:
     heads, body = cells(found)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in heads:
-        table.add_column(title, justify="left" if title == "method" else "right", no_wrap=title == "method")
+        table.add_column(Text(title), justify="left" if title == "method" else "right", no_wrap=title == "method")
     for row in body:
         table.add_row(*map(Text, row))
     console.print(Text(found.study.about, style="bold"))
@@ -125,15 +125,15 @@ def show(found: Comparison, console: Console) -> None:
 def _told(plan: Plan, places: Places, console: Console, job: Job, result: Result) -> None:
     """A line for a training that is done, and the table as it stands."""
     scores = "  ".join(f"{name} {100 * each['accuracy']:.1f}" for name, each in result.scores.items())
-    minutes = f"{scores}  ({result.seconds['training'] / 60:.1f} min)" if result.seconds else ""
-    _say(console, f"{job.folder}/{job.key}: {result.failed or minutes}")
+    said = result.failed or f"{scores}  ({result.seconds['training'] / 60:.1f} min)"
+    _say(console, f"{job.folder}/{job.key}: {said}")
     if job.folder == plan.folder:
         write_comparisons(plan, places)
 
 
 @contextmanager
 def _watched(console: Console, job: Job, number: int, count: int) -> Iterator[Display]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield _Bar(bar, f"{number + 1} of {count}  {job.key}")
 

@@ -66,10 +66,15 @@ def compare(
     floors: Floors | None = None,
     probe: Probe = "lbfgs",
 ) -> Comparison:
-    """**Arguments:**
+    """The table of some methods' results.
+
+    **Arguments:**
 
     - `results`: method → a result for each of its seeds; methods without any are left out.
     - `floors`: rows of what was not trained, which come first.
+    - `probe`: whose accuracies.
+
+    **Raises:** `UserError` for results of different test items.
     """
     there = {each.name: each for each in methods if results.get(each.name)}
     if len({each.items for name in there for each in results[name]}) > 1:
@@ -124,14 +129,14 @@ def _row(
     accuracies: Mapping[str, Mapping[str, dict[int, float]]],
     probe: Probe,
 ) -> Row | None:
-    mine, baseline = accuracies[method.name], accuracies.get(BASELINE)
+    mine, baseline = accuracies[method.name], accuracies.get(BASELINE) if method.name != BASELINE else None
     labels = {name: mean(list(each.values())) for name, each in mine.items() if each}
     if not labels:
         return None
-    beside: dict[str, Mean | None] = {"in": None, "ood": None}
-    if baseline and method.name != BASELINE:
-        for key, names in (("in", study.similarities), ("ood", study.ood)):
-            beside[key] = paired(_means(mine, names), _means(baseline, names))
+
+    def beside(names: Sequence[str]) -> Mean | None:
+        return paired(_means(mine, names), _means(baseline, names)) if baseline else None
+
     own, ood = (list(_means(mine, names).values()) for names in (study.similarities, study.ood))
     return Row(
         method=method.name,
@@ -139,13 +144,18 @@ def _row(
         labels=labels,
         in_domain=mean(own) if own else None,
         ood=mean(ood) if ood else None,
-        beside_in_domain=beside["in"],
-        beside_ood=beside["ood"],
+        beside_in_domain=beside(study.similarities),
+        beside_ood=beside(study.ood),
         published=study.published.get(method.name, {}) if probe == "paper" else {},
         minutes=float(np.median([each.seconds["training"] for each in results])) / 60,
         rate=results[0].learning_rate,
-        seeds=len(results) if any(each.searched for each in results) else 0,
+        seeds=0 if _only_searched(results) else len(results),
     )
+
+
+def _only_searched(results: Sequence[Result]) -> bool:
+    """Whether they are the search's middle rate: a first seed that counts tells what its rate was chosen by."""
+    return results[0].seed == 0 and not results[0].searched
 
 
 def _floor(study: Study, title: str, accuracies: Mapping[str, float]) -> Row:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,11 @@ def search(study: Study, methods: Sequence[Method], *, quick: bool) -> Iterator[
             yield Job(study, quick, method, 0, rate)
 
 
-def seeds(
-    study: Study, methods: Sequence[Method], *, quick: bool, count: int, more: Mapping[str, int] | None = None
-) -> Iterator[Job]:
-    """Every seed at the chosen rate, one seed of all methods after the other.
-
-    **Arguments:** `more`: method → its own number of seeds.
-    """
-    last = max([count, *(more or {}).values()])
-    for seed in range(last):
+def seeds(study: Study, methods: Sequence[Method], *, quick: bool, count: int) -> Iterator[Job]:
+    """Every seed at the chosen rate, one seed of all methods after the other."""
+    for seed in range(count):
         for method in methods:
-            if seed < (more or {}).get(method.name, count):
-                yield Job(study, quick, method, seed)
+            yield Job(study, quick, method, seed)
 
 
 def tables_of(recipe: Recipe) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mscon.errors import UserError, nearest
@@ -17,7 +16,7 @@ from mscon.experiments.figures.measures import retrieval, transfer
 from mscon.experiments.floors import read_floors
 from mscon.experiments.jobs import Job, search, seeds
 from mscon.experiments.methods import Method, chosen, methods
-from mscon.experiments.results import Result, chosen_rate, result_of
+from mscon.experiments.results import Result, rate_of, result_of, seeds_there
 from mscon.experiments.studies import Study
 from mscon.experiments.work import Places, TakenError, do
 from mscon.files import write_text
@@ -90,7 +89,7 @@ def run_jobs(
     for number, job in enumerate(jobs):
         if result_of(job, places.results):
             continue
-        if job.learning_rate is None and chosen_rate(job, places.results) is None:
+        if rate_of(job, places.results) is None:
             waiting.append(job)
             continue
         try:
@@ -108,8 +107,7 @@ def run_jobs(
 def commands(jobs: Sequence[Job], places: Places, *, study: str, options: Sequence[str] = ()) -> Iterator[str]:
     """One command for each job that can be done now, each a training of its own; `study` as it was asked for."""
     for job in jobs:
-        waits = job.learning_rate is None and chosen_rate(job, places.results) is None
-        if not waits and not result_of(job, places.results):
+        if rate_of(job, places.results) is not None and not result_of(job, places.results):
             preset = "--quick" if job.quick else "--full"
             yield shlex.join(["mscon", "reproduce", study, "--run", job.key, preset, *options])
 
@@ -124,14 +122,8 @@ def find_job(jobs: Sequence[Job], key: str) -> Job:
 
 def finished(plan: Plan, places: Places) -> dict[str, list[Result]]:
     """Every seed's result that is there, of each method, whether the plan asks for so many or not."""
-    found: dict[str, list[Result]] = {}
-    for method in plan.methods:
-        first = Job(plan.study, plan.quick, method, 0)
-        files = first.result(places.results).parent.glob("*.json")
-        there = sorted(int(path.stem) for path in files if path.stem.isdecimal())
-        each = (result_of(Job(plan.study, plan.quick, method, seed), places.results) for seed in there)
-        found[method.name] = [result for result in each if result and not result.failed]
-    return found
+    jobs = (Job(plan.study, plan.quick, method, 0) for method in plan.methods)
+    return {job.method.name: list(seeds_there(job, places.results).values()) for job in jobs}
 
 
 def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
@@ -146,14 +138,12 @@ def comparisons(plan: Plan, places: Places) -> list[Comparison]:
     """The table of what is there, and of a study that asks for it, one more by the paper's probe; the baseline's
     results count whether it is asked for or not.
     """
-    whole = plan if any(each.name == BASELINE for each in plan.methods) else _with_baseline(plan)
-    results = finished(whole, places)
+    whole = _with_baseline(plan)
     first = searched_first(whole, places)
-    there = {name: each or first.get(name, []) for name, each in results.items()}
+    there = {name: each or first.get(name, []) for name, each in finished(whole, places).items()}
     probes: list[Probe] = ["lbfgs", "paper"] if plan.study.paper_probe and not plan.quick else ["lbfgs"]
-    floors = read_floors(whole.first, places)
-    each = {probe: floors if probe == "lbfgs" else None for probe in probes}
-    return [compare(plan.study, whole.methods, there, floors=each[probe], probe=probe) for probe in probes]
+    floors = {"lbfgs": read_floors(whole.first, places)}  # which the paper's protocol does not have
+    return [compare(plan.study, whole.methods, there, floors=floors.get(probe), probe=probe) for probe in probes]
 
 
 def figure_jobs(name: str, plan: Plan) -> list[Job]:
@@ -163,9 +153,8 @@ def figure_jobs(name: str, plan: Plan) -> list[Job]:
 
 def write_comparisons(plan: Plan, places: Places) -> list[Path]:
     """The tables as Markdown beside the results, of all methods."""
-    everything = Plan(plan.study, plan.quick, tuple(methods(plan.study)), plan.seeds)
     paths: list[Path] = []
-    for found in comparisons(everything, places):
+    for found in comparisons(_of_all_methods(plan), places):
         paths.append(places.results / plan.folder / TABLES[found.probe])
         _write(paths[-1], markdown(found))
     return paths
@@ -173,19 +162,18 @@ def write_comparisons(plan: Plan, places: Places) -> list[Path]:
 
 def write_figure(name: str, plan: Plan, places: Places) -> list[Path]:
     """A figure as SVG and Markdown in the folder `figures` beside the results; retrieval as Markdown alone."""
-    every = Plan(plan.study, plan.quick, tuple(methods(plan.study)), plan.seeds)
+    every = _of_all_methods(plan)
     path = places.results / plan.folder / "figures" / f"{name}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if name == "retrieval":
         _write(path, retrieval(plan.study, every.methods, finished(every, places)))
         return [path]
     if name == "transfer":
         drawn = transfer(plan.study, every.methods, finished(every, places))
     else:
-        lines = read_lines(figure(name), plan.study, places, quick=plan.quick)
+        lines = read_lines(figure(name), plan.study, places.results, quick=plan.quick)
         drawn = chart(figure(name), plan.study, lines, quick=plan.quick)
-    draw(drawn, path.with_suffix(".svg"))
     _write(path, chart_markdown(drawn))
+    draw(drawn, path.with_suffix(".svg"))
     return [path, path.with_suffix(".svg")]
 
 
@@ -195,5 +183,10 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def _with_baseline(plan: Plan) -> Plan:
-    own = [each for each in methods(plan.study) if each.name == BASELINE]
-    return Plan(plan.study, plan.quick, tuple(chain(plan.methods, own)), plan.seeds)
+    if any(each.name == BASELINE for each in plan.methods):
+        return plan
+    return replace(plan, methods=(*plan.methods, *chosen(methods(plan.study), [BASELINE])))
+
+
+def _of_all_methods(plan: Plan) -> Plan:
+    return replace(plan, methods=tuple(methods(plan.study)))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,18 @@ def read_result(path: Path) -> Result | None:
 def result_of(job: Job, results: Path) -> Result | None:
     """A job's result; None while it is not there, and for one of another recipe or of a rate that is not chosen."""
     found = read_result(job.result(results))
-    rate = chosen_rate(job, results) if job.learning_rate is None else job.learning_rate
-    if found is None or rate is None:
+    if found is None or (rate := rate_of(job, results)) is None:
         return None
     same = found.study == job.study.digest and _same(found, job.recipe("", rate))
     return found if same else None
+
+
+def seeds_there(job: Job, results: Path) -> dict[int, Result]:
+    """Seed → result, of every seed of a job's method and variant that is there and did not diverge."""
+    files = job.result(results).parent.glob("*.json")
+    seeds = sorted(int(path.stem) for path in files if path.stem.isdecimal())
+    each = {seed: result_of(replace(job, seed=seed), results) for seed in seeds}
+    return {seed: found for seed, found in each.items() if found is not None and not found.failed}
 
 
 def searched(job: Job, results: Path) -> dict[float, Result]:
@@ -104,6 +111,11 @@ def searched(job: Job, results: Path) -> dict[float, Result]:
     own = [each for each in methods(job.study) if each.name == job.method.name]
     each = {rate.learning_rate: result_of(rate, results) for rate in search(job.study, own, quick=job.quick)}
     return {rate: found for rate, found in each.items() if rate is not None and found is not None}
+
+
+def rate_of(job: Job, results: Path) -> float | None:
+    """The rate that a job trains with: its own of the search, or the one that the search has chosen, if it has."""
+    return chosen_rate(job, results) if job.learning_rate is None else job.learning_rate
 
 
 def chosen_rate(job: Job, results: Path) -> float | None:

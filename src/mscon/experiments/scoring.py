@@ -25,7 +25,6 @@ from mscon.recipe import Recipe
 STRENGTHS = (1e0, 1e-1, 1e-2)
 """L2 penalties of the probes; the embeddings of these studies have not chosen a weaker one."""
 
-
 SHARES = (1, 2, 5, 10, 25, 50)
 """Percent of the training items whose labels a probe gets, to see how the embedding transfers."""
 
@@ -75,8 +74,8 @@ def measured(
     return found
 
 
-def items_digest(data: Prepared, id: str | None = None) -> str:
-    """Twelve digits that tell one set of test items from another."""
+def items_digest(data: Prepared, id: str | None) -> str:
+    """Twelve digits that tell one set of test items from another, by the ids in a column or, without one, the usual."""
     ids = np.array(data.catalog.ids(id))[data.split.test]
     return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()[:12]
 

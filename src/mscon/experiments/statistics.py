@@ -18,16 +18,6 @@ class Mean:
     half: float
     seeds: int
 
-    @property
-    def low(self) -> float:
-        """The lower end."""
-        return self.value - self.half
-
-    @property
-    def high(self) -> float:
-        """The upper end."""
-        return self.value + self.half
-
     def text(self, *, signed: bool = False) -> str:
         """As tables show it: 81.5 ± 0.4, or 81.5 with a single seed."""
         value = f"{self.value:+.1f}".replace("-", "−") if signed else f"{self.value:.1f}"

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +114,7 @@ class Study(Section):
         """The quick or the full one."""
         return self.quick if quick else self.full
 
-    def table(self, root: Path, *, progress: Callable[[int, int], None] | None = None) -> pl.DataFrame:
+    def table(self, root: Path) -> pl.DataFrame:
         """The catalog with labels as text, null where one is missing, and images by absolute paths.
 
         **Arguments:** `root`: the folder that holds DATA.parquet, or the original files of a set that `mscon data`
@@ -122,18 +122,18 @@ class Study(Section):
 
         **Raises:** `UserError` when it is not there, lacks a column, or has not all of train, val and test.
         """
-        path = root / f"{self.data}.parquet"
-        if path.exists():
-            catalog = Catalog.read(str(path), whole=True)
+        source = root / f"{self.data}.parquet"
+        if source.exists():
+            catalog = Catalog.read(str(source), whole=True)
             table = catalog.table
             if table.schema[catalog.image] == pl.String:
                 there = [catalog.image_source(row) for row in range(len(table))]
                 table = table.with_columns(pl.Series(catalog.image, there, dtype=pl.String))
         elif self.data in sets.ABOUTS:
-            table = sets.read(self.data, root, progress=progress).table
+            source, table = root, sets.read(self.data, root).table
         else:
-            raise UserError(f"{path} is not there: name the folder of {self.data}.parquet with --root")
-        self._check(table, path)
+            raise UserError(f"{source} is not there: name the folder of {self.data}.parquet with --root")
+        self._check(table, source)
         table = table.with_columns(table[self.split].alias("split"))
         made = [
             _classes(table[each.of], each.count, table["split"] == "train").alias(name)
@@ -143,23 +143,27 @@ class Study(Section):
         known = [_known(table[name].cast(pl.String), self.missing.get(name, ())) for name in self.labels]
         return table.with_columns(known)
 
-    def _check(self, table: pl.DataFrame, path: Path) -> None:
+    def _check(self, table: pl.DataFrame, source: Path) -> None:
         needed = [name for name in (*self.labels, *self.missing) if name not in self.classes]
         needed += [self.split, *(each.of for each in self.classes.values())]
         for name in needed:
             if name not in table.columns:
                 raise UserError(
-                    f"{path} has no column {name!r}, which this study needs.{nearest(name, table.columns)}"
+                    f"{source} has no column {name!r}, which this study needs.{nearest(name, table.columns)}"
                     f" It has {', '.join(table.columns)}"
                 )
             if table.schema[name].is_nested():
-                raise UserError(f"{path}: {name!r} holds {table.schema[name]}; a study reads every label as classes")
+                raise UserError(f"{source}: {name!r} holds {table.schema[name]}; a study reads every label as classes")
         for each in self.classes.values():
             if not table.schema[each.of].is_numeric():
-                raise UserError(f"{path}: {each.of!r} holds {table.schema[each.of]}, and not the numbers of classes")
+                raise UserError(f"{source}: {each.of!r} holds {table.schema[each.of]}, and not the numbers of classes")
         parts = set(table[self.split].cast(pl.String))
         if parts != set(PARTS):
-            raise UserError(f"{path}: column {self.split!r} must name each item's part, train, val or test: {parts}")
+            raise UserError(f"{source}: column {self.split!r} must name each item's part, train, val or test: {parts}")
+        training = table.filter(table[self.split].cast(pl.String) == "train")
+        for each in self.classes.values():
+            if training[each.of].cast(pl.Float64).fill_nan(None).drop_nulls().is_empty():
+                raise UserError(f"{source}: no train row has a number in {each.of!r}, so it cannot be cut into classes")
 
 
 def study(name: str) -> Study:
@@ -169,8 +173,7 @@ def study(name: str) -> Study:
     """
     if not name.endswith(".toml"):
         if name not in (known := names("studies")):
-            known = ", ".join(known)
-            raise UserError(f"there is no study {name!r}.{nearest(name, names('studies'))} Known: {known}, or a .toml")
+            raise UserError(f"there is no study {name!r}.{nearest(name, known)} Known: {', '.join(known)}, or a .toml")
         return _study(name, read_table("studies", name))
     try:
         return _study(Path(name).stem, parse_toml(Path(name).read_text(encoding="utf-8")))
@@ -198,14 +201,21 @@ def find_root(name: str, root: Path | None) -> Path:
 
 
 def _study(name: str, given: Mapping[str, Any]) -> Study:
-    other: dict[str, Any] = {}
-    if "like" in given:
-        if given["like"] not in (known := names("studies")):
-            raise UserError(f"{name}: like: there is no study {given['like']!r}. Known: {', '.join(known)}")
-        other = {"data": given["like"]} | read_table("studies", given["like"])
-    own = {key: value for key, value in given.items() if key != "like"}
-    tables = laid_over({key: value for key, value in other.items() if key not in IN_PRINT}, own)
-    return Study.model_validate({"data": name, **tables, "name": name})
+    return Study.model_validate({"data": name, **_whole(name, given), "name": name})
+
+
+def _whole(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's tables over those of the one that it is like, which may be like another."""
+    if "like" not in given:
+        return dict(given)
+    like, known = given["like"], names("studies")
+    if like not in known:
+        raise UserError(
+            f"{name}: like: there is no study {like!r}.{nearest(str(like), known)} Known: {', '.join(known)}"
+        )
+    other = {"data": like} | _whole(like, read_table("studies", like))
+    below = {key: value for key, value in other.items() if key not in IN_PRINT}
+    return laid_over(below, {key: value for key, value in given.items() if key != "like"})
 
 
 def _known(values: pl.Series, missing: tuple[str, ...]) -> pl.Series:

@@ -16,10 +16,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 import mscon
+from mscon.data.splits import PARTS
 from mscon.embed import embed_pixels
 from mscon.errors import DivergedError, UserError
 from mscon.experiments.jobs import Job, recipe_hash, tables_of
-from mscon.experiments.results import Result, chosen_rate, result_of, searched
+from mscon.experiments.results import Result, rate_of, result_of, searched
 from mscon.experiments.scoring import items_digest, measured, scored
 from mscon.files import write_text, write_whole
 from mscon.log import Display
@@ -61,7 +62,7 @@ def do(job: Job, places: Places, *, display: Display | None = None) -> Result:
     with _locked(folder.with_name(folder.name + ".lock")):
         if done := result_of(job, places.results):  # by another process, since this one looked
             return done
-        rate = chosen_rate(job, places.results) if job.learning_rate is None else job.learning_rate
+        rate = rate_of(job, places.results)
         if rate is None:
             raise UserError(f"{job.key}: its learning rate is not chosen yet; the search for it comes first")
         found = _from_search(job, rate, places) or _trained(job, rate, places, folder, display)
@@ -137,7 +138,7 @@ def _trained(job: Job, rate: float, places: Places, folder: Path, display: Displ
         job,
         rate,
         recipe,
-        rows={part: len(getattr(trained.data.split, part)) for part in ("train", "val", "test")},
+        rows={part: len(getattr(trained.data.split, part)) for part in PARTS},
         items=items_digest(trained.data, recipe.catalog.id),
         scores=found.scores,
         correct=found.correct,
@@ -220,6 +221,3 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise TakenError(path) from None
-
-
-__all__ = ["Places", "TakenError", "catalog_of", "do"]

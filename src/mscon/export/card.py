@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from mscon.data.splits import PARTS
-from mscon.evaluate.evaluation import FEW
+from mscon.evaluate.show import FEW
 from mscon.hub import CITATION, TASK, escaped, front_matter
 from mscon.model import MSConModel
 from mscon.recipe import Recipe
@@ -200,7 +200,7 @@ def _results(evaluation: Mapping[str, Any]) -> list[Result]:
     ]
     for name, each in evaluation.get("links", {}).items():
         recall = each["own_head"]["recall"]["10"]
-        ends = _interval(Score(recall["value"], recall["low"], recall["high"]))
+        ends = _interval(Score.of(recall))
         chance = f"{score(recall['chance'])} (chance)"
         measure = "recall of linked items among the 10 nearest, in its own projections"
         found.append(Result(name, True, measure, recall["value"], ends, chance, each["asked"]))

@@ -12,6 +12,7 @@ from mscon import schemas
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.evaluate.audit import FAR
+from mscon.report.probes import Score
 
 AUDITED = dict.fromkeys(("id", "similarity", "label", "suggested"), pl.String) | {"score": pl.Float64}
 """Columns of audit.parquet that are read, and their types."""
@@ -21,29 +22,15 @@ DOUBTS = 5
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What a similarity adds to a label, in the unit of its metric, with its 95% interval; None where not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def verdict(self) -> str:
-        """`above` where the whole interval is above 0, `below` where it is below, else `level`."""
-        if self.low is not None and self.low > 0:
-            return "above"
-        return "below" if self.high is not None and self.high < 0 else "level"
-
-
-@dataclass(frozen=True)
 class AblationRow:
-    """A label's score with all similarities, and what each of them adds, in the order of the ablation's columns."""
+    """A label's score with all similarities, and what each of them adds, in the order of the ablation's columns and
+    the unit of the metric.
+    """
 
     label: str
     metric: str
     score: float | None
-    effects: tuple[Effect | None, ...]
+    effects: tuple[Score | None, ...]
 
 
 @dataclass(frozen=True)
@@ -81,9 +68,7 @@ def read_ablation(folder: Path) -> AblationTable | None:
     found = schemas.read_ablation(folder)
     if found is None:
         return None
-    effects = {
-        (each["label"], each["without"]): Effect(each["value"], each["low"], each["high"]) for each in found["effects"]
-    }
+    effects = {(each["label"], each["without"]): Score.of(each) for each in found["effects"]}
     without = tuple(dict.fromkeys(name for _, name in effects))
     rows = [
         AblationRow(label, each["metric"], each["value"], tuple(effects.get((label, name)) for name in without))

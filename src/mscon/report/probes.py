@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Verdict = Literal["above", "level", "below"]
-
-FLOOR_ORDER = ("untrained", "pixels", "classical")
+from mscon.evaluate.bootstrap import Verdict, verdict
+from mscon.evaluate.show import FLOORS
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,16 @@ class Score:
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "Score":
+        """As the JSON files of a run hold it; the interval may be left out."""
+        return cls(found["value"], found.get("low"), found.get("high"))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of a difference, what its interval says."""
+        return verdict(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,10 @@ class Floor:
 
     @property
     def verdict(self) -> Verdict | None:
-        """`above` or `below` when the difference's whole interval is, else `level`; None when it was not measured."""
+        """That of the difference; None when it has no interval."""
         if self.difference is None or self.difference.low is None or self.difference.high is None:
             return None
-        if self.difference.low > 0:
-            return "above"
-        return "below" if self.difference.high < 0 else "level"
+        return self.difference.verdict
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def read_probes(evaluation: Mapping[str, Any]) -> list[Probe]:
     """The labels of an evaluation, in-domain first; a floor that a label lacks is None there."""
     labels: Mapping[str, Mapping[str, Any]] = evaluation["labels"]
     found = dict.fromkeys(floor for label in labels.values() for floor in label.get("floors", {}))
-    floors = [*(name for name in FLOOR_ORDER if name in found), *(name for name in found if name not in FLOOR_ORDER)]
+    floors = [*(name for name in FLOORS if name in found), *(name for name in found if name not in FLOORS)]
     probes = [_probe(name, label, floors) for name, label in labels.items()]
     return sorted(probes, key=lambda probe: probe.ood)
 
@@ -104,19 +111,19 @@ def _probe(name: str, label: Mapping[str, Any], floors: list[str]) -> Probe:
         name=name,
         ood=label["role"] == "ood",
         metric="R²" if label["metric"] == "r2" else label["metric"],
-        score=_score(label),
+        score=Score.of(label),
         floors={floor: _floor(measured[floor]) if measured.get(floor) else None for floor in floors},
         classes=label.get("classes"),
         items=label.get("n"),
         balanced=label.get("balanced"),
         majority=label.get("majority"),
         knn=label.get("knn"),
-        own_head=_score(label["own_head"]) if label.get("own_head") else None,
-        by_sgd=_score(label["paper_probe"]) if label.get("paper_probe") else None,
+        own_head=_score(label.get("own_head")),
+        by_sgd=_score(label.get("paper_probe")),
         mae=label.get("mae"),
-        spearman=_score(label["spearman"]) if label.get("spearman") else None,
-        circular=_score(label["circular"]) if label.get("circular") else None,
-        levels=tuple(_score(level) for level in label.get("levels", [])),
+        spearman=_score(label.get("spearman")),
+        circular=_score(label.get("circular")),
+        levels=tuple(Score.of(level) for level in label.get("levels", [])),
         tags=_tags(label.get("tags", {})),
     )
 
@@ -127,9 +134,8 @@ def _tags(tags: Mapping[str, Any]) -> tuple[Tag, ...]:
 
 
 def _floor(floor: Mapping[str, Any]) -> Floor:
-    difference = floor.get("difference")
-    return Floor(_score(floor), _score(difference) if difference else None)
+    return Floor(Score.of(floor), _score(floor.get("difference")))
 
 
-def _score(scores: Mapping[str, Any]) -> Score:
-    return Score(scores["value"], scores.get("low"), scores.get("high"))
+def _score(found: Mapping[str, Any] | None) -> Score | None:
+    return Score.of(found) if found else None

@@ -36,11 +36,12 @@ def describe(recipe: Recipe, data: Prepared, *, embedding_dim: int) -> str:
         alike.append("views of the same image")
     if any(recipe.kind(name) == "appearance" for name in recipe.similarities):
         alike.append("an image and features of it that nobody learned")
-    epochs, size, ood = recipe.training.epochs, recipe.image.size, recipe.catalog.ood
+    training, size, ood = recipe.training, recipe.image.size, recipe.catalog.ood
+    count, unit = (training.steps, "step") if training.steps else (training.epochs, "epoch")
     probed = f"; {listed(ood, 'and')} stayed out of training, only to be probed" if ood else ""
     return (
         f"A {recipe.model.backbone} encoder, which turns an image into {embedding_dim:,} numbers, was trained for"
-        f" {epochs} epoch{'s' * (epochs > 1)} on {len(data.split.train):,} images of {size} × {size} pixels to bring"
+        f" {count:,} {unit}{'s' * (count > 1)} on {len(data.split.train):,} images of {size} × {size} pixels to bring"
         f" together {listed(alike, 'and')}{probed}."
     )
 

@@ -1,14 +1,14 @@
 """A figure: points on an axis, each a variant of a study, and the trainings that they ask for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mscon.experiments.jobs import Job, search
 from mscon.experiments.methods import Method, methods
-from mscon.experiments.results import Result, result_of
+from mscon.experiments.results import Result, seeds_there
 from mscon.experiments.studies import Preset, Study
 from mscon.experiments.variants import Variant
-from mscon.experiments.work import Places
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,14 @@ class Panel:
 
     def values(self, results: Mapping[int, Result]) -> dict[int, float]:
         """Seed → percent; seeds that lack one of the labels are left out."""
-        if self.weight_of is not None:
-            return {seed: 100 * each.weights[self.weight_of] for seed, each in results.items() if self._has(each)}
+        if (name := self.weight_of) is not None:
+            return {seed: 100 * each.weights[name] for seed, each in results.items() if name in each.weights}
         found: dict[int, float] = {}
         for seed, result in results.items():
             known = [value for value in map(result.accuracy, self.labels) if value is not None]
             if known and len(known) == len(self.labels):
                 found[seed] = sum(known) / len(known)
         return found
-
-    def _has(self, result: Result) -> bool:
-        return self.weight_of in result.weights
 
 
 @dataclass(frozen=True)
@@ -86,23 +83,12 @@ class Line:
     results: Mapping[str, Mapping[int, Result]]
 
 
-def read_lines(figure: Figure, study: Study, places: Places, *, quick: bool, seeds: int = 20) -> list[Line]:
-    """What there is of a figure, method by method."""
+def read_lines(figure: Figure, study: Study, results: Path, *, quick: bool) -> list[Line]:
+    """What there is of a figure, method by method, whatever number of seeds it was asked for with."""
     titles = {each.name: each for each in methods(study)}
     lines: dict[str, dict[str, dict[int, Result]]] = {name: {} for name in figure.methods}
     for point in figure.points(study, study.preset(quick)):
         for method in figure.methods_at(study, point):
-            there = dict(_found(study, quick, method, point, places, seeds))
-            if there:
+            if there := seeds_there(Job(study, quick, method, 0, variant=point.variant), results):
                 lines[method.name][point.at] = there
-    return [Line(titles[name], results) for name, results in lines.items() if results]
-
-
-def _found(
-    study: Study, quick: bool, method: Method, point: Point, places: Places, seeds: int
-) -> Iterator[tuple[int, Result]]:
-    for seed in range(seeds):
-        job = Job(study, quick, method, seed, variant=point.variant)
-        found = result_of(job, places.results)
-        if found and not found.failed:
-            yield seed, found
+    return [Line(titles[name], there) for name, there in lines.items() if there]

@@ -144,35 +144,30 @@ def _label_row(label: str, sides: Sequence[Side]) -> LabelRow:
         label=label,
         metric=metric,
         in_domain=tuple(None if each is None else each["role"] == "in-domain" for each in found),
-        scores=tuple(_score(each) for each in found),
+        scores=tuple(Score.of(each) if each else None for each in found),
         differences=(None, *(_difference(sides[0], side, label, metric) for side in sides[1:])),
     )
 
 
 def _difference(first: Side, side: Side, label: str, metric: str) -> Difference | None:
     """None where one of them has no predictions, or was scored on other tags."""
-    if first.predictions is None or side.predictions is None:
+    if first.predictions is None or side.predictions is None or not _same_tags(first, side, label):
         return None
-    if metric == "mAP" and _tags(first, label) != _tags(side, label):
-        return None
-    rows = [each.predictions.filter(pl.col("label") == label) for each in (first, side) if each.predictions is not None]
-    return paired_difference(rows[0], rows[1], metric)
+    of_label = pl.col("label") == label
+    return paired_difference(first.predictions.filter(of_label), side.predictions.filter(of_label), metric)
 
 
-def _tags(side: Side, label: str) -> list[str]:
-    return list(side.labels[label].get("tags", ()))
+def _same_tags(first: Side, side: Side, label: str) -> bool:
+    """Whether both were scored on the same tags; of a label without tags, true."""
+    return list(first.labels[label].get("tags", ())) == list(side.labels[label].get("tags", ()))
 
 
 def _retrieval_row(label: str, sides: Sequence[Side]) -> RetrievalRow:
     def of(space: str) -> tuple[Score | None, ...]:
         found = [side.retrieval.get(label, {}).get(space) for side in sides]
-        return tuple(_score(each["map_at_r"]) if each else None for each in found)
+        return tuple(Score.of(each["map_at_r"]) if each else None for each in found)
 
     return RetrievalRow(label, of("embedding"), of("own_head"))
-
-
-def _score(found: dict[str, Any] | None) -> Score | None:
-    return None if found is None else Score(found["value"], found.get("low"), found.get("high"))
 
 
 def _end(side: Side, name: str) -> End | None:
@@ -219,7 +214,7 @@ def _items_notes(sides: Sequence[Side], rows: Sequence[LabelRow]) -> Iterator[st
             continue
         for row in rows:
             found, most = row.differences[place], side.labels[row.label]["n"]
-            if row.metric == "mAP" and _tags(first, row.label) != _tags(side, row.label):
+            if not _same_tags(first, side, row.label):
                 yield f"{row.label}: {first.name} and {side.name} were scored on other tags: no difference."
             elif found is None:
                 yield f"{row.label}: {first.name} and {side.name} share no test item and its label: no difference."

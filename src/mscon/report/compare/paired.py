@@ -6,7 +6,15 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import (
+    Verdict,
+    defined,
+    interval,
+    resampled,
+    resampled_accuracy,
+    resampled_r2,
+    verdict,
+)
 from mscon.evaluate.measures import mean_average_precision, single
 from mscon.evaluate.ridge import r_squared
 
@@ -27,11 +35,9 @@ class Difference:
     items: int
 
     @property
-    def verdict(self) -> str:
-        """`above` or `below` where the whole interval is, else `level`."""
-        if self.low is not None and self.low > 0:
-            return "above"
-        return "below" if self.high is not None and self.high < 0 else "level"
+    def verdict(self) -> Verdict:
+        """What its interval says."""
+        return verdict(self.low, self.high)
 
 
 def paired_difference(first: pl.DataFrame, other: pl.DataFrame, metric: str) -> Difference | None:
@@ -48,8 +54,7 @@ def paired_difference(first: pl.DataFrame, other: pl.DataFrame, metric: str) -> 
     groups = next((both[each].to_numpy() for each in ("group", "group_other") if both[each].null_count() == 0), None)
     values, samples = _scores(both, metric, groups)
     ends = interval(samples[:, 1] - samples[:, 0])
-    numbers = (values[1] - values[0], ends.low, ends.high)
-    return Difference(*(None if np.isnan(each) else float(each) for each in numbers), items=len(both))
+    return Difference(*map(defined, (values[1] - values[0], ends.low, ends.high)), items=len(both))
 
 
 def _scores(

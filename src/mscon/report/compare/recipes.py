@@ -49,8 +49,8 @@ def _of_those_that_could(setting: Setting, recipes: Sequence[Recipe]) -> set[str
 
 def _owner(key: str, recipes: Sequence[Recipe]) -> str | None:
     """The similarity that a key is of, such as `closure` of similarities.closure.temperature."""
-    names = {name for recipe in recipes for name in recipe.similarities}
-    return next((name for name in names if key.startswith(f"similarities.{name}.")), None)
+    names = {name for recipe in recipes for name in recipe.similarities if key.startswith(f"similarities.{name}.")}
+    return max(names, key=len, default=None)  # of `heel` and `heel.height` the one that is named in full
 
 
 def _place(key: str) -> int:

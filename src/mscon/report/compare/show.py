@@ -7,20 +7,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.evaluate.evaluation import UNITS
+from mscon.evaluate.notes import print_notes
+from mscon.evaluate.show import STYLES, UNITS, number, scale_of
 from mscon.report import text
 from mscon.report.compare.comparison import Comparison, LabelRow
 from mscon.report.compare.paired import Difference
 from mscon.report.course import End
 from mscon.report.probes import Score
 
-STYLES = {"above": "green", "below": "red", "level": ""}
-
 
 def show(found: Comparison, console: Console) -> None:
     """Print what differs between the recipes, then every score with its difference beside the first run."""
     names = [column.name for column in found.columns]
-    first = names[0]
     if found.settings:
         rows = [(each.key, [Text(value or "–") for value in each.values]) for each in found.settings]
         _print(console, "what differs between the recipes", names, rows)
@@ -35,7 +33,7 @@ def show(found: Comparison, console: Console) -> None:
     _print(console, "the runs", names, [(title, [Text(of(each)) for each in found.columns]) for title, of in trained])
     if found.labels:
         _print(console, "linear probes, scored on test", names, [(_title(row), _cells(row)) for row in found.labels])
-        console.print(f"below a score: it − that of {first} on the same items, [95% interval];", style="dim")
+        console.print(Text(f"below a score: it − that of {names[0]} on the same items, [95% interval];", style="dim"))
         console.print("green: above, red: below. * never trained on by any run", style="dim")
     if found.retrieval:
         spaces = [
@@ -48,8 +46,7 @@ def show(found: Comparison, console: Console) -> None:
     ends = [(row.name, [_stood(end) for end in row.ends]) for row in found.similarities]
     if any(end for row in found.similarities for end in row.ends):
         _print(console, "at the end of training: weight, relative excess on held-out items", names, ends)
-    for note in found.notes:
-        console.print(Text.assemble(("note: ", "yellow"), note), soft_wrap=True)
+    print_notes(found.notes, console)
 
 
 def as_json(found: Comparison) -> str:
@@ -73,21 +70,21 @@ def _title(row: LabelRow) -> str:
 
 
 def _cells(row: LabelRow) -> list[Text]:
-    scale = 100.0 if row.metric == "accuracy" else 1.0
     return [
-        Text("–") if score is None else _scored(score, difference, row.metric, scale)
+        Text("–") if score is None else _scored(score, difference, row.metric)
         for score, difference in zip(row.scores, row.differences, strict=True)
     ]
 
 
-def _scored(score: Score, difference: Difference | None, metric: str, scale: float) -> Text:
-    value = f"{_number(score.value, scale)} {UNITS[metric]}"
-    ends = "" if score.low is None else f" [{_number(score.low, scale)}, {_number(score.high, scale)}]"
+def _scored(score: Score, difference: Difference | None, metric: str) -> Text:
+    scale = scale_of(metric)
+    value = f"{number(score.value, scale)} {UNITS[metric]}"
+    ends = "" if score.low is None else f" [{number(score.low, scale)}, {number(score.high, scale)}]"
     lines = Text.assemble((value, "bold"), ends)
     if difference is not None:
-        gap = f"\n{_number(difference.value, scale, sign=True)}"
+        gap = f"\n{number(difference.value, scale, sign=True)}"
         if difference.low is not None:
-            gap += f" [{_number(difference.low, scale, sign=True)}, {_number(difference.high, scale, sign=True)}]"
+            gap += f" [{number(difference.low, scale, sign=True)}, {number(difference.high, scale, sign=True)}]"
         lines.append(gap, STYLES[difference.verdict])
     return lines
 
@@ -95,15 +92,11 @@ def _scored(score: Score, difference: Difference | None, metric: str, scale: flo
 def _mean(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–")
-    ends = "" if score.low is None else f" [{_number(score.low, 100.0)}, {_number(score.high, 100.0)}]"
-    return Text(f"{_number(score.value, 100.0)}{ends}")
+    ends = "" if score.low is None else f" [{number(score.low, 100.0)}, {number(score.high, 100.0)}]"
+    return Text(f"{number(score.value, 100.0)}{ends}")
 
 
 def _stood(end: End | None) -> Text:
     if end is None:
         return Text("–")
     return Text(f"{text.score(end.weight)}, {text.score(end.held_out)}")
-
-
-def _number(value: float | None, scale: float, *, sign: bool = False) -> str:
-    return "–" if value is None else f"{value * scale:{'+' if sign else ''}.{1 if scale > 1 else 3}f}"

@@ -49,8 +49,9 @@ def read_sides(folders: Sequence[Path]) -> list[Side]:
         raise UserError("there is nothing to compare a single run with: name two runs or more")
     seen: dict[Path, Path] = {}
     for folder in folders:
-        if (same := seen.setdefault(folder.resolve(), folder)) is not folder:
+        if same := seen.get(folder.resolve()):
             raise UserError(f"{folder} and {same} are the same run: name each once")
+        seen[folder.resolve()] = folder
     names = [folder.resolve().name for folder in folders]
     return [
         _read(folder, name if names.count(name) == 1 else str(folder))
