@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.files import digest
 from mscon.run import Run
-from mscon.search.collection import Hits, Query, best, check_count, no_condition
-from mscon.search.condition import check_condition, shown
+from mscon.search.collection import Hits, Query, best, check_count
+from mscon.search.condition import check_condition, no_condition, shown
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
@@ -25,9 +25,6 @@ FEW = 20_000
 
 REFINED = 4
 """Times as many candidates as are asked for, whose score is then taken from the vectors themselves."""
-
-TOLD = 200
-"""Characters of an error of LanceDB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +196,3 @@ def among(ids: Sequence[str]) -> str:
     """A condition that lets the items of these names pass."""
     quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in ids)
     return f"id IN ({quoted})"
-
-
-def first_line(error: Exception) -> str:
-    """What an error of LanceDB says first: some are pages long."""
-    told = (str(error).splitlines() or [type(error).__name__])[0]
-    return told if len(told) <= TOLD else f"{told[:TOLD]} …"
