@@ -39,7 +39,7 @@ def read_weights(words: Iterable[str]) -> dict[str, float]:
     for word in words:
         name, _, number = word.rpartition("=")
         try:
-            weights[name or number] = float(number if name else "")
+            weights[name] = float(number if name else "")
         except ValueError:
             raise UserError(f"--weight {word}: write NAME=NUMBER, such as --weight colour=0.2") from None
     return weights

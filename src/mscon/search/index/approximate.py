@@ -167,6 +167,3 @@ def _timed(work: Callable[[T], R], some: Iterable[T]) -> tuple[list[R], float]:
         found.append(work(each))
         times.append(1000 * (perf_counter() - started))
     return found, median(times)
-
-
-__all__ = ["FROM", "GROWN", "Recall", "approximate"]
