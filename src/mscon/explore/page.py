@@ -174,18 +174,21 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
         name = explored.ids[int(rng.integers(len(explored.ids)))]
         return pick_row(explored.collection.rows_of([name])[name], values)
 
+    def refused(error: UserError) -> list[Any]:
+        return [told_html(str(error), error=True) if each is search.mistake else gr.skip() for each in picked]
+
     def pick(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             return pick_row(_row(explored, event), values)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
+            return refused(error)
 
     def upload(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             data = explored.uploads.get(str(event.key))
             asked = ask_picture(explored.run, explored.collection, data, model=explored.model)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
+            return refused(error)
         query = query_html(as_address(data), "your picture", {})
         return [asked, query, "", _map_value(explored, None), *shown(explored, asked, values)]
 
@@ -202,29 +205,17 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     search.picker.clear(lambda: "", None, search.mistake, **quiet)
     search.picker.upload(upload, settings, picked, **quiet)
     chart.pick(from_map, settings, [tabs, *picked], **quiet)
-    zeros = [0.0] * len(explored.names)
-    mixes = [(search.alike, explored.default), (search.none, zeros)]
+
+    def moves_sliders(button: gr.Button, weights: Sequence[float]) -> None:
+        def mixed(asked: Any, *values: Any) -> list[Any]:
+            return [*weights, *shown(explored, asked, [*weights, *values[len(weights) :]])]
+
+        button.click(mixed, [search.asked, *settings], [*search.sliders, *parts], **quiet)
+
+    moves_sliders(search.alike, explored.default)
+    moves_sliders(search.none, [0.0] * len(explored.names))
     for place, button in enumerate(search.only):
-        mixes.append((button, [*zeros[:place], 1.0, *zeros[place + 1 :]]))
-    for button, weights in mixes:
-        _sets(explored, button, weights, search, settings, parts, quiet)
-
-
-def _sets(
-    explored: Explored,
-    button: gr.Button,
-    weights: Sequence[float],
-    search: _Search,
-    settings: Sequence[Any],
-    parts: Sequence[Any],
-    quiet: Mapping[str, Any],
-) -> None:
-    """A button that moves the sliders, and shows what is found then."""
-
-    def mixed(asked: Any, *values: Any) -> list[Any]:
-        return [*weights, *shown(explored, asked, [*weights, *values[len(weights) :]])]
-
-    button.click(mixed, [search.asked, *settings], [*search.sliders, *parts], **quiet)
+        moves_sliders(button, [float(other == place) for other in range(len(explored.names))])
 
 
 def shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> list[Any]:
