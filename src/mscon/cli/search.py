@@ -140,8 +140,8 @@ def index(
 
     console = terminal()
     if delete:
-        if catalog is not None:
-            raise UserError("--delete takes items out of an index: leave the catalog out")
+        if catalog or image or id or half or heads_only or replace:
+            raise UserError("--delete takes items out of an index: leave out the catalog and every option but --to")
         left = delete_items(to, delete, Run.open(run))
         say(console, f"{len(set(delete)):,} deleted, {left:,} left: {to}")
         return
