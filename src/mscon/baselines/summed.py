@@ -65,7 +65,7 @@ class SummedLosses(nn.Module):
         **Raises:** `ValueError` for names or lengths that do not match.
         """
         if anchor_weights or log_variance or embedding is not None:
-            raise ValueError("weights and uncertainties of items, and gradients at the embedding, are MSConLoss's")
+            raise ValueError("anchor_weights, log_variance and embedding are for MSConLoss alone: leave them out")
         names = list(self.losses)
         check_names("projections", projections, names)
         check_names("labels", labels, names)

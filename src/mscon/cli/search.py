@@ -82,7 +82,7 @@ def search(
     elif found:
         console.print(as_table(found, hits))
     else:
-        say(console, "nothing found: no other item passes --where")
+        say(console, f"nothing found: {'no other item passes --where' if where else 'there is no other item'}")
     if sheet is not None:
         write_whole(sheet, lambda aside: drawn(items, asked, hits, found).save(aside, "PNG"))
         shown = inline(sheet.read_bytes(), os.environ) if sys.stdout.isatty() else None
