@@ -86,6 +86,15 @@ def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
         MSConModel.from_pretrained(name, cache_dir=tmp_path, local_files_only=True)
 
 
+def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any, **__: Any) -> str:
+        raise ConnectionResetError
+
+    monkeypatch.setattr("mscon.hub.hf_hub_download", silent)
+    with pytest.raises(UserError, match=r"no such model on the Hub \(ConnectionResetError\)"):
+        MSConModel.from_pretrained("me/shoes", cache_dir=tmp_path)
+
+
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model"):
         MSConModel.from_pretrained(tmp_path)
