@@ -19,7 +19,7 @@ from mscon.data.cache import Pixels, Skipped, decoded, fingerprint, kept_pixels
 from mscon.data.catalog import Catalog
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
-from mscon.files import digest, remove_drafts, write_whole
+from mscon.files import digest, make_folder, remove_drafts, write_whole
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.run import Run
@@ -80,10 +80,7 @@ def embed_catalog(
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: embeddings are written as Parquet; name a file that ends in .parquet")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
+    make_folder(out.parent)
     model = run.model()
     if torch.cuda.is_available():
         model = model.to(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}")

@@ -105,7 +105,7 @@ class _Search:
     picker: gr.HTML
     query: gr.HTML
     mistake: gr.HTML
-    chance: gr.Button
+    any_item: gr.Button
     sliders: list[gr.Slider]
     only: list[gr.Button]
     alike: gr.Button
@@ -122,7 +122,7 @@ def _search(explored: Explored) -> _Search:
     asked = gr.State(None)
     with gr.Column(scale=1, min_width=320, elem_id="asking"):
         picker = _script("picker", value={"most_bytes": MOST_BYTES, "too_large": TOO_LARGE})
-        chance = gr.Button("A random item", size="sm")
+        any_item = gr.Button("A random item", size="sm")
         mistake = gr.HTML("", elem_classes="say")
         query = gr.HTML("")
         gr.HTML(WEIGHTS)
@@ -152,7 +152,7 @@ def _search(explored: Explored) -> _Search:
         told = gr.HTML("", elem_id="told")
         results = _script("results", value="", html_template="${value}")
     return _Search(
-        asked, picker, query, mistake, chance, sliders, only, alike, none, count, where, wrong, chosen, told, results
+        asked, picker, query, mistake, any_item, sliders, only, alike, none, count, where, wrong, chosen, told, results
     )
 
 
@@ -170,7 +170,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
         query = item_html(explored.run, explored.collection, row, pictures=explored.pictures)
         return [asked, query, "", _map_value(explored, row), *shown(explored, asked, values)]
 
-    def chance(*values: Any) -> list[Any]:
+    def pick_any(*values: Any) -> list[Any]:
         name = explored.ids[int(rng.integers(len(explored.ids)))]
         return pick_row(explored.collection.rows_of([name])[name], values)
 
@@ -199,7 +199,7 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     last: dict[str, Any] = quiet | {"trigger_mode": "always_last"}
     moved = [each.input for each in (*search.sliders, search.count, *search.chosen.values())]
     gr.on([*moved, search.where.submit, search.where.blur], show, [search.asked, *settings], parts, **last)
-    gr.on([page.load, search.chance.click], chance, settings, picked, **quiet)
+    gr.on([page.load, search.any_item.click], pick_any, settings, picked, **quiet)
     search.picker.pick(pick, settings, picked, **quiet)
     search.results.pick(pick, settings, picked, **quiet)
     search.picker.clear(lambda: "", None, search.mistake, **quiet)

@@ -18,7 +18,7 @@ from mscon.explore.guard import FRAMED, Guard
 from mscon.explore.maps import Maps, Working
 from mscon.explore.pictures import MOST_BYTES, TOO_LARGE, item_picture
 from mscon.explore.points import points
-from mscon.explore.state import like as suggested
+from mscon.explore.state import suggested
 from mscon.explore.tabs import audit_page, tab_page
 from mscon.run import Run
 from mscon.search import SHARED, Collection
