@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.text import Text
 
 from mscon import __version__
 from mscon.cli.compare import compare
@@ -44,7 +45,7 @@ app = App(
     """,
     help_format="markdown",
     default_parameter=Parameter(negative=""),
-    error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
+    error_formatter=lambda error: Text.assemble(("error:", "bold red"), f" {error}"),
 )
 
 for each in (
