@@ -68,6 +68,8 @@ class Shards:
         while left:
             taken = False
             for shard in left:
+                if not self.folder.exists():  # another process has joined them; a lock would make it again
+                    return
                 with _lock(self.path(shard, ".lock")) as held:
                     if held and not self.path(shard).exists():
                         taken = True
@@ -81,14 +83,10 @@ class Shards:
         """True for one of the processes, to make one thing of all shards, which are removed afterwards; False for the
         others, once it is made.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = self.folder.with_name(f"{self.folder.name}.lock")
         with FileLock(lock):
-            if self.folder.exists():
-                yield True
-                shutil.rmtree(self.folder)
-            else:
-                yield False
+            yield self.done == self.count
+            shutil.rmtree(self.folder, ignore_errors=True)
         if os.name == "posix":  # elsewhere a lock that another process waits for cannot be removed
             lock.unlink(missing_ok=True)
 
