@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelHubMixin
 from torch import nn
 
 from mscon.architecture import Architecture
@@ -87,11 +87,11 @@ def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(*_: Any, **__: Any) -> str:
+    def silent(*_: Any, **__: Any) -> None:
         raise ConnectionResetError
 
-    monkeypatch.setattr("mscon.hub.hf_hub_download", silent)
-    with pytest.raises(UserError, match=r"no such model on the Hub \(ConnectionResetError\)"):
+    monkeypatch.setattr(ModelHubMixin, "from_pretrained", silent)
+    with pytest.raises(UserError, match=r"on the Hub \(ConnectionResetError\)"):
         MSConModel.from_pretrained("me/shoes", cache_dir=tmp_path)
 
 

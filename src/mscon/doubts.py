@@ -80,8 +80,8 @@ class Doubts(nn.Module):
 
 
 def wrong_rows(found: Audited) -> np.ndarray:
-    """The rows whose class is wrong rather than right, of classes with `FEWEST` items; none at all of numbers, or if more
-    labels than `MOST_NOISE` look like chance.
+    """The rows whose class is wrong rather than right, of classes with `FEWEST` items; none at all of numbers, or if
+    more labels than `MOST_NOISE` look like chance.
     """
     if found.noise is None or found.noise > MOST_NOISE:
         return found.rows[:0]
