@@ -67,7 +67,7 @@ class Explored:
         """The weights at first: every similarity alike, without the shared embedding."""
         return [0.0 if name == SHARED else 1.0 for name in self.names]
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Columns of the run's labels that the items have."""
         first = list(self.collection.rows_of(self.ids[:1]).values())

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class Index:
     @classmethod
     def open(cls, source: str, run: Run | None = None) -> "Index":
         """**Raises** `UserError` where there is none, or, with a `run`, for one that another model has made."""
+        if "://" not in source and not Path(source).exists():  # connecting would make the folder
+            raise UserError(f"{source}: there is no index: make one with mscon index")
         database = connect(source)
         try:
             text = database.open_table(ABOUT).to_arrow()["json"][0].as_py()
@@ -118,7 +121,7 @@ class Index:
         chosen = self.about.approximate
         probes = chosen.probes.get(kind_of(weighed, self.similarities), 0) if chosen else 0
         rows: list[int] = []
-        if chosen and probes and (where is None or passing > FEW):
+        if chosen and probes and wanted and (where is None or passing > FEW):
             # The fewer pass, the farther apart they lie: as many that pass are looked at as of all without a condition.
             wider = min(chosen.partitions, ceil(probes * len(self) / passing))
             rows = self.near(query, weighed, wanted, probes=wider, where=where)
