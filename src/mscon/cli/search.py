@@ -50,7 +50,7 @@ def search(
     k
         How many items.
     catalog
-        Where to search; the run's own catalog when left out.
+        The catalog to search; the run's own when left out.
     id
         The column that names an item, where it cannot be found by name.
     index
@@ -121,7 +121,7 @@ def index(
     catalog
         Any catalog with an image column; it needs no labels. Left out with --delete.
     to
-        A folder, or an address of an object store with what its environment variables say of it.
+        A folder, or an address such as s3://bucket/shop.lance, whose access keys are read from the environment.
     id
         The column that names an item, where it cannot be found by name.
     half
@@ -129,7 +129,7 @@ def index(
     heads_only
         Leave the shared embedding out, which is wider than all projections together.
     replace
-        Make the index anew.
+        Make the index anew, whatever is there.
     delete
         An id of an item to take out. Repeat it.
     """
