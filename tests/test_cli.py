@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from mscon.cli import app
 from mscon.run import Run
 
 TINY = [
@@ -15,13 +16,7 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("inspect", "train", "evaluate", "compare", "audit", "ablate", "embed", "search", "index", "export"),
-        *("data", "demo"),
-    ],
-)
+@pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
 def test_every_help_teaches_with_an_example(mscon, command: str) -> None:
     code, out, _ = mscon(command, "--help")
     assert code == 0
@@ -203,6 +198,7 @@ def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
         (["embed", "nowhere", "glyphs", "-o", "x.parquet"], "nowhere is not a run"),
         (["train", "glyphs", "--similarty", "character"], "--similarty"),
         (["trian"], "trian"),
+        (["trian[/b]"], "trian[/b]"),
         (["embed", "nowhere"], "requires an argument"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -209,3 +209,24 @@ def test_a_shard_in_other_hands_is_waited_for_and_then_not_done_again(tmp_path: 
     with other.closing() as second:
         assert not second
     assert not list(tmp_path.iterdir())
+
+
+def test_who_wakes_when_all_is_joined_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (Shards.beside(tmp_path / "out", "ab", 2) for _ in range(2))
+    mine, theirs = one.undone(), other.undone()
+    assert (next(mine), next(theirs)) == (0, 1)
+    other.path(1).touch()
+
+    def end_meanwhile(_: float) -> None:
+        one.path(0).touch()
+        assert list(mine) == []
+        with one.closing() as first:
+            assert first
+
+    monkeypatch.setattr("mscon.shards.time.sleep", end_meanwhile)
+    assert next(theirs, None) is None
+    other.folder.mkdir()  # as a lock makes it that is asked for just then
+    other.path(1).touch()
+    with other.closing() as second:
+        assert not second, "one shard of two is nothing to join"
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelHubMixin
 from torch import nn
 
 from mscon.architecture import Architecture
@@ -84,6 +84,15 @@ def test_what_was_downloaded_before_is_found_by_its_revision(model: MSConModel, 
 def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder here.*Name a folder that holds model.safetensors"):
         MSConModel.from_pretrained(name, cache_dir=tmp_path, local_files_only=True)
+
+
+def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(ModelHubMixin, "from_pretrained", silent)
+    with pytest.raises(UserError, match=r"on the Hub \(ConnectionResetError\)"):
+        MSConModel.from_pretrained("me/shoes", cache_dir=tmp_path)
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_an_option_of_another_kind_is_refused_with_the_known_ones() -> None:
         ({"kind": "appearance", "column": "a"}, "similarities.it.column: appearance reads no column"),
         (
             {"kind": "appearance", "head_dim": 64},
-            "similarities.it.head_dim: of appearance, its features say how wide it is",
+            "similarities.it.head_dim: leave it out; its features say how wide it is",
         ),
         ({"kind": "instance", "column": "a"}, "similarities.it.column: instance reads no column"),
         ({"kind": "hierarchy", "column": "a", "levels": ["b"]}, "leave out column"),

@@ -170,9 +170,9 @@ def appearance(path: Path) -> None:
             part.imshow(image)
             part.set_axis_off()
         for place, temperature in ((1, 0.5), (2, 0.1)):
-            shares = (x @ x.T / temperature).softmax(dim=1).numpy()
+            confused = (x @ x.T / temperature).softmax(dim=1).numpy()
             title = f"softmax in %, τ = {temperature:g}, of z = x"
-            heatmap(figure.add_subplot(whole[place]), shares, rows=names, columns=names, title=title, most=1.0)
+            heatmap(figure.add_subplot(whole[place]), confused, rows=names, columns=names, title=title, most=1.0)
 
 
 def custom(path: Path) -> None:

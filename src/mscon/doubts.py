@@ -17,7 +17,6 @@ MOST_NOISE = 0.5
 """Of the labels that an audit may find to be chance, if it is to be followed: a model that knows nothing of a label yet
 finds that of all of them, and what it is not taught it will not learn."""
 
-
 FEWEST = 20
 """Items of a class whose labels may be doubted: of one with fewer the model knows too little, and without them it would
 stay so."""
@@ -81,10 +80,10 @@ class Doubts(nn.Module):
 
 
 def wrong_rows(found: Audited) -> np.ndarray:
-    """The rows whose class is wrong rather than right, of classes with `FEWEST` items; none at all if more labels than
-    `MOST_NOISE` look like chance.
+    """The rows whose class is wrong rather than right, of classes with `FEWEST` items; none at all of numbers, or if
+    more labels than `MOST_NOISE` look like chance.
     """
-    _, number, counts = np.unique(found.given, return_inverse=True, return_counts=True)
     if found.noise is None or found.noise > MOST_NOISE:
         return found.rows[:0]
+    _, number, counts = np.unique(found.given, return_inverse=True, return_counts=True)
     return found.rows[(found.score > 0.5) & (counts[number] >= FEWEST)]

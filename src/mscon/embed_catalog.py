@@ -19,7 +19,7 @@ from mscon.data.cache import Pixels, Skipped, decoded, fingerprint, kept_pixels
 from mscon.data.catalog import Catalog
 from mscon.embed import embed_pixels
 from mscon.errors import UserError
-from mscon.files import digest, remove_drafts, write_whole
+from mscon.files import digest, make_folder, remove_drafts, write_whole
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.run import Run
@@ -44,7 +44,7 @@ class Embedded:
     @property
     def skipped_path(self) -> Path:
         """Where the rows left out are listed, if there are any."""
-        return self.path.with_name(f"{self.path.stem}.skipped.csv")
+        return _listing(self.path)
 
 
 def embed_catalog(
@@ -80,10 +80,7 @@ def embed_catalog(
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: embeddings are written as Parquet; name a file that ends in .parquet")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
+    make_folder(out.parent)
     model = run.model()
     if torch.cuda.is_available():
         model = model.to(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}")
@@ -115,7 +112,9 @@ def embed_catalog(
     with shards.closing() as mine:
         if mine:
             _join(out, key, shards, catalog)
-    return _made(out, key) or _lost(out)
+    if done := _made(out, key):
+        return done
+    raise UserError(f"{out} was removed or replaced as soon as it was written: is another command writing it?")
 
 
 def _kept(kept: Pixels, numbers: np.ndarray) -> tuple[UInt8[np.ndarray, "n s s 3"], dict[int, str]]:
@@ -153,16 +152,19 @@ def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
     lists = [parse_json(pl.read_parquet_metadata(path)[MADE_BY]) for path in shards.paths]
     skipped = [Skipped(**each) for left_out in lists for each in left_out]
     if len(skipped) == len(catalog):
-        row, first = skipped[0].row, f"{skipped[0].id}): {skipped[0].reason}"
-        raise UserError(f"{catalog.source}: no image can be read. Row {row} ({first}")
+        first = skipped[0]
+        raise UserError(f"{catalog.source}: no image can be read. Row {first.row} ({first.id}): {first.reason}")
     about = {MADE_BY: json.dumps({"key": key, "skipped": [asdict(each) for each in skipped]})}
     remove_drafts(out)  # of those that join, one at a time does
     write_whole(out, lambda aside: pl.scan_parquet(shards.paths).sink_parquet(aside, metadata=about))
-    listing = Embedded(out, 0, (), ()).skipped_path
     if skipped:
-        write_whole(listing, lambda aside: pl.DataFrame([asdict(each) for each in skipped]).write_csv(aside))
+        write_whole(_listing(out), lambda aside: pl.DataFrame([asdict(each) for each in skipped]).write_csv(aside))
     else:
-        listing.unlink(missing_ok=True)
+        _listing(out).unlink(missing_ok=True)
+
+
+def _listing(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.skipped.csv")
 
 
 def _made(out: Path, key: str) -> Embedded | None:
@@ -177,7 +179,3 @@ def _made(out: Path, key: str) -> Embedded | None:
         return None
     skipped = tuple(Skipped(**each) for each in about["skipped"])
     return Embedded(out, rows, tuple(found.collect_schema().names()), skipped)
-
-
-def _lost(out: Path) -> Embedded:
-    raise UserError(f"{out} was removed or replaced as soon as it was written: is another command writing it?")

@@ -1,7 +1,10 @@
-"""The one exception for mistakes that a user can mend."""
+"""The one exception for mistakes that a user can mend, and what its messages have in common."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+TOLD = 200
+"""Characters of another library's error that a message repeats."""
 
 
 class UserError(Exception):
@@ -26,3 +29,9 @@ def nearest(name: str, options: Iterable[str]) -> str:
     small = {each.lower(): each for each in options}
     match = get_close_matches(name.lower(), small, n=1, cutoff=0.6)
     return f" Did you mean {small[match[0]]!r}?" if match else ""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says first, or its kind where it says nothing: some are pages long."""
+    told = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return told if len(told) <= TOLD else f"{told[:TOLD]} …"

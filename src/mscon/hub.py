@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
 
 from mscon import __version__
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.files import write_text
 from mscon.words import listed
 
@@ -84,7 +84,7 @@ class HubModel(ModelHubMixin, library_name="mscon", tags=list(TAGS), pipeline_ta
             at = f" at revision {revision!r}" if revision else ""
             raise UserError(
                 f"{pretrained_model_name_or_path}: no such folder here, and no such model {where}{at}"
-                f" ({str(error).strip().splitlines()[0]}). Name a folder that holds {WEIGHTS}, or a repository such as"
+                f" ({first_line(error)}). Name a folder that holds {WEIGHTS}, or a repository such as"
                 " 'me/shoes'"
             ) from error
 

@@ -58,7 +58,7 @@ def others_at_hand(fabric: Fabric) -> Iterator[None]:
         reason = str(error).split("] ", 1)[-1].split(". ")[0].splitlines()[0]
         raise UserError(
             f"the connection to another process was lost ({reason}): it has ended, was killed, or its machine is gone."
-            " Above or below it is told which. Start all of them again with --resume (torchrun --max-restarts does)"
+            " A message above or below says which. Start all of them again with --resume (torchrun --max-restarts does)"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
-from mscon.files import remove_drafts, write_text
+from mscon.files import make_folder, remove_drafts, write_text
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
@@ -40,10 +40,7 @@ class Run:
         """
         if (folder / "recipe.toml").exists():
             raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+        make_folder(folder)
         run = cls(folder, recipe, dict(labels))
         write_text(folder / "labels.json", _json({name: asdict(column) for name, column in labels.items()}))
         if items is not None:

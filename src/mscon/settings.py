@@ -129,9 +129,9 @@ class SimilaritySettings(Section):
         if kind == "pairs" and self.edges is None:
             raise ValueError(f"similarities.{name}.edges: missing; name the table of pairs")
         if kind in UNLABELLED and self.column is not None:
-            raise ValueError(f"similarities.{name}.column: {kind} reads no column")
+            raise ValueError(f"similarities.{name}.column: {kind} reads no column; leave it out")
         if kind == "appearance" and self.head_dim is not None:
-            raise ValueError(f"similarities.{name}.head_dim: of appearance, its features say how wide it is")
+            raise ValueError(f"similarities.{name}.head_dim: leave it out; its features say how wide it is")
         if self.levels is not None and self.column is not None:
             raise ValueError(f"similarities.{name}: levels name the columns of the hierarchy; leave out column")
         if self.joint is not None and self.column is not None:

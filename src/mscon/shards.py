@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mscon.errors import UserError
+from mscon.files import make_folder
 
 PATIENCE = 0.5
 """Seconds between two looks at shards that other processes have in hand."""
@@ -62,14 +63,13 @@ class Shards:
         Ends when all are done, by whatever process; while only others have some in hand, it waits for these. **Raises**
         `UserError` when the disk refuses.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be made: {error.strerror}. Choose another folder") from None
+        make_folder(self.folder)
         left = [shard for shard in range(self.count) if not self.path(shard).exists()]
         while left:
             taken = False
             for shard in left:
+                if not self.folder.exists():  # another process has joined them; a lock would make it again
+                    return
                 with _lock(self.path(shard, ".lock")) as held:
                     if held and not self.path(shard).exists():
                         taken = True
@@ -83,14 +83,10 @@ class Shards:
         """True for one of the processes, to make one thing of all shards, which are removed afterwards; False for the
         others, once it is made.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = self.folder.with_name(f"{self.folder.name}.lock")
         with FileLock(lock):
-            if self.folder.exists():
-                yield True
-                shutil.rmtree(self.folder)
-            else:
-                yield False
+            yield self.done == self.count
+            shutil.rmtree(self.folder, ignore_errors=True)
         if os.name == "posix":  # elsewhere a lock that another process waits for cannot be removed
             lock.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mscon.explore.state import ask_item, ask_picture, find, like
+from mscon.explore.state import ask_item, ask_picture, find, suggested
 from mscon.run import Run
 from mscon.search import SHARED, Hits, Space, query_of
 
@@ -55,7 +55,7 @@ def test_a_pictures_nearest_item_is_the_one_that_it_is_of(run: Run, space: Space
 
 def test_ids_that_begin_as_typed_are_suggested_first() -> None:
     ids = ["b-a", "A1", "xa", "a2", "c"]
-    assert like(ids, " a", count=9) == ["A1", "a2", "b-a", "xa"]
-    assert like(ids, "a", count=2) == ["A1", "a2"]
-    assert like(ids, "", count=2) == ["b-a", "A1"]
-    assert like(ids, "z", count=2) == []
+    assert suggested(ids, " a", count=9) == ["A1", "a2", "b-a", "xa"]
+    assert suggested(ids, "a", count=2) == ["A1", "a2"]
+    assert suggested(ids, "", count=2) == ["b-a", "A1"]
+    assert suggested(ids, "z", count=2) == []

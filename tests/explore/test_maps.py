@@ -84,8 +84,7 @@ def test_points_are_coloured_by_classes_or_numbers_and_missing_ones_are_grey(spa
     map_ = Map(np.arange(FEW), layout(few.blocks["style"]))
     words = ["b", "a", "b", None, "c", "a", "a", "<b>"]
     numbers = [0.5, 1.0, None, 3.0, 4.0, 5.0, 6.0, 7.0]
-    many = [str(row) for row in range(FEW)]
-    table = few.catalog.table.with_columns(word=pl.Series(words), number=pl.Series(numbers), many=pl.Series(many))
+    table = few.catalog.table.with_columns(word=pl.Series(words), number=pl.Series(numbers))
     few = Space(few.ids, Catalog(table, few.catalog.image, few.catalog.root, "x"), few.blocks)
     found = points(few, map_, "word")
     assert found["colours"]["names"] == ["<b>", "a", "b", "c"]
@@ -95,10 +94,15 @@ def test_points_are_coloured_by_classes_or_numbers_and_missing_ones_are_grey(spa
     assert points(few, map_, None)["colours"] is None
     assert points(few, map_, "number")["colours"]["kind"] == "classes"  # so few numbers are told apart as classes
     wide = Space(few.ids * 3, few.catalog.take([*range(FEW)] * 3), {})
-    wide = Space(wide.ids, replace(wide.catalog, table=wide.catalog.table.with_columns(n=pl.int_range(24) / 2)), {})
+    twice = [f"word {row // 2}" for row in range(2 * CLASSES)]
+    many = pl.Series([*twice, *(f"rare {row}" for row in range(24 - 2 * CLASSES))])
+    table = wide.catalog.table.with_columns(n=pl.int_range(24) / 2, many=many)
+    wide = Space(wide.ids, replace(wide.catalog, table=table), {})
     many_rows = Map(np.arange(24), np.zeros((24, 2), np.float32))
     scale = points(wide, many_rows, "n")["colours"]
     assert scale["kind"] == "numbers"
     assert 0 < scale["low"] < scale["high"] < 11.5
-    codes = points(wide, many_rows, "id")["colours"]["codes"] if "id" in wide.catalog.table.columns else [OTHERS]
-    assert len([code for code in set(codes) if code >= 0]) <= CLASSES
+    classes = points(wide, many_rows, "many")["colours"]
+    assert classes["names"] == [f"word {place}" for place in range(CLASSES)]
+    assert classes["codes"] == [row // 2 if row < 2 * CLASSES else OTHERS for row in range(24)]
+    assert classes["others"] == 24 - 2 * CLASSES

@@ -26,7 +26,7 @@ def test_every_result_has_its_picture_labels_and_bars(run: Run, space: Space) ->
     assert all(space.ids[row] in page for row in hits.rows)
     shown = re.findall(r'class="cosine">(.*?)<', page)
     names = [*space.similarities, SHARED]
-    assert shown == [f"{hits.cosines[name][place]:.3f}".replace("-", "−") for place in range(6) for name in names]
+    assert shown == [f"{hits.cosines[name][place]:z.3f}".replace("-", "−") for place in range(6) for name in names]
     assert page.count('<li class="counts">') == 12
     assert page.count("(not counted)") == 6 * (len(names) - 2)
 

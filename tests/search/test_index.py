@@ -328,7 +328,8 @@ def test_the_command_writes_searches_and_deletes(mscon, run: Run, catalog: Path,
     assert (code, out.strip()) == (0, "2 deleted, 57 left: shop.lance"), err
     for words, message in (
         (["index", run.folder, "--to", "shop.lance"], "name the catalog"),
-        (["index", run.folder, catalog, "--to", "shop.lance", "--delete", "sku 9"], "leave the catalog out"),
+        (["index", run.folder, catalog, "--to", "shop.lance", "--delete", "sku 9"], "leave out the catalog"),
+        (["index", run.folder, "--to", "shop.lance", "--delete", "sku 9", "--replace"], "every option but --to"),
         (["search", run.folder, "sku 9", "--index", "shop.lance", "--catalog", catalog], "in place of a catalog"),
     ):
         code, _, err = mscon(*words)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace as replaced
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from mscon.data import Catalog
 from mscon.errors import UserError
 from mscon.run import Run
+from mscon.search import query_of
 from mscon.search.index import Index, delete_items, index_catalog
-from mscon.search.index.layout import ANEW, ITEMS
+from mscon.search.index.kinds import EVEN
+from mscon.search.index.layout import ANEW, ITEMS, Approximate
 from mscon.search.index.place import alone
 from mscon.search.index.table import connect
 
@@ -104,6 +107,31 @@ def test_columns_of_another_type_and_empty_catalogs_are_refused(run: Run, catalo
         with pytest.raises(UserError, match="was not made by mscon"):
             index_catalog(run, Catalog.read(str(catalog)), str(tmp_path / "own.lance"), replace=replace)
     assert database.open_table(ITEMS).count_rows() == 1
+
+
+def test_an_index_without_items_finds_nothing(mscon, run: Run, catalog: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "empty.lance")
+    index_catalog(run, written(shop(catalog), tmp_path / "shop.parquet"), place)
+    assert delete_items(place, [f"sku {row}" for row in range(5)]) == 0
+    code, out, err = mscon("search", run.folder, catalog.parent / "3.png", "--index", place)
+    assert (code, out.strip()) == (0, "nothing found: there is no other item"), err
+    index = Index.open(place)
+    built = replaced(index.about, approximate=Approximate(60_000, 244, {EVEN: 8}))
+    query = query_of(run, index, [catalog.parent / "3.png"])
+    assert len(Index(place, index.table, built).search(query).rows) == 0
+    for to in ("qdrant", "pgvector"):
+        assert mscon("export-index", place, "--to", to, "-o", tmp_path / to)[0] == 0
+    code, _, err = mscon("explore", run.folder, "--index", place)
+    assert code == 2
+    assert "empty.lance holds no items: there is nothing to look at" in err
+
+
+def test_a_search_makes_no_folder(mscon, run: Run, tmp_path: Path) -> None:
+    for words in (["search", run.folder, "sku 3", "--index"], ["index", run.folder, "--delete", "sku 3", "--to"]):
+        code, _, err = mscon(*words, tmp_path / "typo.lance")
+        assert code == 2
+        assert "there is no index" in err
+        assert not (tmp_path / "typo.lance").exists()
 
 
 def test_one_command_writes_at_a_time(run: Run, catalog: Path, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def test_without_weights_every_similarity_counts_the_same_and_the_shared_embeddi
     assert read_weights(["form=-0.5", "shared=2"]) == {"form": -0.5, "shared": 2.0}
     for weights, message in (
         ({"frm": 1.0}, "--weight frm: there is no such similarity. Did you mean 'form'"),
-        ({"form": float("nan")}, "a weight is a finite number"),
+        ({"form": float("nan")}, "--weight form=nan: a weight is a number from -1,000,000 to 1,000,000"),
+        ({"form": -1e39}, "--weight form=-1e[+]39: a weight is a number from"),
     ):
         with pytest.raises(UserError, match=message):
             mix(weights, NAMES)
@@ -120,6 +121,7 @@ def test_a_query_that_is_none_is_explained(run: Run, space: Space, tmp_path: Pat
         ([tmp_path], "neither an id"),
         ([tmp_path / "text.jpg"], "text.jpg: "),
         ([b"hello"], "the picture: "),
+        (["nul\0"], "neither an id"),
     ):
         with pytest.raises(UserError, match=message):
             query_of(run, space, words)
@@ -167,6 +169,7 @@ def test_the_command_finds_prints_and_draws(mscon, run: Run, catalog: Path, tmp_
     assert len(list((run.folder / "vectors").glob("*.parquet"))) == 2
     for words, message in (
         (["sku 3", "-w", "form"], "--weight form: write NAME=NUMBER"),
+        (["sku 3", "-w", "form=1", "-w", "form=0"], "--weight form is given twice"),
         (["sku 3", "--sheet", "x.jpg"], "name a file that ends in .png"),
         (["sku 3", "-w", "from=1"], "Did you mean 'form'"),
     ):

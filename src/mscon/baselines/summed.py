@@ -67,7 +67,7 @@ class SummedLosses(nn.Module):
         **Raises:** `ValueError` for names or lengths that do not match.
         """
         if anchor_weights or log_variance or embedding is not None:
-            raise ValueError("weights and uncertainties of items, and gradients at the embedding, are MSConLoss's")
+            raise ValueError("anchor_weights, log_variance and embedding are for MSConLoss alone: leave them out")
         names = list(self.losses)
         check_batch(projections, labels, names)
         losses = [

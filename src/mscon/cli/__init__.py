@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.text import Text
 
 from mscon import __version__
 from mscon.cli.compare import compare
@@ -19,7 +20,7 @@ from mscon.cli.share import export
 from mscon.cli.shared import say, torchrun
 from mscon.cli.studies import data, reproduce
 from mscon.console import terminal
-from mscon.errors import ToldElsewhere, UserError
+from mscon.errors import ToldElsewhere, UserError, first_line
 
 USER_ERROR, SIGNALLED = 2, 128
 """Exit statuses: of the user's mistake; to the number of a signal, of what a signal ended, as shells have it."""
@@ -44,7 +45,7 @@ app = App(
     """,
     help_format="markdown",
     default_parameter=Parameter(negative=""),
-    error_formatter=lambda error: f"[bold red]error:[/bold red] {error}",
+    error_formatter=lambda error: Text.assemble(("error:", "bold red"), f" {error}"),
 )
 
 for each in (
@@ -92,6 +93,6 @@ def main(words: Sequence[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        mistaken(f"{NO_MEMORY} ({next(iter(str(error).splitlines()), type(error).__name__)})")
+        mistaken(f"{NO_MEMORY} ({first_line(error)})")
     except KeyboardInterrupt:
         sys.exit(SIGNALLED + signal.SIGINT)

@@ -40,10 +40,10 @@ def compare(
 
     if out is not None:
         check_page(out)
-    found, console = compare_runs(runs), terminal()
+    found = compare_runs(runs)
     if format == "json":
         print(as_json(found))
     else:
-        show(found, console)
+        show(found, terminal())
     if out is not None:
         say(terminal(stderr=True), f"written: {write_comparison(found, out)}")

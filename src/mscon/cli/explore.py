@@ -34,7 +34,7 @@ def explore(
     run
         The run's folder.
     catalog
-        Which items to look at; the run's own catalog when left out.
+        The catalog to look at; the run's own when left out.
     id
         The column that names an item, where it cannot be found by name.
     index

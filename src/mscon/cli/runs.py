@@ -185,8 +185,8 @@ def embed(
     """Write the shared embedding and one vector per similarity of every image in a catalog, as Parquet.
 
     Columns: id, embedding, and z_NAME of unit length per similarity; of a run with objective.item_uncertainty also
-    uncertainty_NAME: 0 is plain to see, 1 as good as chance, more a head that is too sure of itself. The catalog needs
-    no labels. Rows whose image cannot be read are listed in NAME.skipped.csv beside the file.
+    uncertainty_NAME: 0, plain to see; 1, as good as chance; above 1, a head that is too sure of itself. The catalog
+    needs no labels. Rows whose image cannot be read are listed in NAME.skipped.csv beside the file.
 
     What is stopped goes on where it was when the same command is given again. Several of them at once, by torchrun or
     on machines that share the folder, share the work.

@@ -50,7 +50,7 @@ def search(
     k
         How many items.
     catalog
-        Where to search; the run's own catalog when left out.
+        The catalog to search; the run's own when left out.
     id
         The column that names an item, where it cannot be found by name.
     index
@@ -82,7 +82,7 @@ def search(
     elif found:
         console.print(as_table(found, hits))
     else:
-        say(console, "nothing found: no other item passes --where")
+        say(console, f"nothing found: {'no other item passes --where' if where else 'there is no other item'}")
     if sheet is not None:
         write_whole(sheet, lambda aside: drawn(items, asked, hits, found).save(aside, "PNG"))
         shown = inline(sheet.read_bytes(), os.environ) if sys.stdout.isatty() else None
@@ -121,7 +121,7 @@ def index(
     catalog
         Any catalog with an image column; it needs no labels. Left out with --delete.
     to
-        A folder, or an address of an object store with what its environment variables say of it.
+        A folder, or an address such as s3://bucket/shop.lance, whose access keys are read from the environment.
     id
         The column that names an item, where it cannot be found by name.
     half
@@ -129,7 +129,7 @@ def index(
     heads_only
         Leave the shared embedding out, which is wider than all projections together.
     replace
-        Make the index anew.
+        Make the index anew, whatever is there.
     delete
         An id of an item to take out. Repeat it.
     """
@@ -140,8 +140,8 @@ def index(
 
     console = terminal()
     if delete:
-        if catalog is not None:
-            raise UserError("--delete takes items out of an index: leave the catalog out")
+        if catalog or image or id or half or heads_only or replace:
+            raise UserError("--delete takes items out of an index: leave out the catalog and every option but --to")
         left = delete_items(to, delete, Run.open(run))
         say(console, f"{len(set(delete)):,} deleted, {left:,} left: {to}")
         return

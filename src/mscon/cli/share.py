@@ -53,6 +53,7 @@ def export(
     repo
         hub: where the folder will be on the Hub, for the card to say so.
     """
+    from mscon.files import make_folder
     from mscon.run import Run
 
     format = _format(out, format)
@@ -61,10 +62,7 @@ def export(
     if repo and format != "hub":
         raise UserError(f"--repo: only a folder of format hub has a card that names it, not {format}; leave it out")
     opened, console = Run.open(run), terminal()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
+    make_folder(out.parent)
     if format == "hub":
         from mscon.export.folder import publish
 

@@ -18,7 +18,7 @@ def data(
 ) -> None:
     """Make a catalog of a well-known set from its original files: zappos50k, medic, cub200 or fashion.
 
-    Nothing is downloaded: it says where the files are got, what of them is there, and what is missing. Counts are
+    Nothing is downloaded: it says where to get the files, which of them are there, and which are missing. Counts are
     compared with those known of the whole set.
 
         mscon data zappos50k --root ~/zappos
@@ -73,7 +73,7 @@ def reproduce(
     Parameters
     ----------
     study
-        What is trained on what; docs/reproduce.md tells of each.
+        One of these, or a .toml of your own: what is trained on what, as docs/reproduce.md tells.
     method
         Only this method; all when left out. Repeat it.
     seeds

@@ -48,7 +48,7 @@ class Preset(Section):
     @classmethod
     def _distinct(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
         if len({f"{rate:g}" for rate in rates}) < len(rates):
-            raise ValueError("every rate once")
+            raise ValueError("a rate is there twice: name every rate once")
         return rates
 
     @cached_property

@@ -49,10 +49,9 @@ def _column(collection: Collection, name: str) -> pl.Series | None:
         values = None
     if values is None:
         return None
-    kind = values.dtype
-    if kind in (pl.Categorical, pl.Enum):
+    if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
-    return values if kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) or kind.is_integer() else None
+    return values if values.dtype in (pl.String, pl.Boolean) or values.dtype.is_integer() else None
 
 
 def _one_of(name: str, values: Sequence[Value]) -> str:

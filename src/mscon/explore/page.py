@@ -67,7 +67,7 @@ class Explored:
         """The weights at first: every similarity alike, without the shared embedding."""
         return [0.0 if name == SHARED else 1.0 for name in self.names]
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Columns of the run's labels that the items have."""
         first = list(self.collection.rows_of(self.ids[:1]).values())
@@ -105,7 +105,7 @@ class _Search:
     picker: gr.HTML
     query: gr.HTML
     mistake: gr.HTML
-    chance: gr.Button
+    any_item: gr.Button
     sliders: list[gr.Slider]
     only: list[gr.Button]
     alike: gr.Button
@@ -122,7 +122,7 @@ def _search(explored: Explored) -> _Search:
     asked = gr.State(None)
     with gr.Column(scale=1, min_width=320, elem_id="asking"):
         picker = _script("picker", value={"most_bytes": MOST_BYTES, "too_large": TOO_LARGE})
-        chance = gr.Button("A random item", size="sm")
+        any_item = gr.Button("A random item", size="sm")
         mistake = gr.HTML("", elem_classes="say")
         query = gr.HTML("")
         gr.HTML(WEIGHTS)
@@ -152,7 +152,7 @@ def _search(explored: Explored) -> _Search:
         told = gr.HTML("", elem_id="told")
         results = _script("results", value="", html_template="${value}")
     return _Search(
-        asked, picker, query, mistake, chance, sliders, only, alike, none, count, where, wrong, chosen, told, results
+        asked, picker, query, mistake, any_item, sliders, only, alike, none, count, where, wrong, chosen, told, results
     )
 
 
@@ -170,22 +170,25 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
         query = item_html(explored.run, explored.collection, row, pictures=explored.pictures)
         return [asked, query, "", _map_value(explored, row), *shown(explored, asked, values)]
 
-    def chance(*values: Any) -> list[Any]:
+    def pick_any(*values: Any) -> list[Any]:
         name = explored.ids[int(rng.integers(len(explored.ids)))]
         return pick_row(explored.collection.rows_of([name])[name], values)
+
+    def refused(error: UserError) -> list[Any]:
+        return [told_html(str(error), error=True) if each is search.mistake else gr.skip() for each in picked]
 
     def pick(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             return pick_row(_row(explored, event), values)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
+            return refused(error)
 
     def upload(event: gr.EventData, *values: Any) -> list[Any]:
         try:
             data = explored.uploads.get(str(event.key))
             asked = ask_picture(explored.run, explored.collection, data, model=explored.model)
         except UserError as error:
-            return [gr.skip(), gr.skip(), told_html(str(error), error=True), *[gr.skip()] * (1 + len(parts))]
+            return refused(error)
         query = query_html(as_address(data), "your picture", {})
         return [asked, query, "", _map_value(explored, None), *shown(explored, asked, values)]
 
@@ -196,35 +199,23 @@ def _connect(explored: Explored, page: gr.Blocks, search: _Search, chart: gr.HTM
     last: dict[str, Any] = quiet | {"trigger_mode": "always_last"}
     moved = [each.input for each in (*search.sliders, search.count, *search.chosen.values())]
     gr.on([*moved, search.where.submit, search.where.blur], show, [search.asked, *settings], parts, **last)
-    gr.on([page.load, search.chance.click], chance, settings, picked, **quiet)
+    gr.on([page.load, search.any_item.click], pick_any, settings, picked, **quiet)
     search.picker.pick(pick, settings, picked, **quiet)
     search.results.pick(pick, settings, picked, **quiet)
     search.picker.clear(lambda: "", None, search.mistake, **quiet)
     search.picker.upload(upload, settings, picked, **quiet)
     chart.pick(from_map, settings, [tabs, *picked], **quiet)
-    zeros = [0.0] * len(explored.names)
-    mixes = [(search.alike, explored.default), (search.none, zeros)]
+
+    def moves_sliders(button: gr.Button, weights: Sequence[float]) -> None:
+        def mixed(asked: Any, *values: Any) -> list[Any]:
+            return [*weights, *shown(explored, asked, [*weights, *values[len(weights) :]])]
+
+        button.click(mixed, [search.asked, *settings], [*search.sliders, *parts], **quiet)
+
+    moves_sliders(search.alike, explored.default)
+    moves_sliders(search.none, [0.0] * len(explored.names))
     for place, button in enumerate(search.only):
-        mixes.append((button, [*zeros[:place], 1.0, *zeros[place + 1 :]]))
-    for button, weights in mixes:
-        _sets(explored, button, weights, search, settings, parts, quiet)
-
-
-def _sets(
-    explored: Explored,
-    button: gr.Button,
-    weights: Sequence[float],
-    search: _Search,
-    settings: Sequence[Any],
-    parts: Sequence[Any],
-    quiet: Mapping[str, Any],
-) -> None:
-    """A button that moves the sliders, and shows what is found then."""
-
-    def mixed(asked: Any, *values: Any) -> list[Any]:
-        return [*weights, *shown(explored, asked, [*weights, *values[len(weights) :]])]
-
-    button.click(mixed, [search.asked, *settings], [*search.sliders, *parts], **quiet)
+        moves_sliders(button, [float(other == place) for other in range(len(explored.names))])
 
 
 def shown(explored: Explored, asked: Asked | None, values: Sequence[Any]) -> list[Any]:

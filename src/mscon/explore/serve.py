@@ -18,7 +18,7 @@ from mscon.explore.guard import FRAMED, Guard
 from mscon.explore.maps import Maps, Working
 from mscon.explore.pictures import MOST_BYTES, TOO_LARGE, item_picture
 from mscon.explore.points import points
-from mscon.explore.state import like as suggested
+from mscon.explore.state import suggested
 from mscon.explore.tabs import audit_page, tab_page
 from mscon.run import Run
 from mscon.search import SHARED, Collection
@@ -56,14 +56,17 @@ def serve(
     - `open_browser`: whether to open the page.
     - `say`: prints a line.
 
-    **Raises:** `UserError` for an address or a port that cannot be listened at.
+    **Raises:** `UserError` for a collection without items, and an address or a port that cannot be listened at.
     """
     import uvicorn
 
+    ids = collection.ids
+    if not ids:
+        raise UserError(f"{collection.source} holds no items: there is nothing to look at")
     listening, local = _listen(host, port), _is_local(host)
     token = None if local else secrets.token_urlsafe(24)
     names = {"127.0.0.1", "localhost", "[::1]", host, f"[{host}]"} if local else None
-    maps = Maps(collection, run.folder / "maps", collection.ids)
+    maps = Maps(collection, run.folder / "maps", ids)
     app = Guard(make_app(run, collection, maps), names, token, MOST_BYTES, TOO_LARGE)
     address = _address(host, listening.getsockname()[1], token)
     if not local:

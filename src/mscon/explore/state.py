@@ -44,7 +44,7 @@ def find(collection: Collection, asked: Asked, weights: Weights, *, k: int, wher
     return collection.ranked(asked.query, asked.cosines, mix(weights, collection.similarities), k=k, where=where)
 
 
-def like(ids: Sequence[str], text: str, *, count: int) -> list[str]:
+def suggested(ids: Sequence[str], text: str, *, count: int) -> list[str]:
     """Ids to suggest to somebody who types: those that begin with the text, then those that hold it. Capitals do not
     count.
     """

@@ -80,12 +80,8 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     - `repo`: where on the Hub it will be, such as `"me/shoes"`, which is what the card loads it from; left out, the
       card loads it from its own folder.
     """
-    evaluation = fresh_evaluation(run)
-    results, recipe, catalog = (
-        _results(evaluation or {}),
-        run.recipe,
-        catalog_name(public_source(run.recipe.catalog.source)),
-    )
+    recipe, evaluation = run.recipe, fresh_evaluation(run) or {}
+    results, catalog = _results(evaluation), catalog_name(public_source(recipe.catalog.source))
     items = run.items()
     counts = {} if items is None else {part: items.table["split"].eq(part).sum() for part in PARTS}
     parts = listed([f"{count:,} {part}" for part, count in counts.items()], "and") if counts else ""
@@ -109,7 +105,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
         parameters=sum(each.numel() for each in model.parameters()),
         results=results,
         unmeasured="Not measured: `mscon evaluate` had not been run on this model when the card was written.",
-        limits=_limits(results, evaluation or {}),
+        limits=_limits(results, evaluation),
         citation=CITATION,
     )
 
@@ -135,7 +131,7 @@ def _finished(value: Any) -> Any:
     return escaped(value) if isinstance(value, str) and not isinstance(value, Plain) else value
 
 
-def _front_matter(name: str, catalog: str, evaluation: Mapping[str, Any] | None) -> str:
+def _front_matter(name: str, catalog: str, evaluation: Mapping[str, Any]) -> str:
     probes = read_probes(evaluation) if evaluation else []
     found = [_eval_result(probe, catalog) for probe in probes if probe.score.value is not None]
     return front_matter(

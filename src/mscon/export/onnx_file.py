@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from mscon.data.decode import Fit
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.export.parity import Outputs, Parity, Sample, compare
-from mscon.export.program import DYNAMIC, INPUT, chosen, facts, first_line, output_names, traced
+from mscon.export.program import DYNAMIC, INPUT, chosen, facts, output_names, traced
 from mscon.files import write_whole
 from mscon.model import MSConModel
 

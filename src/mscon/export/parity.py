@@ -49,7 +49,7 @@ class Parity:
 
 
 def sample_of(run: Run) -> Sample:
-    """Images from all over a run's catalog; where it cannot be read any more, or none of its images can, noise."""
+    """Images from all over a run's catalog; where it, or enough of them, cannot be read any more, noise."""
     settings = run.recipe.image
     try:
         catalog = Catalog.read(run.recipe.catalog.source, image=run.recipe.catalog.image)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from mscon import __version__
 from mscon.data.decode import Fit
 from mscon.data.views import IMAGENET_MEAN, IMAGENET_STD
-from mscon.errors import UserError, nearest
+from mscon.errors import UserError, first_line, nearest
 from mscon.item_uncertainty import variance
 from mscon.model import MSConModel
 
@@ -125,8 +125,3 @@ def facts(model: MSConModel, similarities: Sequence[str], fit: Fit) -> dict[str,
         INPUT: f"uint8 (N, {size}, {size}, 3): RGB, 0 to 255, rows from the top",
         "similarities": json.dumps(list(similarities), ensure_ascii=False),
     }
-
-
-def first_line(error: Exception) -> str:
-    """Of an error's message, or its kind where it has none: tracers write pages."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -107,8 +107,3 @@ def check_count(k: int) -> None:
     """**Raises** `UserError` for a search for less than one item."""
     if k < 1:
         raise UserError(f"-k {k}: at least one item must be asked for")
-
-
-def no_condition(where: str) -> UserError:
-    """What to say of a `where` that is neither true nor false of an item."""
-    return UserError(f"--where {where!r} is no condition; write one such as \"gender = 'Women' AND year > 2012\"")

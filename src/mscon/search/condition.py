@@ -73,6 +73,11 @@ def check_condition(where: str) -> None:
             )
 
 
+def no_condition(where: str) -> UserError:
+    """What to say of a `where` that is neither true nor false of an item."""
+    return UserError(f"--where {shown(where)} is no condition; write one such as \"gender = 'Women' AND year > 2012\"")
+
+
 def shown(where: str) -> str:
     """A condition as messages quote it, its beginning where it is long."""
     return repr(where if len(where) <= QUOTED else f"{where[:QUOTED]} …")

@@ -52,7 +52,7 @@ def _read(word: str | Path | bytes, collection: Collection) -> bytes:
         return word
     try:
         return Path(word).read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # of a NUL in it
         hint = nearest(str(word), collection.ids)
         raise UserError(f"{word}: neither an id of {collection.source} nor a file that can be read.{hint}") from None
 

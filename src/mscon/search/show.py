@@ -56,5 +56,5 @@ def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
 
 
 def number(value: float) -> str:
-    """Three decimals, with a true minus."""
-    return f"{value:.3f}".replace("-", "−")
+    """Three decimals, with a true minus, and none before 0."""
+    return f"{value:z.3f}".replace("-", "−")

@@ -107,15 +107,15 @@ def approximate(index: Index, *, say: Callable[[str], None] = lambda _: None) ->
 
 
 def _measure(index: Index, partitions: int) -> list[Recall]:
-    chance = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     rows = np.array(index.table.search().select(["id"]).with_row_id(True).to_arrow()["_rowid"])
-    drawn = chance.choice(rows, min(QUERIES, len(rows)), replace=False).tolist()
+    drawn = rng.choice(rows, min(QUERIES, len(rows)), replace=False).tolist()
     blocks = index.blocks_of(drawn)
     queries = [
         Query({name: block[number] for name, block in blocks.items()}, (row,), ()) for number, row in enumerate(drawn)
     ]
     draws = samples(index.similarities)
-    asked = [(query, draw(chance)) for draw in draws.values() for query in queries]
+    asked = [(query, draw(rng)) for draw in draws.values() for query in queries]
     vectors = np.stack([index.heads_vector(query, mix) for query, mix in asked])
     found = scan(index.table, vectors, None, K + 1)
     _, exact = _timed(lambda number: scan(index.table, vectors[number : number + 1], None, K), range(TIMED))
@@ -167,6 +167,3 @@ def _timed(work: Callable[[T], R], some: Iterable[T]) -> tuple[list[R], float]:
         found.append(work(each))
         times.append(1000 * (perf_counter() - started))
     return found, median(times)
-
-
-__all__ = ["FROM", "GROWN", "Recall", "approximate"]

@@ -35,19 +35,19 @@ def samples(similarities: Sequence[str]) -> dict[str, Callable[[np.random.Genera
     }
     if len(names) > 1:
         kinds[EVEN] = lambda _: dict.fromkeys(names, 1.0)
-        kinds[UNEVEN] = lambda chance: dict(zip(names, _uneven(chance, len(names)), strict=True))
-        kinds[NEGATIVE] = lambda chance: _negative(names, chance)
+        kinds[UNEVEN] = lambda rng: dict(zip(names, _uneven(rng, len(names)), strict=True))
+        kinds[NEGATIVE] = lambda rng: _negative(names, rng)
     return kinds
 
 
-def _uneven(chance: np.random.Generator, count: int) -> list[float]:
+def _uneven(rng: np.random.Generator, count: int) -> list[float]:
     """One counts 1, the others less than half as much, down to hardly anything."""
-    weights = 0.5 * chance.random(count) ** 2 + 0.01
-    weights[chance.integers(count)] = 1.0
+    weights = 0.5 * rng.random(count) ** 2 + 0.01
+    weights[rng.integers(count)] = 1.0
     return weights.tolist()
 
 
-def _negative(names: Sequence[str], chance: np.random.Generator) -> dict[str, float]:
+def _negative(names: Sequence[str], rng: np.random.Generator) -> dict[str, float]:
     """One counts 1, another −0.5: the same in this way, but not in that."""
-    one, other = chance.permutation(len(names))[:2]
+    one, other = rng.permutation(len(names))[:2]
     return {names[int(one)]: 1.0, names[int(other)]: -0.5}

@@ -4,16 +4,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.files import digest
 from mscon.run import Run
-from mscon.search.collection import Hits, Query, best, check_count, no_condition
-from mscon.search.condition import check_condition, shown
+from mscon.search.collection import Hits, Query, best, check_count
+from mscon.search.condition import check_condition, no_condition, shown
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
@@ -25,9 +26,6 @@ FEW = 20_000
 
 REFINED = 4
 """Times as many candidates as are asked for, whose score is then taken from the vectors themselves."""
-
-TOLD = 200
-"""Characters of an error of LanceDB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +43,8 @@ class Index:
     @classmethod
     def open(cls, source: str, run: Run | None = None) -> "Index":
         """**Raises** `UserError` where there is none, or, with a `run`, for one that another model has made."""
+        if "://" not in source and not Path(source).exists():  # connecting would make the folder
+            raise UserError(f"{source}: there is no index: make one with mscon index")
         database = connect(source)
         try:
             text = database.open_table(ABOUT).to_arrow()["json"][0].as_py()
@@ -121,7 +121,7 @@ class Index:
         chosen = self.about.approximate
         probes = chosen.probes.get(kind_of(weighed, self.similarities), 0) if chosen else 0
         rows: list[int] = []
-        if chosen and probes and (where is None or passing > FEW):
+        if chosen and probes and wanted and (where is None or passing > FEW):
             # The fewer pass, the farther apart they lie: as many that pass are looked at as of all without a condition.
             wider = min(chosen.partitions, ceil(probes * len(self) / passing))
             rows = self.near(query, weighed, wanted, probes=wider, where=where)
@@ -199,9 +199,3 @@ def among(ids: Sequence[str]) -> str:
     """A condition that lets the items of these names pass."""
     quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in ids)
     return f"id IN ({quoted})"
-
-
-def first_line(error: Exception) -> str:
-    """What an error of LanceDB says first: some are pages long."""
-    told = (str(error).splitlines() or [type(error).__name__])[0]
-    return told if len(told) <= TOLD else f"{told[:TOLD]} …"

@@ -18,7 +18,7 @@ from mscon.data.cache import Skipped, image_key
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, decode
 from mscon.data.threads import in_threads
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.files import digest
 from mscon.model import MSConModel
 from mscon.run import Run
@@ -27,7 +27,7 @@ from mscon.search.index.approximate import FROM, Recall, approximate, outgrown, 
 from mscon.search.index.columns import check_types, item_ids, storable_labels
 from mscon.search.index.layout import About, arrow
 from mscon.search.index.place import Place, alone
-from mscon.search.index.table import Index, among, first_line
+from mscon.search.index.table import Index, among
 
 ROWS = 2048
 """Written at a time, at most: what a crash loses no more of."""

@@ -47,7 +47,9 @@ def dump_pgvector(index: Index, folder: Path, *, progress: Callable[[int, int], 
     """
     for name, width in widths(index).items():
         if width > WIDEST:
-            raise UserError(f"{index.source}: {name} has {width:,} numbers; pgvector has columns of up to {WIDEST:,}")
+            raise UserError(
+                f"{index.source}: {name} has {width:,} numbers, and pgvector's columns take {WIDEST:,}: use --to qdrant"
+            )
     names, vectors = column_names(index), vector_names(index)
     with whole_folder(folder) as aside:
         (aside / "schema.sql").write_text(schema(index, names), encoding="utf-8")

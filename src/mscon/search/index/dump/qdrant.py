@@ -21,7 +21,6 @@ NAMESPACE = uuid.NAMESPACE_OID
 BYTES = 16_000_000
 """Of a file of points, about: Qdrant takes requests of up to 32 MB."""
 
-
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 """In the name of a vector, of which Qdrant makes a folder."""
 
@@ -47,12 +46,13 @@ def dump_qdrant(index: Index, folder: Path, *, progress: Callable[[int, int], No
         files, points, size = 0, list[str](), 0
         for rows in in_turn(index, progress):
             for point in _points(rows, names):
-                if points and size + len(point) > BYTES:
+                length = len(point.encode())
+                if points and size + length > BYTES:
                     files += 1
                     _write(aside, files, points)
                     points, size = [], 0
                 points.append(point)
-                size += len(point.encode())
+                size += length
         if points:
             files += 1
             _write(aside, files, points)

@@ -75,7 +75,6 @@ def readme(name: str, index: Index, **more: object) -> str:
     environment.filters |= {"code": code, "words": escaped}
     weights = {each: 1.0 if place == 0 else 0.2 for place, each in enumerate(index.about.heads)}
     return environment.get_template(f"{name}.md.jinja").render(
-        index=index,
         about=index.about,
         count=len(index),
         widths=widths(index),
