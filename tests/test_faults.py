@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mscon.alone import LOCK, alone_in
 from mscon.checkpoint import checkpoints, latest_checkpoint
 from mscon.data import Catalog
 from mscon.display import TerminalDisplay
@@ -20,6 +19,7 @@ from mscon.errors import UserError
 from mscon.interrupt import InterruptedRun
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.run_lock import LOCK, run_lock
 from mscon.train import train
 
 FULL = "No space left on device|No space left"
@@ -148,8 +148,8 @@ def test_a_folder_that_is_no_run_is_still_refused(mscon: Callable[..., tuple[int
 HOLDS = """
 import sys, time
 from pathlib import Path
-from mscon.alone import alone_in
-with alone_in(Path(sys.argv[1])):
+from mscon.run_lock import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -172,11 +172,11 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended_or_w
 
 
 def test_nothing_is_left_of_a_folder_in_which_nothing_came_about(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(UserError), alone_in(tmp_path / "deep" / "run"):
+    with pytest.raises(UserError), run_lock(tmp_path / "deep" / "run"):
         raise UserError("the catalog is not there")
     assert not (tmp_path / "deep").exists()
     (tmp_path / "kept").mkdir()
-    with alone_in(tmp_path / "kept"):
+    with run_lock(tmp_path / "kept"):
         pass
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [LOCK]
 

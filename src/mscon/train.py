@@ -21,7 +21,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mscon.alone import alone_in
 from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import GoneOn, Position, latest_checkpoint, load_newest, save_checkpoint
@@ -42,6 +41,7 @@ from mscon.prepare import AnyBatches, Prepared, prepare, training_batches, windo
 from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.run_lock import run_lock
 from mscon.terms import MSConOutput
 from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.unreadable import Unreadable
@@ -77,7 +77,7 @@ def train(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
     with ExitStack() as held, others_at_hand(fabric):
-        each_process(fabric, lambda: held.enter_context(alone_in(folder)) if fabric.is_global_zero else None)
+        each_process(fabric, lambda: held.enter_context(run_lock(folder)) if fabric.is_global_zero else None)
         return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
 
 

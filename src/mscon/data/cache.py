@@ -19,7 +19,7 @@ from jaxtyping import Int64, UInt64
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
-from mscon.data.room import PIXELS, in_use, make_room, used_now
+from mscon.data.eviction import PIXELS, in_use, make_room, used_now
 from mscon.data.streamed import AnyImages, StreamedImages
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
@@ -79,7 +79,7 @@ def load_pixels(
     files with images in them, to the bytes of images in a table at hand, and to the address alone of images behind
     one. It is written aside and put in place whole: a build that is killed leaves nothing that is read, and of two
     builds at once the first to end counts. Memory holds a few images at a time. Where the caches come to more than they
-    may (`mscon.data.room`), those that were not used for longest are removed, but none that is open.
+    may (`mscon.data.eviction`), those that were not used for longest are removed, but none that is open.
 
     **Arguments:**
 
