@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
-from mscon.checkpoint import GoneOn, Position, latest_checkpoint, load_newest, save_checkpoint
+from mscon.checkpoint import Position, Resumed, latest_checkpoint, load_newest, save_checkpoint
 from mscon.data.items import Items
 from mscon.data.streamed import Fetched, StreamedImages
 from mscon.data.views import apply_views, draw_views
@@ -38,7 +38,7 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches, window_batches
-from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
+from mscon.processes import any_process, each_process, highest, lost_connection_told, share_buffers
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.run_lock import run_lock
@@ -76,7 +76,7 @@ def train(
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
-    with ExitStack() as held, others_at_hand(fabric):
+    with ExitStack() as held, lost_connection_told(fabric):
         each_process(fabric, lambda: held.enter_context(run_lock(folder)) if fabric.is_global_zero else None)
         return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
 
@@ -119,7 +119,7 @@ def _train(
     for part in parts.values():
         fabric.to_device(part)
     found = each_process(fabric, partial(load_newest, run.checkpoints, parts, optimizer))
-    at, data = found.at, replace(data, notes=(*data.notes, *_gone_on_before(found)))
+    at, data = found.at, replace(data, notes=(*data.notes, *_unusable_notes(found)))
     if any_process(fabric, at.step != fabric.broadcast(at.step)):
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
@@ -226,7 +226,7 @@ def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, w
     return run
 
 
-def _gone_on_before(found: GoneOn) -> Iterator[str]:
+def _unusable_notes(found: Resumed) -> Iterator[str]:
     for mistake in found.unusable:
         yield f"{mistake}. Going on from the one before, at step {found.at.step:,}"
 
@@ -259,7 +259,7 @@ def _fetched(data: Prepared, batches: Iterable[Tensor]) -> Iterator[_Batch]:
         return
     mine, ahead = tee(batches)
     with closing(images.fetched(each.numpy() for each in ahead)) as found:
-        yield from (_Batch(items, each.in_place()) for items, each in zip(mine, found, strict=False))
+        yield from (_Batch(items, each.with_replacements()) for items, each in zip(mine, found, strict=False))
 
 
 def _views(

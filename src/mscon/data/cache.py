@@ -132,7 +132,7 @@ def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str], digests:
 def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
     """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
     if catalog.stored is not None and (stamps := catalog.stored.stamps) is not None:
-        told = "\n".join([f"{STORED_VERSION} {size} {fit}", catalog.root, catalog.stored.shelf.column, *stamps])
+        told = "\n".join([f"{STORED_VERSION} {size} {fit}", catalog.root, catalog.stored.reader.column, *stamps])
         places = hashlib.blake2b(catalog.stored.places.tobytes())
         return hashlib.blake2b(told.encode() + places.digest(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)

@@ -26,9 +26,9 @@ class Fetched:
     images: UInt8[np.ndarray, "n s s 3"]
     unreadable: Bool[np.ndarray, " n"]
 
-    def in_place(self) -> "Fetched":
-        """With readable images of the same batch in the place of those that are not: statistics of a batch should be
-        those of images.
+    def with_replacements(self) -> "Fetched":
+        """With readable images of the same batch in the place of those that are not, as batch normalisation should see
+        none that is white for want of a picture. Where all are unreadable, all stay white.
         """
         good, bad = np.flatnonzero(~self.unreadable), np.flatnonzero(self.unreadable)
         if not (len(good) and len(bad)):
