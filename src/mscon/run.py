@@ -132,7 +132,7 @@ class Run:
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl in order; a last line that was cut off is left out.
 
-        **Raises:** `UserError` for a line that no training has written.
+        **Raises:** `UserError` for any other line that no training has written.
         """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
@@ -141,14 +141,13 @@ class Run:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+                if number == len(lines) and isinstance(error, json.JSONDecodeError):
+                    return
         for number, line in enumerate(lines, start=1):
             try:
-                record = parse_json(line)
-            except ValueError:
-                return
-            try:
-                yield check_record(record)
+                record = check_record(parse_json(line))
             except ValueError as error:
+            yield record
                 raise UserError(
                     f"{path}, line {number}: nothing that a training logs ({error}). Take the line out, or move the"
                     " file away to go without it"
