@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mscon.errors import UserError
-from mscon.files import save_tensors, write_whole
+from mscon.files import make_folder, save_tensors, write_whole
 from mscon.parsing import parse_json
 
 KEPT = 2
@@ -43,10 +43,7 @@ def save_checkpoint(
 
     **Raises:** `UserError` when the disk refuses; older checkpoints are then untouched.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+    make_folder(folder)
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mscon.errors import UserError
+from mscon.files import make_folder
 
 PATIENCE = 0.5
 """Seconds between two looks at shards that other processes have in hand."""
@@ -62,10 +63,7 @@ class Shards:
         Ends when all are done, by whatever process; while only others have some in hand, it waits for these. **Raises**
         `UserError` when the disk refuses.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be made: {error.strerror}. Choose another folder") from None
+        make_folder(self.folder)
         left = [shard for shard in range(self.count) if not self.path(shard).exists()]
         while left:
             taken = False

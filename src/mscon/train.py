@@ -40,7 +40,7 @@ from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches, window_batches
 from mscon.processes import any_process, each_process, highest, lost_connection_told, share_buffers
 from mscon.recipe import Recipe
-from mscon.run import Run
+from mscon.run import Run, check_no_run
 from mscon.run_lock import run_lock
 from mscon.terms import MSConOutput
 from mscon.trained_on import check_trained_on, write_trained_on
@@ -201,9 +201,9 @@ def _begin(
     recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
 ) -> tuple[Run | None, Prepared, AnyBatches]:
     """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
-    if not resume and (folder / "recipe.toml").exists():
-        raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
-    run = Run.open(folder) if resume and (folder / "recipe.toml").exists() else None
+    if not resume:
+        check_no_run(folder)
+    run = Run.open(folder) if (folder / "recipe.toml").exists() else None
     progress = display.decoding if display else None
     if run:
         run.check_recipe(recipe)

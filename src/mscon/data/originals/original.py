@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from mscon.errors import UserError
-from mscon.files import write_whole
+from mscon.files import make_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,7 @@ class Original:
         """
         if out.suffix != ".parquet":
             raise UserError(f"{out}: a catalog is written as Parquet; name a file that ends in .parquet")
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{out.parent}: cannot be made: {error.strerror}") from None
+        make_folder(out.parent)
         images = _from(out.parent, self.table["image"].to_list())
         table = self.table.with_columns(image=pl.Series(images, dtype=pl.String))
         write_whole(out, table.write_parquet)
