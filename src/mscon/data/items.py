@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Int64
 from polars.exceptions import PanicException, PolarsError
 
-from mscon.data.catalog import ID_NAMES, Catalog
+from mscon.data.catalog import Catalog
 from mscon.data.digests import content_digests, place_digests, text_digests
 from mscon.data.splits import PARTS, Split
 from mscon.errors import UserError
@@ -137,9 +137,8 @@ def _paired(
 
 def _ids(catalog: Catalog, column: str | None) -> pl.Series:
     """What names each item, apart from its image; null where nothing does."""
-    if column is None:
-        usual = (name for name in ID_NAMES if name in catalog.table.columns and name != catalog.image)
-        column = next((name for name in usual if not catalog.column(name).dtype.is_nested()), None)
-    if column is None or (column in catalog.table.columns and catalog.column(column).dtype == pl.Binary):
+    usual = (each for each in catalog.usual_ids if each != catalog.image)
+    name = next(usual, None) if column is None else column
+    if name is None:
         return pl.Series("id", [None], dtype=pl.String).new_from_index(0, len(catalog))
     return catalog.named_by(column)

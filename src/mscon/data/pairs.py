@@ -97,7 +97,7 @@ def read_pairs(
     """
     read = read_source(source)
     columns = _columns(read, first, second, strength)
-    rows = pl.DataFrame({"id": catalog.given_ids(id)}).with_row_index("row").drop_nulls()
+    rows = catalog.named_by(id).alias("id").to_frame().with_row_index("row").drop_nulls()
     _check_header(read, columns[:2], rows["id"])
     one, other = (_items(read, name, rows, catalog.source) for name in columns[:2])
     if (same := np.flatnonzero(one == other)).size:
