@@ -52,11 +52,7 @@ class Items:
     @classmethod
     def of(cls, catalog: Catalog, split: Split, *, id: str | None = None, unread: bool = False) -> "Items":
         """The items of a catalog; `id` names its column of ids, found by name when left out."""
-        parts = np.empty(len(catalog), dtype=np.int64)
-        for number, name in enumerate(PARTS):
-            parts[getattr(split, name)] = number
-        named = pl.Series("split", PARTS, dtype=pl.String)[parts]
-        return cls(known_by(catalog, id, unread=unread).with_columns(named))
+        return cls(known_by(catalog, id, unread=unread).with_columns(split.names))
 
     @classmethod
     def read(cls, path: Path) -> "Items":
@@ -141,4 +137,4 @@ def _ids(catalog: Catalog, column: str | None) -> pl.Series:
     name = next(usual, None) if column is None else column
     if name is None:
         return pl.Series("id", [None], dtype=pl.String).new_from_index(0, len(catalog))
-    return catalog.named_by(column)
+    return catalog.named_by(name)
