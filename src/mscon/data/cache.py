@@ -85,8 +85,7 @@ def load_pixels(
 
     - `size`, `fit`: side in pixels, and `"letterbox"` or `"crop"`; see `decode`.
     - `folder`: where caches are kept; left out, `pixels` in the folder that the environment variable `MSCON_CACHE`
-      names, or else in the user's cache folder. What lies there may be removed whenever nothing reads it.
-    - `workers`: threads that read and decode; left out, four more than there are cores, at most 32.
+      names, or else in the user's cache folder. Caches there may be removed whenever nothing reads them.
     - `progress`: called with the numbers of images done and in all, after each image and only while there is no cache
       yet.
     - `tolerance`: the share of images that may be unusable. They are skipped and listed.
