@@ -96,6 +96,16 @@ def test_a_file_that_is_written_anew_has_another_fingerprint_and_touches_no_imag
     assert fingerprint(Catalog.read(tmp_path / "c.parquet"), 8, "crop") != first
 
 
+def test_what_another_version_has_decoded_is_not_used_wherever_the_images_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = Catalog(pl.DataFrame({"image": CELLS}), "image", "/", "bytes")
+    catalogs = (catalog_of(tmp_path), in_memory)
+    before = [fingerprint(each, 8, "crop") for each in catalogs]
+    monkeypatch.setattr("mscon.data.cache.VERSION", 7)
+    assert not {*before} & {fingerprint(each, 8, "crop") for each in catalogs}
+
+
 def test_digests_are_those_of_the_bytes_and_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog, rows = catalog_of(tmp_path), [4, 2]
     in_memory = Catalog(pl.DataFrame({"image": CELLS}), "image", str(tmp_path), "bytes")

@@ -28,8 +28,6 @@ from mscon.parsing import parse_json
 
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
-# Of Parquet files, which were known by their images' bytes before: such caches are not used any more, and make room.
-STORED_VERSION = 2
 INDEX, DIGESTS = "index.json", "digests.bin"
 # A build that has not written for so long is dead, and what it left is removed.
 ABANDONED_SECONDS = 24 * 3600
@@ -131,7 +129,8 @@ def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str], digests:
 def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
     """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
     if catalog.stored is not None and (stamps := catalog.stored.stamps) is not None:
-        told = "\n".join([f"{STORED_VERSION} {size} {fit}", catalog.root, catalog.stored.reader.column, *stamps])
+        # One more: at version 1 Parquet files were known by their images' bytes.
+        told = "\n".join([f"{VERSION + 1} {size} {fit}", catalog.root, catalog.stored.reader.column, *stamps])
         places = hashlib.blake2b(catalog.stored.places.tobytes())
         return hashlib.blake2b(told.encode() + places.digest(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
