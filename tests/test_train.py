@@ -107,6 +107,20 @@ def test_a_few_broken_images_are_skipped_and_listed(tiny: dict, letters: Path, t
     assert all(each["reason"] for each in skipped)
 
 
+def test_skipped_images_are_told_by_the_recipes_ids_and_by_their_places_in_the_run(
+    tiny: dict, letters: Path, tmp_path: Path
+) -> None:
+    source = broken_catalog(letters, tmp_path, every=100)
+    table = pl.read_parquet(source).with_columns(sku=pl.format("sku {}", pl.int_range(pl.len())))
+    table.write_parquet(source)
+    recipe = Recipe.of(tiny, {"catalog.source": str(source), "catalog.id": "sku"})
+    begun = prepare(recipe)
+    assert [each.id for each in begun.pixels.skipped] == [f"sku {row}" for row in range(0, len(table), 100)]
+    gone = table.with_row_index().filter(pl.col("index") % 100 > 0, split="test")["sku"][0]
+    table.filter(pl.col("sku") != gone).write_parquet(source)
+    assert prepare(recipe, labels=begun.labels, items=begun.items).pixels.skipped == begun.pixels.skipped
+
+
 def test_many_broken_images_are_refused_with_rows_and_reasons(tiny: dict, letters: Path, tmp_path: Path) -> None:
     source = str(broken_catalog(letters, tmp_path, every=5))
     with pytest.raises(

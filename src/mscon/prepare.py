@@ -35,7 +35,8 @@ class Prepared:
     Without a cache of decoded images nobody knows yet which are readable, and all rows count.
 
     - `catalog`: the rows whose image could be read.
-    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped; without a cache, see `readable`.
+    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped, of a run by its place among the
+      run's items; without a cache, see `readable`.
     - `labels`: name → how the label is read.
     - `values`: name → one code (−1 missing) or number (NaN missing) per row.
     - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers, over all splits.
@@ -109,6 +110,9 @@ def prepare(
     groups = group_codes(catalog, recipe.catalog.group)
     pixels = _pixels(catalog, recipe, look, progress)
     kept = pixels.rows
+    if found is not None:
+        skipped = tuple(replace(each, row=int(found.places[each.row])) for each in pixels.skipped)
+        pixels = replace(pixels, skipped=skipped)
     kept_split = Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test)))
     if empty := [part for part in PARTS if len(getattr(kept_split, part)) == 0]:
         reason = next((each.reason for each in pixels.skipped), "there are no such rows")
@@ -224,7 +228,8 @@ def _pixels(catalog: Catalog, recipe: Recipe, look: bool, progress: Callable[[in
         if catalog.stored is not None and not look:
             catalog.stored.check_groups(catalog.source)
         return streamed_pixels(catalog, size=size, fit=fit, open=2 if look else recipe.image.open)
-    return load_pixels(catalog, size=size, fit=fit, tolerance=recipe.image.tolerance, progress=progress)
+    tolerance, id = recipe.image.tolerance, recipe.catalog.id
+    return load_pixels(catalog, size=size, fit=fit, tolerance=tolerance, id=id, progress=progress)
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:

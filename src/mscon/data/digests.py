@@ -30,12 +30,12 @@ def content_digests(catalog: Catalog) -> UInt64[np.ndarray, " n"]:
     if catalog.stored is not None:
         return _of_files(catalog.stored, root)[catalog.stored.places]
     cells = catalog.column(catalog.image)
-    return np.fromiter((_digest(_content(cell, root)) for cell in cells), dtype=np.uint64, count=len(catalog))
+    return np.fromiter((digest_64(_content(cell, root)) for cell in cells), dtype=np.uint64, count=len(catalog))
 
 
 def text_digests(texts: pl.Series) -> UInt64[np.ndarray, " n"]:
     """Of each text; of an empty one where there is none."""
-    digests = (_digest((each or "").encode()) for each in texts)
+    digests = (digest_64((each or "").encode()) for each in texts)
     return np.fromiter(digests, dtype=np.uint64, count=len(texts))
 
 
@@ -45,7 +45,7 @@ def place_digests(stored: Stored, root: str) -> UInt64[np.ndarray, " n"]:
     """
     reader, folder = stored.reader, root.rstrip("/") + "/"
     sizes = [each.metadata.num_rows for each in reader.parts]
-    parts = np.array([_digest(each.path.removeprefix(folder).encode()) for each in reader.parts], dtype=np.uint64)
+    parts = np.array([digest_64(each.path.removeprefix(folder).encode()) for each in reader.parts], dtype=np.uint64)
     within = np.concatenate([np.arange(size, dtype=np.uint64) for size in sizes])
     return _mixed(np.repeat(parts, sizes) + within * np.uint64(0x9E3779B97F4A7C15))[stored.places]
 
@@ -74,8 +74,8 @@ def _of_piece(reader: PieceReader, piece: int, root: str) -> UInt64[np.ndarray, 
     try:
         cells = reader.cells(piece)
     except DecodeError:
-        return np.full(rows, _digest(b""), dtype=np.uint64)
-    return np.fromiter((_digest(_content(cell.as_py(), root)) for cell in cells), dtype=np.uint64, count=rows)
+        return np.full(rows, digest_64(b""), dtype=np.uint64)
+    return np.fromiter((digest_64(_content(cell.as_py(), root)) for cell in cells), dtype=np.uint64, count=rows)
 
 
 def _kept_at(stored: Stored, root: str) -> Path | None:
@@ -90,7 +90,8 @@ def _save(path: Path, digests: UInt64[np.ndarray, " n"]) -> None:
         np.save(file, digests, allow_pickle=False)
 
 
-def _digest(content: bytes) -> int:
+def digest_64(content: bytes) -> int:
+    """64 bits of a content: another has others but by a chance of 1 in 2⁶⁴."""
     return int.from_bytes(blake2b(content, digest_size=8).digest())
 
 

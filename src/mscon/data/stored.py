@@ -48,7 +48,7 @@ class ParquetPart:
     def read(cls, files: Any, path: str) -> "ParquetPart":
         """Of a file, its footer alone. **Raises** what pyarrow and the file system raise."""
         if isinstance(files, LocalFileSystem):
-            return cls(path, pq.read_metadata(path), _stamp(path))
+            return cls(path, pq.read_metadata(path), stamp(path))
         about = files.info(path)
         mark = next((str(about[name]) for name in MARKS if about.get(name)), None)
         with files.open(path, "rb") as file:
@@ -201,7 +201,7 @@ class PieceReader:
             if self._file:
                 self._file[1].close()
             path = self.parts[number].path
-            if isinstance(self.files, LocalFileSystem) and _stamp(path) != self.parts[number].stamp:
+            if isinstance(self.files, LocalFileSystem) and stamp(path) != self.parts[number].stamp:
                 raise OSError("it has changed since the catalog was read")
             # Arrow asks for a whole row group's column at once: reading ahead would fetch it twice.
             near = {} if isinstance(self.files, LocalFileSystem) else {"cache_type": "none"}
@@ -304,6 +304,7 @@ def holds_images(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 
-def _stamp(path: str) -> str:
+def stamp(path: str) -> str:
+    """What changes when a file does, found without reading it. **Raises** `OSError` where it cannot be looked at."""
     about = Path(path).stat()
     return f"{path}\0{about.st_size}\0{about.st_mtime_ns}"
