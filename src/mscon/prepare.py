@@ -122,17 +122,8 @@ def prepare(
         notes += [note for name, each in values.items() for note in changed_labels(columns[name], catalog, each)]
     values = {name: each[kept] for name, each in values.items()}
     if labels is None:
-        for name in recipe.labelled:
-            trained = values[name][kept_split.train]
-            if not labelled(trained).any():
-                raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
-            if np.ptp(trained[labelled(trained)]) == 0:
-                raise UserError(
-                    f"{name!r} of {catalog.source} is the same in all rows that are trained on: there is nothing to"
-                    " learn from it. Divide the rows otherwise (catalog.split), or leave it out."
-                )
-            if columns[name].kind == "continuous":
-                columns[name] = columns[name].of_training(trained)
+        trained = {name: values[name][kept_split.train] for name in recipe.labelled}
+        columns |= {name: _learned(columns[name], each, catalog.source) for name, each in trained.items()}
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
@@ -259,6 +250,19 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
             f" each level, from coarse to fine, such as {[1.0] * depth}."
         )
     return label
+
+
+def _learned(label: LabelColumn, values: np.ndarray, source: str) -> LabelColumn:
+    """A label as the training items' `values` have it. **Raises** `UserError` where these say nothing."""
+    known = values[labelled(values)]
+    if len(known) == 0:
+        raise UserError(f"{label.name!r} of {source} is empty in all rows that are trained on.")
+    if np.ptp(known) == 0:
+        raise UserError(
+            f"{label.name!r} of {source} is the same in all rows that are trained on: there is nothing to"
+            " learn from it. Divide the rows otherwise (catalog.split), or leave it out."
+        )
+    return label.of_training(values) if label.kind == "continuous" else label
 
 
 def _read_pairs(similarity: SimilaritySettings, catalog: Catalog, recipe: Recipe) -> PairTable:

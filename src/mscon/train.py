@@ -162,12 +162,7 @@ def _train(
                 )
                 _check_finite(out, at.step, last_good=run.checkpoints)
                 for part in clipped:
-                    length = nn.utils.get_total_norm([each.grad for each in part if each.grad is not None])
-                    if not length.isfinite():
-                        where = "all similarities together"
-                        raise DivergedError(_not_finite("gradient", at.step, where, run.checkpoints))
-                    if length > settings.clip:
-                        nn.utils.clip_grads_with_norm_(part, settings.clip, length)
+                    _clip(part, settings.clip, at.step, last_good=run.checkpoints)
                 stepper.step()
                 if average:
                     average.update_parameters(model)
@@ -365,6 +360,15 @@ def _check_finite(out: MSConOutput, step: int, last_good: Path) -> None:
     if not out.total.isfinite():
         bad = [name for name, term in out.terms.items() if not term.loss.isfinite()]
         raise DivergedError(_not_finite("loss", step, ", ".join(bad) or "the weighting", last_good))
+
+def _clip(parameters: list[nn.Parameter], longest: float, step: int, last_good: Path) -> None:
+    """Shorten their gradient. **Raises** `DivergedError` for one that is not finite."""
+    length = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    if not length.isfinite():
+        raise DivergedError(_not_finite("gradient", step, "all similarities together", last_good))
+    if length > longest:
+        nn.utils.clip_grads_with_norm_(parameters, longest, length)
+
 
 
 def _not_finite(what: str, step: int, where: str, checkpoints: Path) -> str:
