@@ -138,7 +138,7 @@ def _train(
 
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
-    with closing(log), stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
+    with stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             drawn = train_batches.epoch(epoch, start=at.batch)
@@ -187,6 +187,7 @@ def _train(
                     kept.save(run.model_path)
                 at = Position(at.epoch, 0, at.step, score if better else at.best, log.seconds)
                 save(at)
+    log.close()
     fabric.barrier()  # the model is there for every process
     return run
 
@@ -360,7 +361,6 @@ def _check_finite(out: MSConOutput, step: int, last_good: Path) -> None:
         bad = [name for name, term in out.terms.items() if not term.loss.isfinite()]
         raise DivergedError(_not_finite("loss", step, ", ".join(bad) or "the weighting", last_good))
 
-
 def _clip(parameters: list[nn.Parameter], longest: float, step: int, last_good: Path) -> None:
     """Shorten their gradient. **Raises** `DivergedError` for one that is not finite."""
     length = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
@@ -368,6 +368,7 @@ def _clip(parameters: list[nn.Parameter], longest: float, step: int, last_good: 
         raise DivergedError(_not_finite("gradient", step, "all similarities together", last_good))
     if length > longest:
         nn.utils.clip_grads_with_norm_(parameters, longest, length)
+
 
 
 def _not_finite(what: str, step: int, where: str, checkpoints: Path) -> str:
