@@ -18,7 +18,8 @@ from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.report.audit import write_audit
 from mscon.train import train
-from test_train import StopAfter, assert_same_bits
+from test_train import assert_same_bits
+from watching import Watching
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 40), "blue": (40, 40, 200)}
 N, WRONG = 240, 24
@@ -120,6 +121,6 @@ def test_a_training_leaves_out_the_labels_that_are_wrong_and_goes_on_to_the_same
     assert counts[-1]["colour"] >= WRONG / 2, f"counts: {counts}"
 
     with pytest.raises(InterruptedRun):
-        train(recipe, tmp_path / "again", display=StopAfter(7))
+        train(recipe, tmp_path / "again", display=Watching(7))
     again = train(recipe, tmp_path / "again", resume=True)
     assert_same_bits(again, run)

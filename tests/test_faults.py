@@ -11,16 +11,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mscon.alone import LOCK, alone_in
 from mscon.checkpoint import checkpoints, latest_checkpoint
 from mscon.data import Catalog
 from mscon.display import TerminalDisplay
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import UserError
-from mscon.interrupt import InterruptedRun
+from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.recipe import Recipe
 from mscon.run import Run
+from mscon.run_lock import LOCK, run_lock
 from mscon.train import train
+from watching import Watching
 
 FULL = "No space left on device|No space left"
 
@@ -42,24 +43,6 @@ def whole(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return runs[key]
 
     return of
-
-
-class Watching:
-    """A display that sends this process a signal once a step was logged, and keeps what was told at the start."""
-
-    def __init__(self, step: int | None = None, number: int = signal.SIGINT):
-        self.step, self.number = step, number
-        self.notes: tuple[str, ...] = ()
-
-    def decoding(self, done: int, total: int) -> None: ...
-
-    def started(self, run: Run, data: Any, position: object, steps: int) -> None:
-        self.notes = data.notes
-
-    def logged(self, record: dict) -> None:
-        if self.step is not None and record["kind"] == "train" and record["step"] >= self.step:
-            self.step = None
-            os.kill(os.getpid(), self.number)
 
 
 def same_model(first: Run, second: Run) -> bool:
@@ -139,6 +122,17 @@ def test_one_command_line_begins_a_run_and_after_a_signal_goes_on_with_it(
     assert course(run) == course(whole(recipe))
 
 
+def test_a_second_ctrl_c_stops_at_once_and_afterwards_signals_are_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_signals() as asked:
+        assert asked() == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked() == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_a_folder_that_is_no_run_is_still_refused(mscon: Callable[..., tuple[int, str, str]]) -> None:
     code, _, errors = mscon("train", "runs/typo", "--resume")
     assert code == 2
@@ -148,8 +142,8 @@ def test_a_folder_that_is_no_run_is_still_refused(mscon: Callable[..., tuple[int
 HOLDS = """
 import sys, time
 from pathlib import Path
-from mscon.alone import alone_in
-with alone_in(Path(sys.argv[1])):
+from mscon.run_lock import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -172,11 +166,11 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended_or_w
 
 
 def test_nothing_is_left_of_a_folder_in_which_nothing_came_about(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(UserError), alone_in(tmp_path / "deep" / "run"):
+    with pytest.raises(UserError), run_lock(tmp_path / "deep" / "run"):
         raise UserError("the catalog is not there")
     assert not (tmp_path / "deep").exists()
     (tmp_path / "kept").mkdir()
-    with alone_in(tmp_path / "kept"):
+    with run_lock(tmp_path / "kept"):
         pass
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [LOCK]
 

@@ -1,12 +1,13 @@
 """Views that change what a label is read from."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mscon.inspection import inspect
-from mscon.inspection.views import explained
+from mscon.inspection.views import explained, harmful_views
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -48,6 +49,18 @@ def test_brightness_jitter_is_warned_of_beside_a_measured_lightness(
     warned = [line for line in inspect(recipe, prepare(recipe)).warnings if line.startswith("lightness")]
     assert len(warned) == 1
     assert "Set views.brightness to 0" in warned[0]
+
+
+def test_a_few_images_at_a_time_are_held_as_floats(tiny: dict) -> None:
+    recipe = Recipe.of(tiny, {"views": {"brightness": 0.3}})
+    data = prepare(recipe)
+    images = np.zeros((len(data.catalog), 128, 128, 3), dtype=np.uint8)
+    data = replace(data, pixels=replace(data.pixels, array=images))
+    tracemalloc.start()
+    assert not list(harmful_views(recipe.run_views, data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes, "all of them as floats are four times that"
 
 
 def test_a_number_that_is_noise_is_explained_by_nothing_however_few_rows_there_are() -> None:

@@ -8,6 +8,7 @@ import torch
 from mscon import log
 from mscon.checkpoint import Position
 from mscon.data.labels import LabelColumn
+from mscon.errors import UserError
 from mscon.objective import MSConLoss
 from mscon.recipe import Recipe
 from mscon.run import Run
@@ -49,6 +50,20 @@ def test_the_last_steps_make_a_record_too(run: Run) -> None:
     writing.close()
     records = [(record["step"], record["terms"]["a"]["anchors"]) for record in run.metrics()]
     assert records == [(10, 4), (13, 8)]
+
+
+def test_a_line_cut_off_at_the_end_is_left_out_and_one_among_others_is_told(run: Run) -> None:
+    record = {"kind": "train", "step": 10, "epoch": 1.0, "total": 1.0, "lr": 0.1, "seconds": 1.0, "terms": {}}
+    for step in (10, 20):
+        run.append_metrics(record | {"step": step})
+    path = run.folder / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + whole[:20])
+    assert [each["step"] for each in run.metrics()] == [10, 20]
+    path.write_text(whole[:20] + "\n" + whole)
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 1: nothing that a training logs"):
+        run.cut_metrics(15)
+    assert path.read_text() == whole[:20] + "\n" + whole, "nothing is lost with it"
 
 
 @pytest.mark.parametrize("rows", [100, 192, 1000])

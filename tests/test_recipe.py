@@ -41,6 +41,8 @@ def test_overrides_change_any_field() -> None:
             r"similarities.closure.temprature: unknown key. Did you mean 'temperature'",
         ),
         ({"views.brightnes": 0}, r"views.brightnes: unknown key. Did you mean 'brightness'\?"),
+        ({"similarities.views.separatr": ";"}, r"similarities.views.separatr: .* Did you mean 'separator'\?"),
+        ({"similarities.closure.views.separator": ";"}, r"closure.views.separator: .* Did you mean 'saturation'"),
         ({"training.epochs": 0}, r"training.epochs: .*greater than or equal to 1.*found 0"),
         ({"training.epochs": "many"}, r"training.epochs: .*found 'many'"),
         ({"training.lr": float("nan")}, "training.lr"),

@@ -1,7 +1,6 @@
 """Training for real on a small catalog: it learns, it can be stopped anywhere, and it says what goes wrong."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
+from watching import Watching
 
 
 @pytest.fixture
@@ -107,6 +107,20 @@ def test_a_few_broken_images_are_skipped_and_listed(tiny: dict, letters: Path, t
     assert all(each["reason"] for each in skipped)
 
 
+def test_skipped_images_are_told_by_the_recipes_ids_and_by_their_places_in_the_run(
+    tiny: dict, letters: Path, tmp_path: Path
+) -> None:
+    source = broken_catalog(letters, tmp_path, every=100)
+    table = pl.read_parquet(source).with_columns(sku=pl.format("sku {}", pl.int_range(pl.len())))
+    table.write_parquet(source)
+    recipe = Recipe.of(tiny, {"catalog.source": str(source), "catalog.id": "sku"})
+    begun = prepare(recipe)
+    assert [each.id for each in begun.pixels.skipped] == [f"sku {row}" for row in range(0, len(table), 100)]
+    gone = table.with_row_index().filter(pl.col("index") % 100 > 0, split="test")["sku"][0]
+    table.filter(pl.col("sku") != gone).write_parquet(source)
+    assert prepare(recipe, labels=begun.labels, items=begun.items).pixels.skipped == begun.pixels.skipped
+
+
 def test_many_broken_images_are_refused_with_rows_and_reasons(tiny: dict, letters: Path, tmp_path: Path) -> None:
     source = str(broken_catalog(letters, tmp_path, every=5))
     with pytest.raises(
@@ -114,22 +128,6 @@ def test_many_broken_images_are_refused_with_rows_and_reasons(tiny: dict, letter
     ):
         train(Recipe.of(tiny, {"catalog.source": source}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-class StopAfter:
-    """A display that presses Ctrl-C once a certain step was logged."""
-
-    def __init__(self, step: int):
-        self.left = step
-
-    def decoding(self, done: int, total: int) -> None: ...
-
-    def started(self, run: object, data: object, position: object, steps: int) -> None: ...
-
-    def logged(self, record: dict) -> None:
-        if record["kind"] == "train" and record["step"] >= self.left:
-            self.left = 10**9
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +154,7 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_ends_with_the_same_bits(
     recipe = Recipe.of(tiny, change)
     whole = train(recipe, tmp_path / "whole")
     with pytest.raises(InterruptedRun):
-        train(recipe, tmp_path / "stopped", display=StopAfter(10))
+        train(recipe, tmp_path / "stopped", display=Watching(10))
     stopped = train(recipe, tmp_path / "stopped", resume=True)
     assert_same_bits(whole, stopped)
 
@@ -172,7 +170,7 @@ def test_a_run_resumed_from_a_catalog_that_has_grown_and_moved_ends_with_the_sam
     recipe = Recipe.of(tiny, {"catalog.source": str(source)} | change)
     whole = train(recipe, tmp_path / "whole")
     with pytest.raises(InterruptedRun):
-        train(recipe, tmp_path / "stopped", display=StopAfter(10))
+        train(recipe, tmp_path / "stopped", display=Watching(10))
     new = table.head(9).with_columns(image=pl.Series([each + b" " for each in table["image"][:9]]), id=pl.lit("new"))
     pl.concat([new, table]).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(source)
     assert_same_bits(whole, train(recipe, tmp_path / "stopped", resume=True))

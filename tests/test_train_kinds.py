@@ -16,7 +16,8 @@ from mscon.prepare import prepare
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.train import train
-from test_train import StopAfter, assert_same_bits
+from test_train import assert_same_bits
+from watching import Watching
 
 PATHS = ["A/x", "A/x", "A/y", "A", "B/x", None]
 TAGS = [["a"], ["a", "b"], ["b"], None, ["c"], ["a", "c"]]
@@ -70,7 +71,7 @@ def test_all_kinds_train_from_the_command_line_and_resume_to_the_same_bits(catal
         "path": "hierarchy",
     }
     with pytest.raises(InterruptedRun):
-        train(whole.recipe, tmp_path / "stopped", display=StopAfter(9))
+        train(whole.recipe, tmp_path / "stopped", display=Watching(9))
     assert_same_bits(whole, train(whole.recipe, tmp_path / "stopped", resume=True))
     last = list(whole.metrics())[-1]
     assert all(math.isfinite(term["loss"]) for term in last["terms"].values())

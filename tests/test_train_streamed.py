@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from lightning_fabric import Fabric
 
-from mscon.data.stored import Shelf
+from mscon.data.stored import PieceReader
 from mscon.errors import UserError
 from mscon.evaluate.audit_run import audit_run
 from mscon.evaluate.evaluation import evaluate_run
@@ -72,13 +72,13 @@ def test_it_starts_without_reading_images_but_those_of_its_first_row_groups(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[object] = []
-    read = Shelf._read
+    read = PieceReader._read
 
-    def noted(shelf: Shelf, piece: object) -> object:
+    def noted(reader: PieceReader, piece: object) -> object:
         pieces.append(piece)
-        return read(shelf, piece)  # pyright: ignore[reportArgumentType]
+        return read(reader, piece)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(Shelf, "_read", noted)
+    monkeypatch.setattr(PieceReader, "_read", noted)
     data = prepare(recipe)
     assert not pieces
     run = train(

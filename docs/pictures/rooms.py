@@ -45,7 +45,7 @@ FLOORS = (
 TORCH_ALONE = 4
 """Floors, counted from below, that know nothing of images, files or recipes."""
 
-SHELF = frozenset(("alone", "arguments", "console", "errors", "files", "interrupt", "parsing", "templates", "words"))
+SHELF = frozenset(("arguments", "console", "errors", "files", "interrupt", "parsing", "run_lock", "templates", "words"))
 """What every room may take from: they import nothing of the package but one another."""
 
 EDGE = 0.3

@@ -69,14 +69,14 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 @dataclass(frozen=True)
-class GoneOn:
+class Resumed:
     """What a training goes on from: the checkpoint's position, and of newer ones why they could not be used."""
 
     at: Position
     unusable: tuple[str, ...] = ()
 
 
-def load_newest(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> GoneOn:
+def load_newest(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Resumed:
     """Put everything back as the newest checkpoint has it that can be used; the very start where there is none.
 
     **Raises:** `UserError`, of the newest, when there are some and none can be used.
@@ -84,12 +84,12 @@ def load_newest(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch
     mistakes: list[UserError] = []
     for path in checkpoints(folder):
         try:
-            return GoneOn(load_checkpoint(path, modules, optimizer), tuple(map(str, mistakes)))
+            return Resumed(load_checkpoint(path, modules, optimizer), tuple(map(str, mistakes)))
         except UserError as error:
             mistakes.append(error)
     if mistakes:
         raise UserError(f"{mistakes[0]}. No other is left to go on from: start a new run")
-    return GoneOn(Position(epoch=0, batch=0, step=0))
+    return Resumed(Position(epoch=0, batch=0, step=0))
 
 
 def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
@@ -103,7 +103,7 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             about = file.metadata()
         position = Position(**parse_json(about["position"]))
-        if about.get("digest", _digest(tensors)) != _digest(tensors):  # those of earlier versions have none
+        if about.get("digest") not in (None, _digest(tensors)):  # those of earlier versions have none
             raise ValueError("it does not hold the bytes that were written")
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))

@@ -92,7 +92,7 @@ def embed_catalog(
     key = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
     if done := _made(out, key):
         return done
-    kept = kept_pixels(catalog, images, size=settings.size)
+    kept = kept_pixels(catalog, images, size=settings.size, id=id)
     shards = Shards.beside(out, key, -(-len(catalog) // rows))
     for shard in shards.undone():
         numbers = np.arange(shard * rows, min(len(catalog), (shard + 1) * rows))

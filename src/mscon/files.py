@@ -69,6 +69,14 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there. **Raises** `UserError` when the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}. Choose another folder") from None
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to be filled, which then gets that name, on the disk; after an exception it is gone.

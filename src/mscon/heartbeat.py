@@ -107,6 +107,8 @@ class _Heart:
             sleep(self.pulse)
             self._tell()
         now = self._heard()
+        if max(now)[0] > max(before)[0]:
+            return  # the step has ended after all
         silent = [rank for rank in range(self.size) if now[rank][1] == before[rank][1]]
         answering = [rank for rank in range(self.size) if rank not in silent]
         furthest = max(now[rank][0] for rank in answering)

@@ -1,4 +1,4 @@
-"""What held-out items say of each similarity: heads that are too sure of themselves are heard out."""
+"""What held-out items say of each similarity, at the temperature that suits them best."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -29,7 +29,7 @@ class InterruptedRunsError(InterruptedRun):
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
     """Within it, a signal of `STOPS` only makes the yielded function answer its number, which is 0 until one comes; a
-    second SIGINT stops at once.
+    SIGINT after it stops at once. Outside the main thread signals are left as they are, and the answer is 0.
     """
     asked: list[int] = []
 
@@ -40,7 +40,7 @@ def stop_signals() -> Iterator[Callable[[], int]]:
 
     try:
         before = {number: signal.signal(number, ask) for number in STOPS}
-    except ValueError:  # not in the main thread, where signals are somebody else's business
+    except ValueError:  # not in the main thread
         yield lambda: 0
         return
     try:

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from jaxtyping import Float32
 from PIL import Image
+from torch import Tensor
 
 from mscon.data.cache import decoded
 from mscon.data.catalog import Catalog
@@ -70,7 +71,8 @@ class LoadedRun:
         **Arguments:**
 
         - `images`: a Pillow image, an array of uint8 (H, W, 3), a file's path or its bytes; a sequence of these; an
-          array (N, H, W, 3); or a table of polars or pandas with a column of images as a catalog has.
+          array (N, H, W, 3); or a table of polars or pandas with a column of images as a catalog has, the run's own
+          where it is there.
         - `similarity`: whose projections; the shared embedding when left out.
 
         **Returns:** (N, D) float32. Of a table, the table with columns added, `embedding` and `z_<similarity>` for all
@@ -89,7 +91,7 @@ class LoadedRun:
             except (DecodeError, UserError) as error:
                 raise UserError(f"image {number}: {error}") from None
         empty = np.empty((0, settings.size, settings.size, 3), np.uint8)
-        return self._vectors(np.stack(pixels) if pixels else empty, similarity)
+        return self._vectors(embed_pixels(self.model, np.stack(pixels) if pixels else empty), similarity or SHARED)
 
     def search(
         self,
@@ -151,22 +153,20 @@ class LoadedRun:
             raise UserError(f"{items.source} has no item {missing[0]!r}")
         return [Image.open(BytesIO(data)) for data in items.images_of([rows[each] for each in ids])]
 
-    def _vectors(self, pixels: np.ndarray, similarity: str | None) -> Float32[np.ndarray, "n d"]:
-        h = embed_pixels(self.model, pixels)
-        return (h if similarity is None else self.model.project_embedding(h, similarity).cpu()).numpy()
+    def _vectors(self, h: Float32[Tensor, "n e"], name: str) -> Float32[np.ndarray, "n d"]:
+        return (h if name == SHARED else self.model.project_embedding(h, name).cpu()).numpy()
 
     def _with_vectors(self, frame: pl.DataFrame, similarity: str | None) -> pl.DataFrame:
-        settings = self.run.recipe.image
-        images = list(decoded(Catalog.read(frame), settings.size, settings.fit))
+        settings, own = self.run.recipe.image, self.run.recipe.catalog.image
+        catalog = Catalog.read(frame, image=own if own in frame.columns else None)
+        images = list(decoded(catalog, settings.size, settings.fit))
         there = [row for row, image in enumerate(images) if not isinstance(image, str)]
         if not there:
             raise UserError(f"no image of the table can be read; the first: {images[0]}")
         h = embed_pixels(self.model, np.stack([images[row] for row in there]))
-        wanted = [similarity] if similarity else [SHARED, *self.similarities]
-        for name in wanted:
-            vectors = (h if name == SHARED else self.model.project_embedding(h, name).cpu()).numpy()
+        rows = pl.DataFrame({"row": range(len(frame))}, schema={"row": pl.Int64})
+        for name in [similarity] if similarity else [SHARED, *self.similarities]:
             column = "embedding" if name == SHARED else f"z_{name}"
-            known = pl.DataFrame({"row": there, column: vectors}, schema_overrides={"row": pl.Int64})
-            rows = pl.DataFrame({"row": range(len(frame))}, schema={"row": pl.Int64})
+            known = pl.DataFrame({"row": there, column: self._vectors(h, name)}, schema_overrides={"row": pl.Int64})
             frame = frame.with_columns(rows.join(known, on="row", how="left", maintain_order="left")[column])
         return frame

@@ -35,7 +35,8 @@ class Prepared:
     Without a cache of decoded images nobody knows yet which are readable, and all rows count.
 
     - `catalog`: the rows whose image could be read.
-    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped; without a cache, see `readable`.
+    - `pixels`: their images, uint8 (N, size, size, 3), and what had to be skipped, of a run by its place among the
+      run's items; without a cache, see `readable`.
     - `labels`: name → how the label is read.
     - `values`: name → one code (−1 missing) or number (NaN missing) per row.
     - `pairs`: name → the table of pairs of a similarity that is given by one, in row numbers, over all splits.
@@ -109,6 +110,9 @@ def prepare(
     groups = group_codes(catalog, recipe.catalog.group)
     pixels = _pixels(catalog, recipe, look, progress)
     kept = pixels.rows
+    if found is not None:
+        skipped = tuple(replace(each, row=int(found.places[each.row])) for each in pixels.skipped)
+        pixels = replace(pixels, skipped=skipped)
     kept_split = Split(*(_renumber(rows, kept) for rows in (split.train, split.val, split.test)))
     if empty := [part for part in PARTS if len(getattr(kept_split, part)) == 0]:
         reason = next((each.reason for each in pixels.skipped), "there are no such rows")
@@ -118,17 +122,8 @@ def prepare(
         notes += [note for name, each in values.items() for note in changed_labels(columns[name], catalog, each)]
     values = {name: each[kept] for name, each in values.items()}
     if labels is None:
-        for name in recipe.labelled:
-            trained = values[name][kept_split.train]
-            if not labelled(trained).any():
-                raise UserError(f"{name!r} of {catalog.source} is empty in all rows that are trained on.")
-            if np.ptp(trained[labelled(trained)]) == 0:
-                raise UserError(
-                    f"{name!r} of {catalog.source} is the same in all rows that are trained on: there is nothing to"
-                    " learn from it. Divide the rows otherwise (catalog.split), or leave it out."
-                )
-            if columns[name].kind == "continuous":
-                columns[name] = columns[name].of_training(trained)
+        trained = {name: values[name][kept_split.train] for name in recipe.labelled}
+        columns |= {name: _learned(columns[name], each, catalog.source) for name, each in trained.items()}
     return Prepared(
         catalog=catalog if len(kept) == len(catalog) else catalog.take(kept),
         pixels=pixels,
@@ -224,7 +219,8 @@ def _pixels(catalog: Catalog, recipe: Recipe, look: bool, progress: Callable[[in
         if catalog.stored is not None and not look:
             catalog.stored.check_groups(catalog.source)
         return streamed_pixels(catalog, size=size, fit=fit, open=2 if look else recipe.image.open)
-    return load_pixels(catalog, size=size, fit=fit, tolerance=recipe.image.tolerance, progress=progress)
+    tolerance, id = recipe.image.tolerance, recipe.catalog.id
+    return load_pixels(catalog, size=size, fit=fit, tolerance=tolerance, id=id, progress=progress)
 
 
 def _read_labels(catalog: Catalog, recipe: Recipe) -> dict[str, LabelColumn]:
@@ -254,6 +250,19 @@ def _read_trained(catalog: Catalog, name: str, recipe: Recipe) -> LabelColumn:
             f" each level, from coarse to fine, such as {[1.0] * depth}."
         )
     return label
+
+
+def _learned(label: LabelColumn, values: np.ndarray, source: str) -> LabelColumn:
+    """A label as the training items' `values` have it. **Raises** `UserError` where these say nothing."""
+    known = values[labelled(values)]
+    if len(known) == 0:
+        raise UserError(f"{label.name!r} of {source} is empty in all rows that are trained on.")
+    if np.ptp(known) == 0:
+        raise UserError(
+            f"{label.name!r} of {source} is the same in all rows that are trained on: there is nothing to"
+            " learn from it. Divide the rows otherwise (catalog.split), or leave it out."
+        )
+    return label.of_training(values) if label.kind == "continuous" else label
 
 
 def _read_pairs(similarity: SimilaritySettings, catalog: Catalog, recipe: Recipe) -> PairTable:

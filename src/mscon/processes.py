@@ -47,7 +47,7 @@ def each_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def others_at_hand(fabric: Fabric) -> Iterator[None]:
+def lost_connection_told(fabric: Fabric) -> Iterator[None]:
     """**Raises** `UserError` for a lost connection, in place of an error from the depths of the network."""
     try:
         yield

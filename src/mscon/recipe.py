@@ -99,10 +99,8 @@ class Recipe(Section):
     def _check_loss(self) -> None:
         """Losses to compare with have less to choose from."""
         loss, weighting, heads = self.objective.loss, self.objective.weighting, self.model.heads
-        if (
-            heads != "separate"
-            and len({each.head_dim or self.model.head_dim for each in self.similarities.values()}) > 1
-        ):
+        widths = {each.head_dim or self.model.head_dim for each in self.similarities.values()}
+        if heads != "separate" and len(widths) > 1:
             raise ValueError(f"model.heads = {heads!r} have one width: leave out the similarities' head_dim")
         own = [name for name in self.similarities if self.head_layers(name) != self.model.head_layers]
         if heads != "separate" and own:
@@ -267,7 +265,8 @@ def _explain(error: Any, name: str) -> str:
     path = [str(part) for part in error["loc"] if not _BRANCH.fullmatch(str(part))]
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key.{nearest(path[-1], _fields(path[:-1])) or f' Known here: {_listed(path[:-1])}'}"
+        known = _fields(path[:-1])
+        return f"{where}: unknown key.{nearest(path[-1], known) or ' Known here: ' + ', '.join(known)}"
     if error["type"] == "missing":
         hints = {"catalog": " Name a table of images.", "similarities": " Name at least one similarity."}
         return f"{where}: missing.{hints.get(path[0], '')}"
@@ -305,10 +304,7 @@ def _fields(path: list[str]) -> list[str]:
     if not path:
         return list(Recipe.model_fields)
     if path[0] == "similarities":
-        return list((ViewLimits if path[-1] == "views" else SimilaritySettings).model_fields)
+        limits = len(path) > 2  # similarities, a name that may be "views", views
+        return list((ViewLimits if limits else SimilaritySettings).model_fields)
     section = StageSettings if "stages" in path else sections[path[0]]
     return list(section.model_fields)
-
-
-def _listed(path: list[str]) -> str:
-    return ", ".join(_fields(path))

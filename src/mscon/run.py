@@ -38,11 +38,10 @@ class Run:
         """Start a run in a folder that is empty or not there, which keeps how its labels are read and what part each of
         its items is in. **Raises** `UserError` when it holds a run already.
         """
-        if (folder / "recipe.toml").exists():
-            raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
+        check_no_run(folder)
         make_folder(folder)
         run = cls(folder, recipe, dict(labels))
-        write_text(folder / "labels.json", _json({name: asdict(column) for name, column in labels.items()}))
+        run.write_json("labels.json", {name: asdict(column) for name, column in labels.items()})
         if items is not None:
             items.write(run.split_path)
         write_text(folder / "recipe.toml", recipe.to_toml())
@@ -108,7 +107,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """One of the run's JSON files, whole or not at all."""
-        write_text(self.folder / name, _json(content))
+        write_text(self.folder / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def remove_drafts(self) -> None:
         """Remove what killed trainings have left half-written, while none is at work."""
@@ -129,7 +128,7 @@ class Run:
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl in order; a last line that was cut off is left out.
 
-        **Raises:** `UserError` for a line that no training has written.
+        **Raises:** `UserError` for any other line that no training has written.
         """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
@@ -140,21 +139,26 @@ class Run:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         for number, line in enumerate(lines, start=1):
             try:
-                record = parse_json(line)
-            except ValueError:
-                return
-            try:
-                yield check_record(record)
+                record = check_record(parse_json(line))
             except ValueError as error:
+                if number == len(lines) and isinstance(error, json.JSONDecodeError):
+                    return
                 raise UserError(
                     f"{path}, line {number}: nothing that a training logs ({error}). Take the line out, or move the"
                     " file away to go without it"
                 ) from None
+            yield record
 
     def cut_metrics(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed training logs it again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(kept))
+
+
+def check_no_run(folder: Path) -> None:
+    """**Raises** `UserError` for a folder that holds a run."""
+    if (folder / "recipe.toml").exists():
+        raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
 
 
 def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,7 +167,3 @@ def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tables.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -21,10 +21,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mscon.alone import alone_in
 from mscon.baselines import SummedLosses
 from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
-from mscon.checkpoint import GoneOn, Position, latest_checkpoint, load_newest, save_checkpoint
+from mscon.checkpoint import Position, Resumed, latest_checkpoint, load_newest, save_checkpoint
 from mscon.data.items import Items
 from mscon.data.streamed import Fetched, StreamedImages
 from mscon.data.views import apply_views, draw_views
@@ -39,9 +38,10 @@ from mscon.micro_batch import joined, micro_batched, split_rows
 from mscon.model import EMBEDDING, LOG_VARIANCE, MSConModel
 from mscon.objective import MSConLoss
 from mscon.prepare import AnyBatches, Prepared, prepare, training_batches, window_batches
-from mscon.processes import any_process, each_process, highest, others_at_hand, share_buffers
+from mscon.processes import any_process, each_process, highest, lost_connection_told, share_buffers
 from mscon.recipe import Recipe
-from mscon.run import Run
+from mscon.run import Run, check_no_run
+from mscon.run_lock import run_lock
 from mscon.terms import MSConOutput
 from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.unreadable import Unreadable
@@ -76,8 +76,8 @@ def train(
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
-    with ExitStack() as held, others_at_hand(fabric):
-        each_process(fabric, lambda: held.enter_context(alone_in(folder)) if fabric.is_global_zero else None)
+    with ExitStack() as held, lost_connection_told(fabric):
+        each_process(fabric, lambda: held.enter_context(run_lock(folder)) if fabric.is_global_zero else None)
         return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
 
 
@@ -119,7 +119,7 @@ def _train(
     for part in parts.values():
         fabric.to_device(part)
     found = each_process(fabric, partial(load_newest, run.checkpoints, parts, optimizer))
-    at, data = found.at, replace(data, notes=(*data.notes, *_gone_on_before(found)))
+    at, data = found.at, replace(data, notes=(*data.notes, *_unusable_notes(found)))
     if any_process(fabric, at.step != fabric.broadcast(at.step)):
         raise UserError(f"{folder}: not every process finds the same checkpoint there: it must be one folder for all")
     if first:
@@ -162,12 +162,7 @@ def _train(
                 )
                 _check_finite(out, at.step, last_good=run.checkpoints)
                 for part in clipped:
-                    length = nn.utils.get_total_norm([each.grad for each in part if each.grad is not None])
-                    if not length.isfinite():
-                        where = "all similarities together"
-                        raise DivergedError(_not_finite("gradient", at.step, where, run.checkpoints))
-                    if length > settings.clip:
-                        nn.utils.clip_grads_with_norm_(part, settings.clip, length)
+                    _clip(part, settings.clip, at.step, last_good=run.checkpoints)
                 stepper.step()
                 if average:
                     average.update_parameters(model)
@@ -201,9 +196,9 @@ def _begin(
     recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
 ) -> tuple[Run | None, Prepared, AnyBatches]:
     """The run to go on with, if that is asked for, what there is to learn from, and this process's part of it."""
-    if not resume and (folder / "recipe.toml").exists():
-        raise UserError(f"{folder} holds a run already: go on with --resume, or choose another folder with --out")
-    run = Run.open(folder) if resume and (folder / "recipe.toml").exists() else None
+    if not resume:
+        check_no_run(folder)
+    run = Run.open(folder) if (folder / "recipe.toml").exists() else None
     progress = display.decoding if display else None
     if run:
         run.check_recipe(recipe)
@@ -226,7 +221,7 @@ def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, w
     return run
 
 
-def _gone_on_before(found: GoneOn) -> Iterator[str]:
+def _unusable_notes(found: Resumed) -> Iterator[str]:
     for mistake in found.unusable:
         yield f"{mistake}. Going on from the one before, at step {found.at.step:,}"
 
@@ -259,7 +254,7 @@ def _fetched(data: Prepared, batches: Iterable[Tensor]) -> Iterator[_Batch]:
         return
     mine, ahead = tee(batches)
     with closing(images.fetched(each.numpy() for each in ahead)) as found:
-        yield from (_Batch(items, each.in_place()) for items, each in zip(mine, found, strict=False))
+        yield from (_Batch(items, each.with_replacements()) for items, each in zip(mine, found, strict=False))
 
 
 def _views(
@@ -365,6 +360,15 @@ def _check_finite(out: MSConOutput, step: int, last_good: Path) -> None:
     if not out.total.isfinite():
         bad = [name for name, term in out.terms.items() if not term.loss.isfinite()]
         raise DivergedError(_not_finite("loss", step, ", ".join(bad) or "the weighting", last_good))
+
+
+def _clip(parameters: list[nn.Parameter], longest: float, step: int, last_good: Path) -> None:
+    """Shorten their gradient. **Raises** `DivergedError` for one that is not finite."""
+    length = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    if not length.isfinite():
+        raise DivergedError(_not_finite("gradient", step, "all similarities together", last_good))
+    if length > longest:
+        nn.utils.clip_grads_with_norm_(parameters, longest, length)
 
 
 def _not_finite(what: str, step: int, where: str, checkpoints: Path) -> str:

@@ -58,11 +58,11 @@ class Unreadable:
         found = len(self.data.unreadable)
         new, self.seen = found > self.seen, found
         if any_process(self.fabric, new):
-            every, total = self._of_all(), len(self.data.catalog)
-            if len(every) > self.run.recipe.image.tolerance * total:
+            catalog, recipe = self.data.catalog, self.run.recipe
+            every, tolerance = self._of_all(), recipe.image.tolerance
+            if len(every) > tolerance * len(catalog):
                 self.write()
-            tolerance = self.run.recipe.image.tolerance
-            each_process(self.fabric, lambda: check_broken(self.data.catalog, every, tolerance))
+            each_process(self.fabric, lambda: check_broken(catalog, every, tolerance=tolerance, id=recipe.catalog.id))
 
     def write(self) -> None:
         """List those found so far."""

@@ -28,7 +28,7 @@ from mscon.data import Catalog
 from mscon.data.cache import load_pixels
 def progress(done, total):
     {progress}
-pixels = load_pixels(Catalog.read(sys.argv[1]), size=16, folder=sys.argv[2], workers=2, progress=progress)
+pixels = load_pixels(Catalog.read(sys.argv[1]), size=16, folder=sys.argv[2], progress=progress)
 print(hashlib.sha256(pixels.array).hexdigest(), len(pixels.skipped), flush=True)
 """
 
@@ -236,7 +236,9 @@ def test_a_cache_that_lost_a_file_is_made_anew(tmp_path: Path, file: str, damage
     assert len(list(cache.iterdir())) == 1
 
 
-def test_memory_holds_a_few_images_at_a_time(tmp_path: Path) -> None:
+def test_memory_holds_a_few_images_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mscon.data.threads.thread_count", lambda: 2)
+
     def wait(done: int, total: int) -> None:
         # Time enough for the threads to run far ahead of the file, were they let.
         if done == 1:
@@ -244,7 +246,7 @@ def test_memory_holds_a_few_images_at_a_time(tmp_path: Path) -> None:
 
     table = pl.DataFrame({"image": [photo(0)] * 400})
     tracemalloc.start()
-    pixels = load_pixels(Catalog(table, "image", "/", "bytes"), size=256, folder=tmp_path, workers=2, progress=wait)
+    pixels = load_pixels(Catalog(table, "image", "/", "bytes"), size=256, folder=tmp_path, progress=wait)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert isinstance(pixels.array, np.ndarray)

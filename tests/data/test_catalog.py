@@ -155,6 +155,7 @@ def test_ids_come_from_the_usual_column_then_the_path_then_the_row(photos: Path)
     ).ids() == ["x.png", "1"]
     assert catalog_of(photos, image=[{"bytes": photo} for photo in PHOTOS]).ids() == ["0", "1", "2"]
     assert catalog_of(photos, image=PHOTOS).ids() == ["0", "1", "2"]
+    assert catalog_of(photos, image=paths, id=[["x"], []], item_id=["p", "q"]).ids() == ["p", "q"]
     with pytest.raises(UserError, match=r"Column 'tags' of .* holds List\(String\): an id is a text or a number"):
         catalog_of(photos, image=PHOTOS, tags=[["x"], ["y"], []]).ids("tags")
 

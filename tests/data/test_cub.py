@@ -8,11 +8,7 @@ import pytest
 
 from mscon.data.originals import cub200
 from mscon.errors import UserError
-from original_trees import (
-    ATTRIBUTES,
-    cub_tree,
-    edited,
-)
+from original_trees import ATTRIBUTES, cub_tree, edited
 
 
 def test_cub_cuts_a_tenth_of_each_species_training_images_for_validation(tmp_path: Path) -> None:

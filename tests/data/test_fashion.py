@@ -13,11 +13,7 @@ from mscon.data.originals import fashion
 from mscon.data.originals.brands import brands
 from mscon.data.originals.lightness import lightness_and_fill, read_pixels
 from mscon.errors import UserError
-from original_trees import (
-    edited,
-    fashion_tree,
-    style_rows,
-)
+from original_trees import edited, fashion_tree, style_rows
 
 
 def test_names_with_commas_that_are_not_quoted_are_joined(tmp_path: Path) -> None:

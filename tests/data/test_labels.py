@@ -231,6 +231,12 @@ def test_only_a_hierarchy_has_several_columns() -> None:
         read_label(catalog_of(a=["x"], b=["y"]), "p", "tags", columns=["a", "b"])
 
 
+@pytest.mark.parametrize("kind", [None, "categorical"])
+def test_of_several_columns_each_holds_one_value_a_row(kind: str | None) -> None:
+    with pytest.raises(UserError, match=r"column 'b' of shoes\.csv holds List.*, not one text or number per row"):
+        read_label(catalog_of(a=["x", "y"], b=[["y"], ["z"]]), "p", kind, columns=["a", "b"])
+
+
 def test_a_label_may_be_another_columns() -> None:
     catalog = catalog_of(col=["r", "b", "r"])
     label = read_label(catalog, "colour", columns=["col"])

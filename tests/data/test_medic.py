@@ -8,11 +8,7 @@ import pytest
 
 from mscon.data.originals import medic
 from mscon.errors import UserError
-from original_trees import (
-    edited,
-    medic_tree,
-    write_lines,
-)
+from original_trees import edited, medic_tree, write_lines
 
 
 def test_medic_keeps_its_split_and_its_gaps_whatever_the_order_of_columns(tmp_path: Path) -> None:

@@ -20,13 +20,7 @@ from mscon.data.originals.shoes import ABOUT
 from mscon.data.originals.show import show
 from mscon.data.splits import read_split
 from mscon.errors import UserError
-from original_trees import (
-    cub_tree,
-    fashion_tree,
-    medic_tree,
-    style_rows,
-    zappos_tree,
-)
+from original_trees import cub_tree, fashion_tree, medic_tree, style_rows, zappos_tree
 
 SETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Original]]] = {
     "zappos50k": (zappos_tree, zappos50k),

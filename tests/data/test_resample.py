@@ -21,6 +21,12 @@ def noise(n: int, height: int, width: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
+def identity(n: int) -> ViewParameters:
+    """Parameters that leave n images as they are."""
+    box, one = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(n, 1), torch.ones(n)
+    return ViewParameters(box, torch.zeros(n, dtype=torch.bool), one, one, one, torch.zeros(n))
+
+
 def wild(n: int) -> ViewParameters:
     """Parameters far beyond what settings draw by default, with boxes in every corner and of the whole image."""
     u = torch.rand(9, n, generator=torch.Generator().manual_seed(2))
@@ -63,9 +69,8 @@ def textbook(image: Tensor, parameters: ViewParameters, size: int) -> Tensor:
 
 def recoloured(images: Tensor, **factors: float) -> Tensor:
     """The images in [0, 1] after one change of colour, the same for all."""
-    identity = ViewParameters.identity(len(images))
     changes = {name: torch.full((len(images),), value) for name, value in factors.items()}
-    return colours(apply_views(images, replace(identity, **changes)))
+    return colours(apply_views(images, replace(identity(len(images)), **changes)))
 
 
 @pytest.mark.parametrize(
@@ -111,10 +116,10 @@ def test_views_do_not_depend_on_threads_or_on_how_many_are_made_at_a_time(monkey
 @pytest.mark.parametrize(("n", "entries"), [(4, 6), (4, 2), (0, 3)])
 def test_parameters_that_do_not_fit_the_images_are_refused(n: int, entries: int):
     with pytest.raises(ValueError, match=f"parameters of {entries} views for {n} images"):
-        apply_views(noise(n, 8, 8), ViewParameters.identity(entries))
+        apply_views(noise(n, 8, 8), identity(entries))
 
 
-@pytest.mark.parametrize("parameters", [ViewParameters.identity(6), wild(6)], ids=["identity", "wild"])
+@pytest.mark.parametrize("parameters", [identity(6), wild(6)], ids=["identity", "wild"])
 def test_the_images_layout_changes_nothing(parameters: ViewParameters):
     images = noise(6, 18, 22)
     padded = torch.zeros(12, 4, 20, 44, dtype=torch.uint8)
@@ -149,7 +154,7 @@ def test_normalize_is_the_formula():
 def test_a_crop_onto_whole_pixels_is_that_part_of_the_image():
     images = photographs(2, 24, 24)
     box = torch.tensor([[6, 12, 8, 8], [0, 0, 8, 8]]) / 24
-    views = apply_views(images, replace(ViewParameters.identity(2), box=box), size=8)
+    views = apply_views(images, replace(identity(2), box=box), size=8)
     expected = torch.stack([images[0, :, 12:20, 6:14], images[1, :, 0:8, 0:8]])
     torch.testing.assert_close(views, normalize(expected), rtol=0, atol=1e-4)
 
@@ -157,7 +162,7 @@ def test_a_crop_onto_whole_pixels_is_that_part_of_the_image():
 def test_a_crop_is_torchvisions_bilinear_resized_crop():
     images = photographs(1, 24, 30)
     box = torch.tensor([[6 / 30, 5 / 24, 15 / 30, 12 / 24]])
-    views = apply_views(images, replace(ViewParameters.identity(1), box=box), size=20)
+    views = apply_views(images, replace(identity(1), box=box), size=20)
     # torchvision cuts first and cannot see past the cut, so the outermost pixels differ.
     expected = tv.resized_crop(images.float(), 5, 6, 12, 15, [20, 20], antialias=False)
     torch.testing.assert_close(colours(views)[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1] / 255, rtol=0, atol=1e-5)
@@ -165,7 +170,7 @@ def test_a_crop_is_torchvisions_bilinear_resized_crop():
 
 def test_an_enlarged_whole_image_repeats_its_edge():
     images = torch.full((1, 3, 4, 4), 200, dtype=torch.uint8)
-    views = apply_views(images, ViewParameters.identity(1), size=32)
+    views = apply_views(images, identity(1), size=32)
     torch.testing.assert_close(views, normalize(images)[:, :, :1, :1].expand(1, 3, 32, 32), rtol=0, atol=1e-5)
 
 

@@ -47,7 +47,7 @@ def test_a_large_row_group_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(stored, "PIECE", 100)
     catalog = catalog_of(tmp_path, rows=50)
     assert catalog.stored is not None
-    assert len(catalog.stored.shelf.pieces) > 5
+    assert len(catalog.stored.reader.pieces) > 5
     rows = {"mixed": np.random.default_rng(0).permutation(50).tolist(), "forwards": list(range(50))}.get(order)
     rows = rows or list(range(50))[::-1]
     assert [catalog.image_bytes(row) for row in rows] == [CELLS[row] for row in rows]
@@ -88,7 +88,7 @@ def test_a_file_that_is_written_anew_has_another_fingerprint_and_touches_no_imag
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = catalog_of(tmp_path)
-    monkeypatch.setattr(stored.Shelf, "_read", lambda *_: pytest.fail("an image was read"))
+    monkeypatch.setattr(stored.PieceReader, "_read", lambda *_: pytest.fail("an image was read"))
     first = fingerprint(catalog, 8, "crop")
     assert fingerprint(Catalog.read(tmp_path / "c.parquet"), 8, "crop") == first
     assert fingerprint(catalog.take([1, 0]), 8, "crop") != first
@@ -96,11 +96,21 @@ def test_a_file_that_is_written_anew_has_another_fingerprint_and_touches_no_imag
     assert fingerprint(Catalog.read(tmp_path / "c.parquet"), 8, "crop") != first
 
 
+def test_what_another_version_has_decoded_is_not_used_wherever_the_images_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = Catalog(pl.DataFrame({"image": CELLS}), "image", "/", "bytes")
+    catalogs = (catalog_of(tmp_path), in_memory)
+    before = [fingerprint(each, 8, "crop") for each in catalogs]
+    monkeypatch.setattr("mscon.data.cache.VERSION", 7)
+    assert not {*before} & {fingerprint(each, 8, "crop") for each in catalogs}
+
+
 def test_digests_are_those_of_the_bytes_and_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog, rows = catalog_of(tmp_path), [4, 2]
     in_memory = Catalog(pl.DataFrame({"image": CELLS}), "image", str(tmp_path), "bytes")
     np.testing.assert_array_equal(content_digests(catalog), content_digests(in_memory))
-    monkeypatch.setattr(stored.Shelf, "_read", lambda *_: pytest.fail("an image was read"))
+    monkeypatch.setattr(stored.PieceReader, "_read", lambda *_: pytest.fail("an image was read"))
     again = Catalog.read(tmp_path / "c.parquet")
     np.testing.assert_array_equal(content_digests(again.take(rows)), content_digests(in_memory)[rows])
 

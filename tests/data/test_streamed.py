@@ -8,7 +8,7 @@ from PIL import Image
 
 from mscon.data.cache import load_pixels
 from mscon.data.catalog import Catalog
-from mscon.data.stored import Piece, Shelf
+from mscon.data.stored import Piece, PieceReader
 from mscon.data.streamed import StreamedImages
 
 ROWS = 120
@@ -34,13 +34,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The pieces that are read, one after the other."""
     seen: list[int] = []
-    read = Shelf._read
+    read = PieceReader._read
 
-    def noted(shelf: Shelf, piece: Piece) -> object:
-        seen.append(shelf.pieces.index(piece))
-        return read(shelf, piece)
+    def noted(reader: PieceReader, piece: Piece) -> object:
+        seen.append(reader.pieces.index(piece))
+        return read(reader, piece)
 
-    monkeypatch.setattr(Shelf, "_read", noted)
+    monkeypatch.setattr(PieceReader, "_read", noted)
     return seen
 
 
@@ -71,7 +71,7 @@ def test_batches_fetched_ahead_are_those_asked_for_in_their_order(shop: Path) ->
     for rows, found in zip(batches, images.fetched(batches), strict=True):
         np.testing.assert_array_equal(found.images, whole[rows])
         np.testing.assert_array_equal(found.unreadable, rows == 33)
-    first = next(iter(images.fetched(batches))).in_place()
+    first = next(iter(images.fetched(batches))).with_replacements()
     np.testing.assert_array_equal(first.images, whole[[5, 99, 5]])
 
 

@@ -10,12 +10,7 @@ import pytest
 from mscon.data.originals import zappos50k
 from mscon.data.originals.shoes import brand_of, heel_inches, split_parts
 from mscon.errors import UserError
-from original_trees import (
-    edited,
-    jpeg,
-    shoe_rows,
-    zappos_tree,
-)
+from original_trees import edited, jpeg, shoe_rows, zappos_tree
 
 
 @pytest.mark.parametrize("rows", [37_800, 103, 5, 0])

@@ -1,5 +1,6 @@
 """A run at hand in code: what goes in comes out the same, whatever kind of image or table it is."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_tables_come_back_with_vectors(loaded: LoadedRun, catalog: Path) -> None
     np.testing.assert_allclose(in_pandas["z_form"][3], found["z_form"].to_numpy()[3], atol=1e-6)
 
 
+def test_of_a_table_with_several_columns_of_images_the_runs_own_is_embedded(
+    loaded: LoadedRun, run: Run, catalog: Path
+) -> None:
+    front, back = ([(catalog.parent / f"{row}.png").read_bytes() for row in rows] for rows in ((3, 4), (5, 6)))
+    settings = run.recipe.catalog.model_copy(update={"image": "back"})
+    own = LoadedRun(Run(run.folder, run.recipe.model_copy(update={"catalog": settings}), run.labels))
+    found = own.embed(pl.DataFrame({"front": front, "back": back}))
+    np.testing.assert_allclose(found["embedding"].to_numpy(), loaded.embed(back), atol=1e-5)
+
+
 def test_search_gives_what_the_space_finds(loaded: LoadedRun, run: Run, space: Space, catalog: Path) -> None:
     pandas = pytest.importorskip("pandas")
     weights = {"form": 1.0, "colour": -0.5}
@@ -88,7 +99,12 @@ def test_search_gives_what_the_space_finds(loaded: LoadedRun, run: Run, space: S
 
 def test_mistakes_are_explained(loaded: LoadedRun, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
+    Image.effect_noise((40, 40), 90).save(tmp_path / "whole.jpg")
+    cut = Image.open(BytesIO((tmp_path / "whole.jpg").read_bytes()[:500]))
+    with pytest.raises(UserError, match=r"the image cannot be read: .*truncated"):
+        loaded.search(cut)
     for images, message in (
+        ([cut], "image 0: the image cannot be read: .*truncated"),
         ([tmp_path / "text.jpg"], "image 0: no JPEG, PNG, WebP or GIF file"),
         (["nowhere.png"], "image 0: nowhere.png: cannot be read"),
         (np.zeros((4, 4, 3)), r"image 0: an array of float64, \(4, 4, 3\), is no image: give uint8"),

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mscon import Appearance
 from mscon.contrast import blocks, contrastive_loss
+from mscon.data.appearance import COMPONENTS, appearance_features
 from mscon.data.classical import classical_features
-from mscon.data.look import COMPONENTS, look_of
 
 FEATURES = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -90,7 +90,7 @@ def striped(count: int, seed: int) -> np.ndarray:
 
 
 def test_pictures_that_look_alike_are_near() -> None:
-    look = torch.nn.functional.normalize(look_of(striped(400, seed=0), np.arange(300)), dim=1)
+    look = torch.nn.functional.normalize(appearance_features(striped(400, seed=0), np.arange(300)), dim=1)
     assert look.shape == (400, COMPONENTS)
     nearest = (look[300:] @ look[:300].T).argmax(dim=1)
     assert (nearest % 4 == torch.arange(300, 400) % 4).double().mean() > 0.95
@@ -98,7 +98,7 @@ def test_pictures_that_look_alike_are_near() -> None:
 
 def test_components_count_by_their_standard_deviation() -> None:
     images = striped(600, seed=0)
-    look = look_of(images, np.arange(600)).double()
+    look = appearance_features(images, np.arange(600)).double()
     features = classical_features(images).double()
     variance = torch.linalg.eigvalsh((features - features.mean(0)).T @ (features - features.mean(0)) / 600).flip(0)
     torch.testing.assert_close(look.square().mean(0), variance[:COMPONENTS].sqrt(), rtol=1e-3, atol=1e-6)
@@ -108,10 +108,10 @@ def test_components_are_those_of_the_training_images_alone(monkeypatch: pytest.M
     images = striped(60, seed=1)
     others = images.copy()
     others[40:] = striped(20, seed=2)
-    one, other = (look_of(each, np.arange(40)) for each in (images, others))
+    one, other = (appearance_features(each, np.arange(40)) for each in (images, others))
     assert torch.equal(one[:40], other[:40])
     assert not torch.equal(one[40:], other[40:])
     assert one.isfinite().all(), "40 images have fewer components"
     assert not one[:, 40:].any()
-    monkeypatch.setattr("mscon.data.look.TOGETHER", 7)
-    torch.testing.assert_close(look_of(images, np.arange(40)), one)
+    monkeypatch.setattr("mscon.data.appearance.TOGETHER", 7)
+    torch.testing.assert_close(appearance_features(images, np.arange(40)), one)

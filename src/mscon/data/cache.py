@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
@@ -18,9 +19,11 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from mscon.data.catalog import Catalog
-from mscon.data.decode import DecodeError, Fit, decode
-from mscon.data.room import PIXELS, in_use, make_room, used_now
-from mscon.data.streamed import AnyImages, StreamedImages
+from mscon.data.decode import DecodeError, Fit
+from mscon.data.digests import digest_64
+from mscon.data.eviction import PIXELS, in_use, make_room, used_now
+from mscon.data.stored import stamp
+from mscon.data.streamed import AnyImages, StreamedImages, decoded_row
 from mscon.data.threads import in_threads
 from mscon.errors import UserError
 from mscon.files import cache_folder
@@ -28,8 +31,6 @@ from mscon.parsing import parse_json
 
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
-# Of Parquet files, which were known by their images' bytes before: such caches are not used any more, and make room.
-STORED_VERSION = 2
 INDEX, DIGESTS = "index.json", "digests.bin"
 # A build that has not written for so long is dead, and what it left is removed.
 ABANDONED_SECONDS = 24 * 3600
@@ -69,9 +70,9 @@ def load_pixels(
     size: int,
     fit: Fit = "letterbox",
     folder: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     tolerance: float = 0.1,
+    id: str | None = None,
 ) -> Pixels:
     """Decodes a catalog's images into a cache, or opens the cache that an earlier call has made.
 
@@ -79,17 +80,17 @@ def load_pixels(
     files with images in them, to the bytes of images in a table at hand, and to the address alone of images behind
     one. It is written aside and put in place whole: a build that is killed leaves nothing that is read, and of two
     builds at once the first to end counts. Memory holds a few images at a time. Where the caches come to more than they
-    may (`mscon.data.room`), those that were not used for longest are removed, but none that is open.
+    may (`mscon.data.eviction`), those that were not used for longest are removed, but none that is open.
 
     **Arguments:**
 
     - `size`, `fit`: side in pixels, and `"letterbox"` or `"crop"`; see `decode`.
     - `folder`: where caches are kept; left out, `pixels` in the folder that the environment variable `MSCON_CACHE`
-      names, or else in the user's cache folder. What lies there may be removed whenever nothing reads it.
-    - `workers`: threads that read and decode; left out, four more than there are cores, at most 32.
+      names, or else in the user's cache folder. Caches there may be removed whenever nothing reads them.
     - `progress`: called with the numbers of images done and in all, after each image and only while there is no cache
       yet.
     - `tolerance`: the share of images that may be unusable. They are skipped and listed.
+    - `id`: the column of ids that these are listed by; see `Catalog.ids`.
 
     **Raises:**
 
@@ -99,23 +100,24 @@ def load_pixels(
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows left: there is no image to decode.")
     home = (Path(folder) if folder is not None else cache_folder() / "pixels") / fingerprint(catalog, size, fit)
+    check = partial(check_broken, catalog, tolerance=tolerance, id=id)
     found = _open(home, size)
     if found is None:
-        _build(catalog, size, fit, home, workers, progress, tolerance)
+        _build(catalog, size, fit, home, progress, check)
         found = _open(home, size)
     if found is None:
         raise UserError(f"The cache {home} was removed as soon as it was made: is something cleaning its folder?")
-    check_broken(catalog, found[1], tolerance, seen=len(catalog))
-    return _pixels(catalog, *found)
+    check(found[1], seen=len(catalog))
+    return _pixels(catalog, id, *found)
 
 
-def kept_pixels(catalog: Catalog, images: str, *, size: int) -> Pixels | None:
+def kept_pixels(catalog: Catalog, images: str, *, size: int, id: str | None = None) -> Pixels | None:
     """A catalog's images where an earlier `load_pixels` has left them, however many are unusable; None if none has.
 
-    **Arguments:** `images`: their `fingerprint` at this size.
+    **Arguments:** `images`: their `fingerprint` at this size; `id`: as in `load_pixels`.
     """
     found = _open(cache_folder() / "pixels" / images, size)
-    return None if found is None else _pixels(catalog, *found)
+    return None if found is None else _pixels(catalog, id, *found)
 
 
 def streamed_pixels(catalog: Catalog, *, size: int, fit: Fit, open: int) -> Pixels:
@@ -123,16 +125,19 @@ def streamed_pixels(catalog: Catalog, *, size: int, fit: Fit, open: int) -> Pixe
     return Pixels(StreamedImages(catalog, size, fit, open=open), np.arange(len(catalog)), ())
 
 
-def _pixels(catalog: Catalog, array: np.memmap, broken: dict[int, str], digests: UInt64[np.ndarray, " n"]) -> Pixels:
+def _pixels(
+    catalog: Catalog, id: str | None, array: np.memmap, broken: dict[int, str], digests: UInt64[np.ndarray, " n"]
+) -> Pixels:
     rows = np.setdiff1d(np.arange(len(catalog)), list(broken))
-    ids = catalog.ids() if broken else []
+    ids = catalog.ids(id) if broken else []
     return Pixels(array, rows, tuple(Skipped(row, ids[row], reason) for row, reason in broken.items()), digests)
 
 
 def fingerprint(catalog: Catalog, size: int, fit: Fit) -> str:
     """What tells a catalog's decoded images from others', by their bytes, or by their files' sizes and times."""
     if catalog.stored is not None and (stamps := catalog.stored.stamps) is not None:
-        told = "\n".join([f"{STORED_VERSION} {size} {fit}", catalog.root, catalog.stored.shelf.column, *stamps])
+        # One more: at version 1 Parquet files were known by their images' bytes.
+        told = "\n".join([f"{VERSION + 1} {size} {fit}", catalog.root, catalog.stored.reader.column, *stamps])
         places = hashlib.blake2b(catalog.stored.places.tobytes())
         return hashlib.blake2b(told.encode() + places.digest(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{VERSION} {size} {fit}".encode(), digest_size=16)
@@ -160,10 +165,9 @@ def _trace(place: str | None) -> str:
     if place is None or "://" in place:
         return place or ""
     try:
-        about = Path(place).stat()
+        return stamp(place)
     except (OSError, ValueError):
         return place
-    return f"{place}\0{about.st_size}\0{about.st_mtime_ns}"
 
 
 def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str], UInt64[np.ndarray, " n"]] | None:
@@ -188,9 +192,8 @@ def _build(
     size: int,
     fit: Fit,
     home: Path,
-    workers: int | None,
     progress: Callable[[int, int], None] | None,
-    tolerance: float,
+    check: Callable[..., None],
 ) -> None:
     total = len(catalog)
     needed = total * size * size * 3
@@ -207,14 +210,14 @@ def _build(
             # Unbuffered: a buffer that a full disk has refused would be refused once more when the file closes.
             file = (draft / PIXELS).open("wb", buffering=0)
         # Pillow warns of odd metadata. A filter is the whole process's: it is set here once, not by each thread.
-        with file, warnings.catch_warnings(), closing(decoded(catalog, size, fit, workers)) as images:
+        with file, warnings.catch_warnings(), closing(decoded(catalog, size, fit)) as images:
             warnings.simplefilter("ignore")
             for row, image in enumerate(images):
                 if isinstance(image, str):
                     broken[row] = image
-                    check_broken(catalog, broken, tolerance, seen=row + 1)
+                    check(broken, seen=row + 1)
                 else:
-                    digests.append(_digest(image))  # now, while it is at hand
+                    digests.append(digest_64(image.tobytes()))  # now, while it is at hand
                     with _storing(home.parent, needed):
                         _write(file, image)
                 if progress is not None:
@@ -239,10 +242,6 @@ def _storing(folder: Path, needed: int) -> Iterator[None]:
             f"The decoded images can't be kept in {folder}: {error.strerror}. They need {needed:,} bytes: make room, "
             "let MSCON_CACHE name a folder that has it, or do without it: image.cache = false."
         ) from error
-
-
-def _digest(image: np.ndarray) -> int:
-    return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest())
 
 
 def _write(file: FileIO, image: np.ndarray) -> None:
@@ -271,29 +270,22 @@ def _put(draft: Path, home: Path, size: int) -> None:
             draft.rename(home)
 
 
-def decoded(
-    catalog: Catalog, size: int, fit: Fit, workers: int | None = None
-) -> Generator[np.ndarray | str, None, None]:
+def decoded(catalog: Catalog, size: int, fit: Fit) -> Generator[np.ndarray | str, None, None]:
     """Each row's image, or the reason why there is none, in order."""
-
-    def image(row: int) -> np.ndarray | str:
-        try:
-            return decode(catalog.image_bytes(row), size=size, fit=fit)
-        except DecodeError as error:
-            return str(error)
-
-    return in_threads(image, len(catalog), workers)
+    return in_threads(lambda row: decoded_row(catalog, row, size, fit), len(catalog))
 
 
-def check_broken(catalog: Catalog, broken: Mapping[int, str], tolerance: float, *, seen: int | None = None) -> None:
+def check_broken(
+    catalog: Catalog, broken: Mapping[int, str], *, tolerance: float, seen: int | None = None, id: str | None = None
+) -> None:
     """**Raises** `UserError`, which lists the first ones, for more unusable images than that share of all, or all.
 
-    **Arguments:** `seen`: how many were read, where that is known.
+    **Arguments:** `seen`: how many were read, where that is known; `id`: as in `load_pixels`.
     """
     total = len(catalog)
     if len(broken) < total and len(broken) <= tolerance * total:
         return
-    ids = catalog.ids()
+    ids = catalog.ids(id)
     listed = "".join(f"\n  row {row} ({ids[row]}): {reason}" for row, reason in list(broken.items())[:LISTED])
     counted = f"{len(broken)} images" if seen is None else f"{len(broken)} of {seen} images read"
     raise UserError(

@@ -107,24 +107,20 @@ class Catalog:
         return self.table[name]
 
     def ids(self, column: str | None = None) -> list[str]:
-        """A name per item: from `column`, else `id`, `image_id` or `item_id`, else the image's path, or the row number.
+        """A name per item: from `column`, else from `id`, `image_id` or `item_id`, the first that can hold one, else
+        the image's path, or the row number.
 
-        A null gives the row number. Names are not made unique.
+        A null gives the row number, and so do bytes. Names are not made unique.
 
         **Raises:**
 
         - `UserError`: there is no such column, or it holds lists, structs or durations.
         """
-        return [str(row) if value is None else value for row, value in enumerate(self.given_ids(column))]
-
-    def given_ids(self, column: str | None = None) -> list[str | None]:
-        """The same, None where the cell is empty."""
-        return self.named_by(column).to_list()
+        return [str(row) if value is None else value for row, value in enumerate(self.named_by(column))]
 
     def named_by(self, column: str | None = None) -> pl.Series:
         """The same as a series of texts, null where the cell is empty."""
-        usual = next((name for name in ID_NAMES if name in self.table.columns), self.image)
-        name = usual if column is None else column
+        name = (*self.usual_ids, self.image)[0] if column is None else column
         nothing = pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(self))
         if name == self.image and self.stored is not None:
             paths = self.stored.file_paths()
@@ -134,9 +130,14 @@ class Catalog:
             values = values.struct.field("path") if "path" in values.struct.fields else values.struct.field("bytes")
         if values.dtype == pl.Binary:
             return nothing
-        if values.dtype.is_nested() or values.dtype in (pl.Duration, pl.Object):
+        if not _may_name(values):
             raise UserError(f"Column {name!r} of {self.source} holds {values.dtype}: an id is a text or a number.")
         return as_text(values) if values.dtype.is_float() else values.cast(pl.String)
+
+    @property
+    def usual_ids(self) -> list[str]:
+        """The columns that ids are looked for in where none is named, in this order."""
+        return [name for name in ID_NAMES if name in self.table.columns and _may_name(self.table[name])]
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Catalog":
         """The catalog of these rows alone, in this order."""
@@ -171,6 +172,10 @@ class Catalog:
 
 def _no_column(name: str, columns: Sequence[str], source: str) -> UserError:
     return UserError(f"{source} has no column {name!r}.{nearest(name, columns)} Its columns: {', '.join(columns)}.")
+
+
+def _may_name(values: pl.Series) -> bool:
+    return not (values.dtype.is_nested() or values.dtype in (pl.Duration, pl.Object))
 
 
 def _find_image(read: Source) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import UInt64
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError
-from mscon.data.stored import Shelf, Stored
+from mscon.data.stored import PieceReader, Stored
 from mscon.errors import UserError
 from mscon.files import cache_folder, write_whole
 
@@ -30,12 +30,12 @@ def content_digests(catalog: Catalog) -> UInt64[np.ndarray, " n"]:
     if catalog.stored is not None:
         return _of_files(catalog.stored, root)[catalog.stored.places]
     cells = catalog.column(catalog.image)
-    return np.fromiter((_digest(_content(cell, root)) for cell in cells), dtype=np.uint64, count=len(catalog))
+    return np.fromiter((digest_64(_content(cell, root)) for cell in cells), dtype=np.uint64, count=len(catalog))
 
 
 def text_digests(texts: pl.Series) -> UInt64[np.ndarray, " n"]:
     """Of each text; of an empty one where there is none."""
-    digests = (_digest((each or "").encode()) for each in texts)
+    digests = (digest_64((each or "").encode()) for each in texts)
     return np.fromiter(digests, dtype=np.uint64, count=len(texts))
 
 
@@ -43,9 +43,9 @@ def place_digests(stored: Stored, root: str) -> UInt64[np.ndarray, " n"]:
     """Of each image's place: its file, without the folder that relative paths start from, and its row there. None of
     the images is read.
     """
-    shelf, folder = stored.shelf, root.rstrip("/") + "/"
-    sizes = [each.metadata.num_rows for each in shelf.parts]
-    parts = np.array([_digest(each.path.removeprefix(folder).encode()) for each in shelf.parts], dtype=np.uint64)
+    reader, folder = stored.reader, root.rstrip("/") + "/"
+    sizes = [each.metadata.num_rows for each in reader.parts]
+    parts = np.array([digest_64(each.path.removeprefix(folder).encode()) for each in reader.parts], dtype=np.uint64)
     within = np.concatenate([np.arange(size, dtype=np.uint64) for size in sizes])
     return _mixed(np.repeat(parts, sizes) + within * np.uint64(0x9E3779B97F4A7C15))[stored.places]
 
@@ -56,10 +56,10 @@ def _of_files(stored: Stored, root: str) -> UInt64[np.ndarray, " n"]:
     if path is not None:
         with suppress(OSError, ValueError):
             found = np.load(path, allow_pickle=False)
-            if found.dtype == np.uint64 and found.shape == (stored.shelf.starts[-1],):
+            if found.dtype == np.uint64 and found.shape == (stored.reader.starts[-1],):
                 os.utime(path)
                 return found
-    digests = np.concatenate([_of_piece(stored.shelf, number, root) for number in range(len(stored.shelf.pieces))])
+    digests = np.concatenate([_of_piece(stored.reader, number, root) for number in range(len(stored.reader.pieces))])
     if path is not None:
         with suppress(OSError, UserError):  # without room for it, it is made again the next time
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,19 +69,19 @@ def _of_files(stored: Stored, root: str) -> UInt64[np.ndarray, " n"]:
     return digests
 
 
-def _of_piece(shelf: Shelf, piece: int, root: str) -> UInt64[np.ndarray, " n"]:
-    rows = shelf.pieces[piece].rows
+def _of_piece(reader: PieceReader, piece: int, root: str) -> UInt64[np.ndarray, " n"]:
+    rows = reader.pieces[piece].rows
     try:
-        cells = shelf.cells(piece)
+        cells = reader.cells(piece)
     except DecodeError:
-        return np.full(rows, _digest(b""), dtype=np.uint64)
-    return np.fromiter((_digest(_content(cell.as_py(), root)) for cell in cells), dtype=np.uint64, count=rows)
+        return np.full(rows, digest_64(b""), dtype=np.uint64)
+    return np.fromiter((digest_64(_content(cell.as_py(), root)) for cell in cells), dtype=np.uint64, count=rows)
 
 
 def _kept_at(stored: Stored, root: str) -> Path | None:
     if stored.stamps is None:
         return None
-    told = "\n".join([stored.shelf.column, root, *stored.stamps])
+    told = "\n".join([stored.reader.column, root, *stored.stamps])
     return cache_folder() / "digests" / f"{blake2b(told.encode(), digest_size=16).hexdigest()}.npy"
 
 
@@ -90,7 +90,8 @@ def _save(path: Path, digests: UInt64[np.ndarray, " n"]) -> None:
         np.save(file, digests, allow_pickle=False)
 
 
-def _digest(content: bytes) -> int:
+def digest_64(content: bytes) -> int:
+    """64 bits of a content: another has others but by a chance of 1 in 2⁶⁴."""
     return int.from_bytes(blake2b(content, digest_size=8).digest())
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mscon.data.decode import DecodeError
 from mscon.errors import UserError
 
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
@@ -29,7 +28,8 @@ def as_images(given: GivenImage | Sequence[GivenImage]) -> list[GivenImage]:
 def as_file(image: GivenImage) -> bytes:
     """An image file with the same pixels: what is a file already, else a PNG.
 
-    **Raises:** `UserError` for a file that cannot be read, an array of another type or shape, and for what is no image.
+    **Raises:** `UserError` for a file or a Pillow image that cannot be read, an array of another type or shape, and for
+    what is no image.
     """
     if isinstance(image, bytes):
         return image
@@ -47,10 +47,11 @@ def as_file(image: GivenImage) -> bytes:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise UserError(f"an object of type {type(image).__name__} is no image: give a path, bytes, Pillow or numpy")
-    upright = ImageOps.exif_transpose(image)
     file = io.BytesIO()
-    try:
+    try:  # Pillow reads a file when its pixels are first asked for
+        upright = ImageOps.exif_transpose(image)
         (upright if upright.mode in PNG_MODES else upright.convert("RGB")).save(file, "PNG", compress_level=1)
-    except (OSError, ValueError) as error:
-        raise DecodeError(str(error)) from error
+    # As in `decode`: its decoders raise errors of many kinds.
+    except Exception as error:
+        raise UserError(f"the image cannot be read: {error}") from error
     return file.getvalue()

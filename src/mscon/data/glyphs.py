@@ -5,7 +5,6 @@ import io
 import os
 import random
 import string
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, radians, sin
@@ -19,7 +18,7 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont, features
 
 from mscon.errors import UserError
-from mscon.files import cache_folder
+from mscon.files import cache_folder, write_whole
 
 CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 SIZE = 32
@@ -199,13 +198,10 @@ def _version() -> str:
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
-    """Writes aside and renames, so that a killed drawing leaves nothing that is later read."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as aside:
-            table.write_parquet(Path(aside) / path.name)
-            (Path(aside) / path.name).replace(path)
-    except OSError as error:
+        write_whole(path, table.write_parquet)
+    except (OSError, UserError) as error:
         raise UserError(
             f"The glyph catalog cannot be kept in {path.parent}: {error}. "
             "Set MSCON_CACHE to a folder that you can write."

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Int64
 
+BINS = 10
 FEWEST = 50
 """Rows with both labels: among fewer, independent ones seem to have something in common by luck."""
 
@@ -62,18 +63,16 @@ def in_common(labels: Sequence[np.ndarray | None]) -> list[list[float]]:
     return table.tolist()
 
 
-def as_codes(values: np.ndarray, bins: int = 10) -> Int64[np.ndarray, " n"]:
-    """Any label as classes, −1 where it is missing: numbers in bins of as many items each, as far as ties allow."""
+def as_codes(values: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Any label as classes, −1 where it is missing: numbers in ten bins of as many items each, as far as ties allow."""
     if values.dtype.kind != "f":
         return values
     known = labelled(values)
-    order = np.argsort(values[known], kind="stable")
-    among = values[known][order]
-    ends = np.flatnonzero(np.append(among[1:] != among[:-1], True)) + 1 if len(among) else np.arange(0)
-    below_and_not_above = np.repeat(ends + np.append(0, ends[:-1]), np.diff(ends, prepend=0))
-    middle = below_and_not_above / (2 * max(1, len(among)))  # of those that are equal: one value is one bin
+    _, place, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    # Equal values go by their middle rank, so that they are in one bin.
+    middle = (2 * np.cumsum(counts) - counts) / (2 * max(1, len(place)))
     codes = np.full(len(values), -1, dtype=np.int64)
-    codes[np.flatnonzero(known)[order]] = np.minimum(bins * middle, bins - 1).astype(np.int64)
+    codes[known] = np.minimum(BINS * middle, BINS - 1).astype(np.int64)[place]
     return codes
 
 

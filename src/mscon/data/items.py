@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Int64
 from polars.exceptions import PanicException, PolarsError
 
-from mscon.data.catalog import ID_NAMES, Catalog
+from mscon.data.catalog import Catalog
 from mscon.data.digests import content_digests, place_digests, text_digests
 from mscon.data.splits import PARTS, Split
 from mscon.errors import UserError
@@ -52,11 +52,7 @@ class Items:
     @classmethod
     def of(cls, catalog: Catalog, split: Split, *, id: str | None = None, unread: bool = False) -> "Items":
         """The items of a catalog; `id` names its column of ids, found by name when left out."""
-        parts = np.empty(len(catalog), dtype=np.int64)
-        for number, name in enumerate(PARTS):
-            parts[getattr(split, name)] = number
-        named = pl.Series("split", PARTS, dtype=pl.String)[parts]
-        return cls(known_by(catalog, id, unread=unread).with_columns(named))
+        return cls(known_by(catalog, id, unread=unread).with_columns(split.names))
 
     @classmethod
     def read(cls, path: Path) -> "Items":
@@ -137,9 +133,8 @@ def _paired(
 
 def _ids(catalog: Catalog, column: str | None) -> pl.Series:
     """What names each item, apart from its image; null where nothing does."""
-    if column is None:
-        usual = (name for name in ID_NAMES if name in catalog.table.columns and name != catalog.image)
-        column = next((name for name in usual if not catalog.column(name).dtype.is_nested()), None)
-    if column is None or (column in catalog.table.columns and catalog.column(column).dtype == pl.Binary):
+    usual = (each for each in catalog.usual_ids if each != catalog.image)
+    name = next(usual, None) if column is None else column
+    if name is None:
         return pl.Series("id", [None], dtype=pl.String).new_from_index(0, len(catalog))
-    return catalog.named_by(column)
+    return catalog.named_by(name)

@@ -83,14 +83,12 @@ class LabelColumn:
         """The label of every row of a catalog as a number. **Raises** `UserError` as `encode` does."""
         columns = [catalog.column(name) for name in self.columns or (self.name,)]
         try:
-            if self.members:
-                return self._numbered(_members(columns, self.kind, self.separator))
-            return self.encode(columns[0] if len(columns) == 1 else _joint(columns))
+            return self.encode(*columns)
         except UserError as error:
             raise UserError(f"{catalog.source}: {error}") from None
 
-    def encode(self, values: pl.Series) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
-        """One column's values as numbers.
+    def encode(self, *columns: pl.Series) -> Int64[np.ndarray, " n"] | Float64[np.ndarray, " n"]:
+        """The values of the label's column, or of its columns, as numbers.
 
         **Returns:**
 
@@ -102,10 +100,11 @@ class LabelColumn:
         - `UserError`: continuous, and a value is no finite number; or the column's type is not what the kind reads.
         """
         if self.kind == "continuous":
-            return in_one_turn(as_numbers(values, f"column {values.name or self.name!r}"), self.period)
+            where = f"column {columns[0].name or self.name!r}"
+            return in_one_turn(as_numbers(columns[0], where), self.period)
         if self.members:
-            return self._numbered(_members([values], self.kind, self.separator))
-        codes = as_text(values).cast(pl.Enum(self.classes), strict=False).to_physical()
+            return self._numbered(_members(columns, self.kind, self.separator))
+        codes = _class_names(columns).cast(pl.Enum(self.classes), strict=False).to_physical()
         return codes.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
     def of_training(self, values: Float64[np.ndarray, " n"]) -> "LabelColumn":
@@ -193,8 +192,8 @@ def read_label(
     where = f"column {' / '.join(columns or (name,))!r} of {catalog.source}"
     values = [catalog.column(each) for each in columns or (name,)]
     for each in values:
-        if not isinstance(each.dtype, pl.List | pl.Array):
-            check_scalar(each, where)
+        if len(values) > 1 or not isinstance(each.dtype, pl.List | pl.Array):
+            check_scalar(each, f"column {each.name!r} of {catalog.source}")
     kind = kind or ("hierarchy" if len(values) > 1 else infer_kind(values[0]))
     if kind in ("tags", "hierarchy"):
         separator = SEPARATORS[kind] if separator is None else separator
@@ -204,12 +203,9 @@ def read_label(
     if kind == "continuous":
         known = pl.Series(in_one_turn(as_numbers(values[0], where), period)).fill_nan(None)
     else:
-        known = as_text(values[0]) if len(values) == 1 else _joint(values)
+        known = _class_names(values)
     distinct = known.drop_nulls().unique().sort()
-    if len(distinct) == 0:
-        raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
-    if len(distinct) == 1:
-        raise UserError(f"{where} is {distinct[0]!r} in every row that has a value: nothing tells its items apart.")
+    _check_several(distinct.head(2).to_list(), where)
     if kind == "continuous":
         return LabelColumn(name, "continuous", columns=tuple(columns), period=period)
     if len(distinct) == known.count():
@@ -223,25 +219,31 @@ def _read_members(
     values: Sequence[pl.Series], name: str, kind: Kind, columns: tuple[str, ...], separator: str, where: str
 ) -> LabelColumn:
     items = [each for each in _members(values, kind, separator) if each]
-    kinds = sorted(set(items))
-    if len(kinds) == 0:
-        raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
-    if len(kinds) == 1:
-        only = ", ".join(kinds[0]) if kind == "tags" else kinds[0][-1]
-        raise UserError(f"{where} is {only!r} in every row that has a value: nothing tells its items apart.")
+    distinct = sorted(set(items))
+    _check_several([", ".join(each) if kind == "tags" else each[-1] for each in distinct[:2]], where)
     counts = Counter(each for item in items for each in item)
     if max(counts.values()) < 2:
         common = "a tag" if kind == "tags" else "the beginning of their paths"
         raise UserError(f"{where}: no two of its {len(items)} items have {common} in common.")
     classes = sorted(counts)
     codes = {each: code for code, each in enumerate(classes)}
-    members = tuple(tuple(codes[each] for each in item) for item in kinds)
+    members = tuple(tuple(codes[each] for each in item) for item in distinct)
     return LabelColumn(name, kind, tuple(classes), members, columns=columns, separator=separator)
 
 
-def _joint(values: Sequence[pl.Series]) -> pl.Series:
-    """The values of several columns side by side, null where one of them is missing."""
+def _check_several(distinct: Sequence[object], where: str) -> None:
+    """**Raises** `UserError` for a label of no value or of one."""
+    if len(distinct) == 0:
+        raise UserError(f"{where} is empty in every row: there is nothing to learn from it.")
+    if len(distinct) == 1:
+        raise UserError(f"{where} is {distinct[0]!r} in every row that has a value: nothing tells its items apart.")
+
+
+def _class_names(values: Sequence[pl.Series]) -> pl.Series:
+    """The values of a column, or of several side by side, null where one of them is missing."""
     texts = [as_text(each) for each in values]
+    if len(texts) == 1:
+        return texts[0]
     for each in texts:
         if (odd := each.str.contains(JOINT, literal=True).fill_null(False)).any():
             row = odd.arg_true()[0]

@@ -44,10 +44,7 @@ class PairTable:
         """
         places = self._table(rows, np.arange(len(rows)))
         edges, apart = (np.sort(places[pairs], axis=1) for pairs in (self.edges, self.apart))
-        linked, different = (
-            order[pairs[order, 0] >= 0]
-            for pairs, order in ((each, np.lexsort((each[:, 1], each[:, 0]))) for each in (edges, apart))
-        )
+        linked, different = _known_in_order(edges), _known_in_order(apart)
         return replace(self, edges=edges[linked], strength=self.strength[linked], apart=apart[different])
 
     def within(self, *parts: Int64[np.ndarray, " _"]) -> "PairTable":
@@ -61,10 +58,16 @@ class PairTable:
 
     def _table(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
         """`values` by row number, −1 for rows that are not named."""
-        highest = max((int(each.max(initial=-1)) for each in (rows, self.edges, self.apart)), default=-1)
+        highest = max(int(each.max(initial=-1)) for each in (rows, self.edges, self.apart))
         table = np.full(highest + 1, -1)
         table[rows] = values
         return table
+
+
+def _known_in_order(pairs: Int64[np.ndarray, "e 2"]) -> Int64[np.ndarray, " k"]:
+    """Places of the pairs whose two rows are known, not −1, so that the pairs ascend."""
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return order[pairs[order, 0] >= 0]
 
 
 def read_pairs(
@@ -97,7 +100,7 @@ def read_pairs(
     """
     read = read_source(source)
     columns = _columns(read, first, second, strength)
-    rows = pl.DataFrame({"id": catalog.given_ids(id)}).with_row_index("row").drop_nulls()
+    rows = catalog.named_by(id).alias("id").to_frame().with_row_index("row").drop_nulls()
     _check_header(read, columns[:2], rows["id"])
     one, other = (_items(read, name, rows, catalog.source) for name in columns[:2])
     if (same := np.flatnonzero(one == other)).size:

@@ -24,12 +24,6 @@ class ViewParameters:
     saturation: Float[Tensor, " n"]
     hue: Float[Tensor, " n"]  # shares of the colour circle, 0 = as it is
 
-    @classmethod
-    def identity(cls, n: int) -> "ViewParameters":
-        """Parameters that leave n images as they are; `dataclasses.replace` changes one of them."""
-        one = torch.ones(n)
-        return cls(_WHOLE.repeat(n, 1), torch.zeros(n, dtype=torch.bool), one, one, one, torch.zeros(n))
-
     def __getitem__(self, rows: Int[Tensor, " m"] | slice) -> "ViewParameters":
         """Those of some views, in the order asked for."""
         return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))

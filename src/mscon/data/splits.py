@@ -41,6 +41,14 @@ class Split:
     val: Int64[np.ndarray, " val"]
     test: Int64[np.ndarray, " test"]
 
+    @property
+    def names(self) -> pl.Series:
+        """Each row's part as a word, in a series called `split`."""
+        parts = np.empty(len(self.train) + len(self.val) + len(self.test), dtype=np.int64)
+        for number, name in enumerate(PARTS):
+            parts[getattr(self, name)] = number
+        return pl.Series("split", PARTS, dtype=pl.String)[parts]
+
 
 def read_split(
     catalog: Catalog,

@@ -48,7 +48,7 @@ class ParquetPart:
     def read(cls, files: Any, path: str) -> "ParquetPart":
         """Of a file, its footer alone. **Raises** what pyarrow and the file system raise."""
         if isinstance(files, LocalFileSystem):
-            return cls(path, pq.read_metadata(path), _stamp(path))
+            return cls(path, pq.read_metadata(path), stamp(path))
         about = files.info(path)
         mark = next((str(about[name]) for name in MARKS if about.get(name)), None)
         with files.open(path, "rb") as file:
@@ -110,8 +110,8 @@ class _GoingOn:
         return (last.part, last.group, last.first + last.rows) == (piece.part, piece.group, piece.first)
 
 
-class Shelf:
-    """The pieces of one column of some Parquet files, the last few of which are held. Threads may share one.
+class PieceReader:
+    """Reads the pieces of one column of some Parquet files, and holds the last few. Threads may share one.
 
     **Arguments:** `held`: how many.
     """
@@ -126,9 +126,9 @@ class Shelf:
         self._file: tuple[int, Any, pq.ParquetFile] | None = None
         self._going_on: _GoingOn | None = None
 
-    def holding(self, held: int) -> "Shelf":
+    def holding(self, held: int) -> "PieceReader":
         """Another one, with as many pieces at hand."""
-        return Shelf(self.files, self.parts, self.column, held=held)
+        return PieceReader(self.files, self.parts, self.column, held=held)
 
     def cells(self, piece: int) -> pa.ChunkedArray:
         """What stands in all rows of a piece. **Raises** `DecodeError` where its file cannot be read any more."""
@@ -201,7 +201,7 @@ class Shelf:
             if self._file:
                 self._file[1].close()
             path = self.parts[number].path
-            if isinstance(self.files, LocalFileSystem) and _stamp(path) != self.parts[number].stamp:
+            if isinstance(self.files, LocalFileSystem) and stamp(path) != self.parts[number].stamp:
                 raise OSError("it has changed since the catalog was read")
             # Arrow asks for a whole row group's column at once: reading ahead would fetch it twice.
             near = {} if isinstance(self.files, LocalFileSystem) else {"cache_type": "none"}
@@ -216,19 +216,19 @@ class Shelf:
 class Stored:
     """The images of a catalog's rows, in the Parquet files where they are.
 
-    - `shelf`: the files; `places`: each catalog row's place there, counted over the rows of all files.
+    - `reader`: the files; `places`: each catalog row's place there, counted over the rows of all files.
     - `columns`: all columns of the files, in their order.
     """
 
-    shelf: Shelf
+    reader: PieceReader
     places: Int64[np.ndarray, " n"]
     columns: tuple[str, ...]
 
     @classmethod
     def all_rows(cls, files: Any, parts: Sequence[ParquetPart], column: str) -> "Stored":
         """Every row of the files, in order of file and row."""
-        shelf = Shelf(files, parts, column)
-        return cls(shelf, np.arange(shelf.starts[-1], dtype=np.int64), tuple(parts[0].schema.names))
+        reader = PieceReader(files, parts, column)
+        return cls(reader, np.arange(reader.starts[-1], dtype=np.int64), tuple(parts[0].schema.names))
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -239,22 +239,22 @@ class Stored:
         return replace(self, places=self.places[rows])
 
     def cell(self, row: int) -> Any:
-        """What stands in a catalog row's cell: see `Shelf.cell`."""
-        return self.shelf.cell(int(self.places[row]))
+        """What stands in a catalog row's cell: see `PieceReader.cell`."""
+        return self.reader.cell(int(self.places[row]))
 
     def holding(self, held: int) -> "Stored":
         """The same with so many pieces at hand."""
-        return replace(self, shelf=self.shelf.holding(held))
+        return replace(self, reader=self.reader.holding(held))
 
     @property
     def shards(self) -> Int64[np.ndarray, " n"]:
         """Each row's piece."""
-        return np.searchsorted(self.shelf.starts, self.places, side="right") - 1
+        return np.searchsorted(self.reader.starts, self.places, side="right") - 1
 
     @property
     def empty(self) -> bool:
         """Whether the files say of every row that it has no image; where they do not count them, False."""
-        column, parts = self.shelf.column, self.shelf.parts
+        column, parts = self.reader.column, self.reader.parts
         return all(each.nulls_of(column) == each.metadata.num_rows for each in parts)
 
     @property
@@ -262,31 +262,31 @@ class Stored:
         """What changes when an image does: marks of the files. None where a file system has none, and where some of the
         images are in files of their own, whose `path` stands in place of their `bytes`.
         """
-        if any(each.elsewhere(self.shelf.column) for each in self.shelf.parts):
+        if any(each.elsewhere(self.reader.column) for each in self.reader.parts):
             return None
-        stamps = [each.stamp for each in self.shelf.parts]
+        stamps = [each.stamp for each in self.reader.parts]
         return [each for each in stamps if each] if all(stamps) else None
 
     def file_paths(self) -> pl.Series | None:
         """Each row's `path`, where images are structs that have one beside their `bytes`. Reads it from all files."""
-        kind = self.shelf.parts[0].schema.field(self.shelf.column).type
+        kind = self.reader.parts[0].schema.field(self.reader.column).type
         if not (pa.types.is_struct(kind) and kind.get_field_index("path") >= 0):
             return None
-        name = f"{self.shelf.column}.path"
+        name = f"{self.reader.column}.path"
         found: list[Any] = []
-        for part in self.shelf.parts:
-            with self.shelf.files.open(part.path, "rb") as file:
+        for part in self.reader.parts:
+            with self.reader.files.open(part.path, "rb") as file:
                 cells = pq.ParquetFile(file, metadata=part.metadata).read(columns=[name]).column(0)
                 found += [each and each["path"] for each in cells.to_pylist()]
         return pl.Series("path", found, dtype=pl.String)[self.places]
 
     def check_groups(self, source: str) -> None:
         """**Raises** `UserError` for row groups too large to have several of them at hand."""
-        cut = next((each for each in self.shelf.pieces if each.first), None)
+        cut = next((each for each in self.reader.pieces if each.first), None)
         if cut is None:
             return
-        part = self.shelf.parts[cut.part]
-        size = part.bytes_of(cut.group, self.shelf.column)
+        part = self.reader.parts[cut.part]
+        size = part.bytes_of(cut.group, self.reader.column)
         rows = part.metadata.row_group(cut.group).num_rows
         fitting = max(1, int(rows * PIECE / 4 / size))
         raise UserError(
@@ -304,6 +304,7 @@ def holds_images(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 
-def _stamp(path: str) -> str:
+def stamp(path: str) -> str:
+    """What changes when a file does, found without reading it. **Raises** `OSError` where it cannot be looked at."""
     about = Path(path).stat()
     return f"{path}\0{about.st_size}\0{about.st_mtime_ns}"

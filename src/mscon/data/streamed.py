@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, Fit, decode
-from mscon.data.threads import in_threads, workers_or_usual
+from mscon.data.threads import in_threads, thread_count
 
 AHEAD = 4
 """Batches whose images are read and decoded while the one before them is trained on."""
@@ -26,9 +26,9 @@ class Fetched:
     images: UInt8[np.ndarray, "n s s 3"]
     unreadable: Bool[np.ndarray, " n"]
 
-    def in_place(self) -> "Fetched":
-        """With readable images of the same batch in the place of those that are not: statistics of a batch should be
-        those of images.
+    def with_replacements(self) -> "Fetched":
+        """With readable images of the same batch in the place of those that are not, as batch normalisation should see
+        none that is white for want of a picture. Where all are unreadable, all stay white.
         """
         good, bad = np.flatnonzero(~self.unreadable), np.flatnonzero(self.unreadable)
         if not (len(good) and len(bad)):
@@ -80,7 +80,7 @@ class StreamedImages:
     def fetched(self, batches: Iterable[np.ndarray]) -> Generator[Fetched, None, None]:
         """The images of each batch of rows in turn; those of the next few are read meanwhile."""
         ahead: deque[tuple[np.ndarray, list[Future[np.ndarray | str]]]] = deque()
-        pool = ThreadPoolExecutor(workers_or_usual())
+        pool = ThreadPoolExecutor(thread_count())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
@@ -104,10 +104,15 @@ class StreamedImages:
         return np.full(self.shape[1:], 255, dtype=np.uint8)
 
     def _image(self, row: int) -> np.ndarray | str:
-        try:
-            return decode(self.catalog.image_bytes(row), size=self.size, fit=self.fit)
-        except DecodeError as error:
-            return str(error)
+        return decoded_row(self.catalog, row, self.size, self.fit)
+
+
+def decoded_row(catalog: Catalog, row: int, size: int, fit: Fit) -> np.ndarray | str:
+    """A row's image, or the reason why there is none."""
+    try:
+        return decode(catalog.image_bytes(row), size=size, fit=fit)
+    except DecodeError as error:
+        return str(error)
 
 
 AnyImages = UInt8[np.ndarray, "n s s 3"] | StreamedImages

@@ -9,14 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_threads(work: Callable[[int], T], count: int, workers: int | None = None) -> Generator[T, None, None]:
+def in_threads(work: Callable[[int], T], count: int) -> Generator[T, None, None]:
     """work(0), work(1), … work(count − 1), a few of them ahead of the one that is asked for, however many there are.
 
     Threads, because Pillow works outside Python's lock, and because processes cost a start and a copy of every image.
-
-    **Arguments:** `workers`: how many; left out, four more than there are cores, at most 32.
     """
-    workers = workers_or_usual(workers)
+    workers = thread_count()
     ahead: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for number in range(count):
@@ -27,6 +25,6 @@ def in_threads(work: Callable[[int], T], count: int, workers: int | None = None)
             yield ahead.popleft().result()
 
 
-def workers_or_usual(workers: int | None = None) -> int:
-    """So many threads, or, left out, four more than there are cores, at most 32."""
-    return workers or min(32, (os.cpu_count() or 1) + 4)
+def thread_count() -> int:
+    """Four more threads than there are cores, as some of them wait for a disk or a network; at most 32."""
+    return min(32, (os.cpu_count() or 1) + 4)

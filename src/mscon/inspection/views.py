@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 
 from mscon.data.circle import as_points
 from mscon.data.streamed import StreamedImages
@@ -12,6 +12,9 @@ from mscon.prepare import Prepared
 
 SAMPLE = 2000
 """Images looked at."""
+
+TOGETHER = 32
+"""Images of these that are held as floats at a time: at 1,024 px that is 0.4 GB, where all would be 25."""
 
 SHARDS = 8
 """Row groups that these are taken from, where each would have to be read for them."""
@@ -29,16 +32,9 @@ twelfth.
 def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
     """A warning for each setting that changes an image statistic which goes with a label, and what to set it to."""
     rows = _sample(data)
-    images = data.pixels.array[rows].astype(np.float32) / 255.0
+    parts = [_light_and_tint(data.pixels.array[rows[at : at + TOGETHER]]) for at in range(0, len(rows), TOGETHER)]
+    light, tint = map(np.concatenate, zip(*parts, strict=True))
     data = data.readable()
-    grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    # From dark to light, and by thirds: a label may be read from the item on whatever ground, or from the middle.
-    tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
-    thirds = [
-        cell.mean(axis=(1, 2)) for band in np.array_split(grey, 3, axis=1) for cell in np.array_split(band, 3, axis=2)
-    ]
-    light = np.column_stack([tenths, *thirds])
-    tint = images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
     changes = {
         "brightness": ("brightness", views.brightness, light),
         "saturation": ("colour", views.saturation, tint),
@@ -55,6 +51,21 @@ def harmful_views(views: ViewSettings, data: Prepared) -> Iterator[str]:
                     f"{name}: it goes with the image's {what} (R² {share:.2f}), which views.{setting} = {strength:g}"
                     f" changes: an encoder trained so learns to ignore it. Set views.{setting} to {spared:g}."
                 )
+
+
+def _light_and_tint(
+    pixels: UInt8[np.ndarray, "n s s 3"],
+) -> tuple[Float[np.ndarray, "n 19"], Float[np.ndarray, "n 3"]]:
+    """Of each image how light it is, from its dark to its light parts and by thirds, for a label may be read from the
+    item on whatever ground, or from the middle; and how far its mean colour is from grey.
+    """
+    images = pixels.astype(np.float32) / 255.0
+    grey = images @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    tenths = np.quantile(grey.reshape(len(grey), -1), np.linspace(0.05, 0.95, 10), axis=1).T
+    thirds = [
+        cell.mean(axis=(1, 2)) for band in np.array_split(grey, 3, axis=1) for cell in np.array_split(band, 3, axis=2)
+    ]
+    return np.column_stack([tenths, *thirds]), images.mean(axis=(1, 2)) - grey.mean(axis=(1, 2))[:, None]
 
 
 def _sample(data: Prepared) -> Int64[np.ndarray, " k"]:

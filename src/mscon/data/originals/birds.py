@@ -9,7 +9,6 @@ from mscon.data.catalog import Catalog
 from mscon.data.originals.bird_attributes import read_attributes
 from mscon.data.originals.collect import whole, with_images
 from mscon.data.originals.original import About, Check, Original, Wanted
-from mscon.data.originals.parts import part_names
 from mscon.data.originals.rows import Rows, read_numbered
 from mscon.data.splits import read_split
 from mscon.errors import UserError
@@ -103,7 +102,7 @@ def cub200(root: Path) -> Original:
     catalog = Catalog(table=table, image="image", root="/", source=ABOUT.name)
     # Of train and val a tenth is val; the third share is of no use where there are test rows.
     split = read_split(catalog, column="split", stratify="species", fractions=(0.81, 0.09, 0.1))
-    table = table.with_columns(part_names(split, table.height))
+    table = table.with_columns(split.names)
     notes = ["there are no near-duplicate groups: `split_by_group` has other species in each part"]
     return Original(ABOUT, table, checks, (*left, *seen.notes, *notes))
 

@@ -4,24 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-WHO = frozenset(
-    (
-        "men",
-        "mens",
-        "man",
-        "women",
-        "womens",
-        "woman",
-        "unisex",
-        "boys",
-        "boy",
-        "girls",
-        "girl",
-        "kids",
-        "kid",
-        "infants",
-    )
-)
+WHO = {
+    *("men", "mens", "man", "women", "womens", "woman", "unisex"),
+    *("boys", "boy", "girls", "girl", "kids", "kid", "infants"),
+}
 """The word that ends a brand: whom the product is for."""
 
 LONGEST = 4

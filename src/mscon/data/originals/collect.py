@@ -33,9 +33,12 @@ def checklist(about: About, root: Path) -> tuple[Piece, ...]:
     """What a set wants, in its order, and where each of it is below the root. An empty folder is missing."""
     start = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are, which `resolve` would follow
     return tuple(
-        Piece(each, next((start / place for place in each.places if _is_there(start, place)), None), packed)
+        Piece(
+            each,
+            path=next((start / place for place in each.places if _is_there(start, place)), None),
+            packed=(start / each.archive).is_file(),
+        )
         for each in about.wanted
-        for packed in ((start / each.archive).is_file(),)
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from mscon.data.catalog import Catalog
-from mscon.data.splits import PARTS, Split, read_split
+from mscon.data.splits import PARTS, read_split
 
 
 def joined(*columns: pl.Series) -> pl.Series:
@@ -39,16 +39,7 @@ def grouped_split(
         return None
     dealt = table.drop("split", strict=False).with_columns(groups.alias("group_id"))
     catalog = Catalog(table=dealt, image="image", root="/", source="the set")
-    return part_names(read_split(catalog, group="group_id", stratify=stratify, fractions=fractions), table.height)
-
-
-def part_names(split: Split, rows: int) -> pl.Series:
-    """Each row's part as a word."""
-    names = [""] * rows
-    for part in PARTS:
-        for row in getattr(split, part).tolist():
-            names[row] = part
-    return pl.Series("split", names)
+    return read_split(catalog, group="group_id", stratify=stratify, fractions=fractions).names
 
 
 def with_grouped_split(table: pl.DataFrame, parts: pl.Series | None) -> tuple[pl.DataFrame, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from mscon.data.catalog import ID_NAMES, Catalog
+from mscon.data.catalog import Catalog
 from mscon.errors import UserError
 from mscon.search.index.layout import About, label_names
 
@@ -17,9 +17,9 @@ def item_ids(catalog: Catalog, column: str | None) -> tuple[list[str], str]:
 
     **Raises:** `UserError` for an id that is there twice, and an empty cell in a column of ids.
     """
-    named = column or next((name for name in ID_NAMES if name in catalog.table.columns), None)
+    named = column or next(iter(catalog.usual_ids), None)
     rows: dict[str, int] = {}
-    for row, each in enumerate(catalog.given_ids(column)):
+    for row, each in enumerate(catalog.named_by(column)):
         if each is None and named:
             raise UserError(
                 f"{catalog.source}: row {row} has no id in column {named!r}, and an index tells items by their ids:"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from contextlib import suppress
 from io import BufferedReader
@@ -14,6 +15,8 @@ try:
 except ImportError:  # Windows, which removes no file that is open
     fcntl = None
 
+NAME = re.compile("[0-9a-f]{32}")
+"""What a cache is called: its `fingerprint`. A folder may hold other things, too, and they stay."""
 PIXELS = "pixels.bin"
 """The file of a cache that holds the images."""
 SIZE = "MSCON_CACHE_GB"
@@ -28,7 +31,7 @@ def make_room(folder: Path, needed: int) -> None:
 
     **Raises:** `UserError` where that is not to be had, `OSError` where the disk could not hold it either.
     """
-    sizes = {home: _size(home) for home in folder.iterdir() if not home.name.startswith(".")}
+    sizes = {home: _size(home) for home in folder.iterdir() if NAME.fullmatch(home.name)}
     most = allowed(folder, sum(sizes.values()))
     if needed > shutil.disk_usage(folder).free + sum(sizes.values()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -15,7 +15,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """While no other process trains in this folder, which is made if it is not there, and removed if nothing came of
     it. The lock goes with the process that holds it, however it ends.
 

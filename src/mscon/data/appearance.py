@@ -17,7 +17,7 @@ ROUNDING = 1e-10
 """Of the largest variance: what is below is none."""
 
 
-def look_of(images: AnyImages, train: Int64[np.ndarray, " m"]) -> Float[Tensor, "n d"]:
+def appearance_features(images: AnyImages, train: Int64[np.ndarray, " m"]) -> Float[Tensor, "n d"]:
     """Every image's `classical_features` about their mean, on their 512 foremost principal components, each divided by
     the root of its standard deviation.
 

@@ -56,6 +56,15 @@ def test_one_that_is_open_is_never_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_what_is_no_cache_stays_however_long_unused(tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "a.png").write_bytes(bytes(3 * BYTES))
+    os.utime(tmp_path / "photographs", (1, 1))
+    for grey in range(3):
+        cached(tmp_path, grey)
+    assert (tmp_path / "photographs" / "a.png").exists()
+
+
 def test_more_than_all_may_take_is_refused_with_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"need 36,864 bytes.*MSCON_CACHE_GB=1, in gigabytes, .*image\.cache = false"):
         cached(tmp_path, 0, rows=3)

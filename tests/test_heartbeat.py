@@ -1,0 +1,36 @@
+"""How long processes wait for one another, as the environment says."""
+
+import pytest
+import torch.distributed as dist
+
+from mscon.errors import UserError
+from mscon.heartbeat import USUAL, VARIABLE, _Heart, timeout
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-3", "nan", "inf"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, given)
+    with pytest.raises(UserError, match=f"{VARIABLE} is '{given}': give it a number of seconds"):
+        timeout()
+
+
+@pytest.mark.parametrize(("step", "told"), [("7 3", []), ("6 3", ["all answer"]), ("5 3", ["process 1 does not come"])])
+def test_a_step_that_ends_while_its_hanging_is_looked_into_is_not_given_up(
+    step: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    causes: list[str] = []
+    heart = _Heart(rank=0, size=2, seconds=0.1, store=store, step=6)
+    heart._tell()
+    store.set("1", "6 2" if step[0] > "5" else "5 2")
+    monkeypatch.setattr("mscon.heartbeat.sleep", lambda _: store.set("1", step))
+    monkeypatch.setattr(_Heart, "_end", lambda self, cause, speaks: causes.append(cause))
+    heart._give_up()
+    assert [cause.startswith(each) for cause, each in zip(causes, told, strict=True)] == [True] * len(told)
+
+
+def test_a_timeout_is_half_an_hour_or_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert timeout() == USUAL == 1800
+    monkeypatch.setenv(VARIABLE, "2.5")
+    assert timeout() == 2.5
