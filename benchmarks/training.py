@@ -109,7 +109,8 @@ def _parts() -> tuple[Any, Any, Any]:
     """The recipe, its model and the autocast that its precision asks for."""
     import torch
 
-    from mscon.build import new_fabric, new_model
+    from mscon.build import new_model
+    from mscon.fabric import new_fabric
 
     recipe = _recipe()
     fabric = new_fabric(recipe)

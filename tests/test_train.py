@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from mscon.build import new_model, precision
+from mscon.build import new_model
 from mscon.checkpoint import latest_checkpoint
 from mscon.errors import UserError
+from mscon.fabric import precision
 from mscon.interrupt import InterruptedRun
 from mscon.model import MSConModel
 from mscon.prepare import prepare

@@ -50,14 +50,6 @@ def _reason(error: Exception, folder: Path) -> str:
     return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < NO_ROOM else str(error)
 
 
-def make_folder(folder: Path) -> None:
-    """The folder and those above it, if they are not there. **Raises** `UserError` when the disk refuses."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}. Choose another folder") from error
-
-
 def remove_drafts(path: Path) -> None:
     """Remove what killed processes have left of `path` half-written, while no other process writes it."""
     for left in path.parent.glob(f"{escape(path.name)}.*.partial"):

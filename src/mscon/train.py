@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mscon.baselines import SummedLosses
-from mscon.build import clipped_apart, new_fabric, new_model, new_objective, new_optimizer, set_rates
+from mscon.build import clipped_apart, new_model, new_objective, new_optimizer, set_rates
 from mscon.checkpoint import Position, Resumed, latest_checkpoint, load_newest, save_checkpoint
 from mscon.data.items import Items
 from mscon.data.streamed import Fetched, StreamedImages
 from mscon.data.views import apply_views, draw_views
 from mscon.doubts import Doubts
 from mscon.errors import DivergedError, UserError
+from mscon.fabric import new_fabric
 from mscon.heartbeat import heartbeats
 from mscon.interrupt import InterruptedRun, stop_signals
 from mscon.item_uncertainty import item_weights

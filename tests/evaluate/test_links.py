@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from mscon.errors import UserError
 from mscon.evaluate import links
 from mscon.evaluate.links import LinkResult, expected_reciprocal, find_links
-from mscon.shapes import Evaluation
+from mscon.schemas import Evaluation
 
 
 def case(seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
