@@ -9,6 +9,9 @@ from rich.text import Text
 from mscon.run import Run
 from mscon.search.collection import Collection, Hits
 
+WHOLE_ID = 36
+"""Characters of an id that stay on one line, however narrow the terminal: a UUID can be copied."""
+
 
 def records(run: Run, collection: Collection, hits: Hits) -> list[dict[str, Any]]:
     """A dictionary per item found: `id`, `score`, `cosines` and the values of the run's `labels`, where the collection
@@ -41,7 +44,8 @@ def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
     """For a terminal: a row per item, a similarity's column being bold where it weighs."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style="dim")
-    table.add_column("id", overflow="fold")
+    widest = max((len(each["id"]) for each in found), default=0)
+    table.add_column("id", overflow="fold", min_width=min(widest, WHOLE_ID))
     table.add_column("score", justify="right")
     for name in hits.cosines:
         table.add_column(Text(f"cos {name}"), justify="right", style="bold" if name in hits.weights else "dim")
