@@ -54,9 +54,14 @@ def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
         table.add_column(Text(name))
     for place, each in enumerate(found, start=1):
         cosines = [number(value) for value in each["cosines"].values()]
-        values = ["" if each["labels"][name] is None else str(each["labels"][name]) for name in labels]
+        values = [_cell(each["labels"][name]) for name in labels]
         table.add_row(*map(Text, [str(place), each["id"], number(each["score"]), *cosines, *values]))
     return table
+
+
+def _cell(value: Any) -> str:
+    """A label's value; of a number that came as float32 not the digits that float64 makes of it."""
+    return "" if value is None else f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def number(value: float) -> str:
