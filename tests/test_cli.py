@@ -183,7 +183,9 @@ def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
     ("words", "message"),
     [
         (["train", "absent.parquet", "--similarity", "a"], "absent.parquet"),
-        (["train", "glyphs"], "name at least one label column to learn from: --similarity NAME"),
+        (["train", "glyphs"], "to learn from: --similarity NAME. Columns here: character, "),
+        (["inspect", "absent.parquet"], "absent.parquet does not exist"),
+        (["train", "glyphs", "--similarity", "character", "[b]"], "no place for '[b]'"),
         (["train", "glyphs", "--similarity", "charcter"], "Did you mean 'character'"),
         (["train", "glyphs", "--similarity", "character:tag"], "there is no kind 'tag'. Did you mean 'tags'?"),
         (["train", "glyphs", "--similarity", "a:b"], "has a colon, say its kind, too: --similarity a:b:categorical"),

@@ -90,6 +90,7 @@ def test_the_calibration_is_told_the_temperature() -> None:
 
 
 UNKNOWN = """
+import torch
 from mscon import Categorical, MSConLoss
 from mscon.similarity import Hierarchy, Tags
 
@@ -98,6 +99,8 @@ for make in (
     lambda: Tags([("a",)], weighting="rare"),
     lambda: Tags.of(["sky, sea"]),
     lambda: Hierarchy(["Shoes/Boots"]),
+    lambda: MSConLoss({"a": Categorical()})(torch.randn(4, 2), {"a": torch.zeros(4)}),
+    lambda: MSConLoss({"a": Categorical()})({"a": torch.randn(4, 2)}, {"a": [0, 0, 1, 1]}),
 ):
     try:
         make()
@@ -109,12 +112,14 @@ for make in (
 def test_unknown_words_and_text_for_lists_are_refused() -> None:
     # Without the type checks that are on in this process, as a user would meet it.
     done = subprocess.run([sys.executable, "-c", UNKNOWN], capture_output=True, text=True, check=True)
-    of_objective, of_tags, *of_text = done.stdout.splitlines()
+    of_objective, of_tags, *of_text, of_projections, of_labels = done.stdout.splitlines()
     assert "equal, uncertainty, uncertainty-exact, excess" in of_objective
     assert "'excss'" in of_objective
     assert of_tags.endswith("'rarity' or 'even', not 'rare'")
     for each, text in zip(of_text, ("'sky, sea'", "'Shoes/Boots'"), strict=True):
         assert each.endswith(f"not one text: {text}")
+    assert of_projections == "projections must be given by name, {'a': …}, not as a Tensor"
+    assert of_labels == "labels['a'] must be a tensor, not a list"
 
 
 def test_bad_batches_are_refused() -> None:

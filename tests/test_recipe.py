@@ -35,6 +35,8 @@ def test_overrides_change_any_field() -> None:
     ("overrides", "message"),
     [
         ({"training.epoch": 3}, r"recipe: training.epoch: unknown key. Did you mean 'epochs'\?"),
+        ({"epochs": 3}, r"recipe: epochs: unknown key. Did you mean 'training.epochs'\?"),
+        ({"model.size": 32}, r"recipe: model.size: unknown key. Did you mean 'image.size'\?"),
         ({"trainig.epochs": 3}, r"trainig: unknown key. Did you mean 'training'\?"),
         (
             {"similarities.closure.temprature": 1},
@@ -46,7 +48,7 @@ def test_overrides_change_any_field() -> None:
         ({"training.epochs": 0}, r"training.epochs: .*greater than or equal to 1.*found 0"),
         ({"training.epochs": "many"}, r"training.epochs: .*found 'many'"),
         ({"training.lr": float("nan")}, "training.lr"),
-        ({"catalog.ood": ["closure"]}, "closure: trained on and out-of-domain at once"),
+        ({"catalog.ood": ["closure"]}, "closure: to learn from, and in catalog.ood"),
         ({"training.sampler": "categry"}, r"'categry' is no similarity .* Did you mean 'category'\?"),
         ({"similarities.instance": {}, "training.sampler": "instance"}, "'instance' is no similarity"),
         ({"similarities.appearance": {}, "training.sampler": "appearance"}, "'appearance' is no similarity"),

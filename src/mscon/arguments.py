@@ -1,6 +1,7 @@
 """What a call of the objective is given: checked, so that a mistake is told in the words of the call."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
@@ -32,6 +33,9 @@ def check_batch(projections: Mapping[str, Tensor], labels: Mapping[str, Tensor],
 
 def check_rows(name: str, z: Tensor, values: Tensor) -> None:
     """A similarity's projections and the values of its labels: as many rows, on one device."""
+    for what, given in (("projections", z), ("labels", values)):
+        if not isinstance(cast(object, given), Tensor):
+            raise ValueError(f"{what}[{name!r}] must be a tensor, not a {type(given).__name__}")
     if z.ndim != 2 or not z.is_floating_point() or values.ndim != 1 or len(z) != len(values):
         raise ValueError(
             f"projections[{name!r}] must be (N, d) floats and labels[{name!r}] (N,) codes:"
@@ -49,5 +53,7 @@ def check_equal_rows(projections: list[Tensor]) -> None:
 
 def check_names(what: str, given: Mapping[str, object], names: list[str]) -> None:
     """The similarities, no other names and none left out."""
+    if not isinstance(cast(object, given), Mapping):
+        raise ValueError(f"{what} must be given by name, {{{names[0]!r}: …}}, not as a {type(given).__name__}")
     if set(given) != set(names):
         raise ValueError(f"{what} names {sorted(given)}, the similarities are {sorted(names)}")

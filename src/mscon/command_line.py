@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+from mscon.data import Catalog
 from mscon.errors import UserError, nearest
 from mscon.recipe import Recipe, parse_value
 from mscon.settings import SimilarityKind
@@ -20,7 +21,8 @@ def recipe_of(
 
     **Arguments:** as the options of `mscon train`: `similarities` as NAME or NAME:KIND, `settings` as KEY=VALUE.
 
-    **Raises:** `UserError` for what cannot be understood, names that are given twice, and values out of range.
+    **Raises:** `UserError` for what cannot be understood, names that are given twice, and values out of range; where no
+    similarity is named, with the columns that the catalog has.
     """
     kinds: dict[str, dict[str, str]] = {}
     for name, kind in map(_named, similarities or []):
@@ -39,7 +41,9 @@ def recipe_of(
     if catalog.endswith(".toml"):
         return _anywhere(Recipe.read(Path(catalog), overrides))
     if not kinds:
-        raise UserError("name at least one label column to learn from: --similarity NAME")
+        table = Catalog.read(catalog, image=image)
+        columns = ", ".join(name for name in table.columns if name != table.image)
+        raise UserError(f"name at least one label column to learn from: --similarity NAME. Columns here: {columns}")
     return _anywhere(Recipe.of({"catalog": {"source": catalog}}, overrides, name="command line"))
 
 

@@ -88,7 +88,8 @@ class TerminalDisplay:
 
     def _line(self, record: dict[str, Any]) -> str:
         parts = [
-            f"{name} {_number(term['loss'])} (r {_number(term['relative_excess'])}, weight {_number(term['weight'])})"
+            f"{name} {_number(term['loss'])}"
+            f" (relative excess {_number(term['relative_excess'])}, weight {_number(term['weight'])})"
             for name, term in record["terms"].items()
         ]
         note = f"  {self._pace(self.train['images_per_second'], record['step'])}" if self.train else ""

@@ -55,7 +55,8 @@ class Recipe(Section):
         if SHARED in names:
             raise ValueError(f"a similarity called {SHARED!r} cannot be told from the shared embedding: {_RENAMED}")
         if both := set(names) & set(self.catalog.ood):
-            raise ValueError(f"{', '.join(sorted(both))}: trained on and out-of-domain at once; choose one")
+            shared = ", ".join(sorted(both))
+            raise ValueError(f"{shared}: to learn from, and in catalog.ood, which is never trained on; choose one")
         sampler = self.sampler
         drawn_by = [name for name in names if self.kind(name) not in ("instance", "appearance")]
         if sampler != "random" and sampler not in drawn_by:
@@ -265,8 +266,11 @@ def _explain(error: Any, name: str) -> str:
     path = [str(part) for part in error["loc"] if not _BRANCH.fullmatch(str(part))]
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
+        key = path[-1]
+        elsewhere = next((f"{section}.{key}" for section, each in _SECTIONS.items() if key in each.model_fields), "")
         known = _fields(path[:-1])
-        return f"{where}: unknown key.{nearest(path[-1], known) or ' Known here: ' + ', '.join(known)}"
+        meant = f" Did you mean {elsewhere!r}?" if elsewhere else nearest(key, known)
+        return f"{where}: unknown key.{meant or ' Known here: ' + ', '.join(known)}"
     if error["type"] == "missing":
         hints = {"catalog": " Name a table of images.", "similarities": " Name at least one similarity."}
         return f"{where}: missing.{hints.get(path[0], '')}"
@@ -292,19 +296,21 @@ _BRANCH = re.compile(r"(literal|dict|list|tuple|nullable|function-\w+)\[.*\]", r
 """What pydantic calls a branch of a union, which is no key."""
 
 
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "catalog": CatalogSettings,
+    "image": ImageSettings,
+    "views": ViewSettings,
+    "model": ModelSettings,
+    "objective": ObjectiveSettings,
+    "training": TrainingSettings,
+}
+
+
 def _fields(path: list[str]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "catalog": CatalogSettings,
-        "image": ImageSettings,
-        "views": ViewSettings,
-        "model": ModelSettings,
-        "objective": ObjectiveSettings,
-        "training": TrainingSettings,
-    }
     if not path:
         return list(Recipe.model_fields)
     if path[0] == "similarities":
         limits = len(path) > 2  # similarities, a name that may be "views", views
         return list((ViewLimits if limits else SimilaritySettings).model_fields)
-    section = StageSettings if "stages" in path else sections[path[0]]
+    section = StageSettings if "stages" in path else _SECTIONS[path[0]]
     return list(section.model_fields)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
-from mscon.errors import UserError
+from mscon.errors import UserError, nearest
 from mscon.files import make_folder, remove_drafts, write_text
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
@@ -51,7 +51,8 @@ class Run:
     def open(cls, folder: Path) -> "Run":
         """A run that is there. **Raises** `UserError` when the folder is no run or its files cannot be read."""
         if not (folder / "recipe.toml").exists():
-            raise UserError(f"{folder} is not a run: it has no recipe.toml. Name a folder made by `mscon train`")
+            meant = nearest(folder.name, (each.parent.name for each in folder.parent.glob("*/recipe.toml")))
+            raise UserError(f"{folder} is not a run: it has no recipe.toml.{meant} Name a folder made by `mscon train`")
         recipe = Recipe.read(folder / "recipe.toml")
         path = folder / "labels.json"
         try:

@@ -324,7 +324,7 @@ def test_a_column_of_one_value_is_refused(values: list, shown: str) -> None:
 
 
 def test_a_column_in_which_no_two_items_are_alike_is_refused() -> None:
-    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv has another value in each of its 2 rows"):
+    with pytest.raises(UserError, match=r"column 'x' of shoes\.csv has a different value in each of its 2 rows"):
         read_label(catalog_of(x=["a", "b", None]), "x")
 
 

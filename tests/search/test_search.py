@@ -1,6 +1,7 @@
 """Search under any mix of similarities, on real files, in code and from the command line."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 
 from mscon.errors import UserError
 from mscon.prepare import prepare
 from mscon.run import Run
-from mscon.search import SHARED, Query, Space, mix, query_of
+from mscon.search import SHARED, Hits, Query, Space, mix, query_of
 from mscon.search.mix import read_weights
 from mscon.search.sheet import ACROSS, GAP, SIDE, sheet
-from mscon.search.show import records
+from mscon.search.show import as_table, records
 
 COUNT = 60
 NAMES = ("colour", "form")
@@ -118,13 +120,27 @@ def test_a_query_that_is_none_is_explained(run: Run, space: Space, tmp_path: Pat
     for words, message in (
         ([], "there is nothing to search for"),
         (["sku 33x"], "neither an id of .*shop.parquet nor a file that can be read. Did you mean 'sku 33'"),
-        ([tmp_path], "neither an id"),
+        ([tmp_path], "neither an id .* An id there is 'sku 0'"),
         ([tmp_path / "text.jpg"], "text.jpg: "),
         ([b"hello"], "the picture: "),
         (["nul\0"], "neither an id"),
     ):
         with pytest.raises(UserError, match=message):
             query_of(run, space, words)
+
+
+def test_an_id_stays_in_one_piece_on_a_narrow_terminal() -> None:
+    names = ("category", "kids", "lightness", "sender")
+    ids = [f"444fbfed-93d4-4cc7-9fcf-9ec20e3a970{row}" for row in range(3)]
+    found = [
+        {"id": each, "score": 1.0, "cosines": dict.fromkeys(names, 0.5), "labels": dict.fromkeys(names, "T-Shirt")}
+        for each in ids
+    ]
+    ones = np.ones(3, np.float32)
+    hits = Hits(np.arange(3), ones, dict.fromkeys(names, ones), {"kids": 1.0})
+    printed = StringIO()
+    Console(width=80, file=printed).print(as_table(found, hits))
+    assert all(each in printed.getvalue() for each in ids)
 
 
 def test_the_sheet_shows_every_picture(run: Run, space: Space) -> None:

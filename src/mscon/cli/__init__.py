@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnusedCliTokensError
 from rich.text import Text
 
 from mscon import __version__
@@ -30,6 +31,18 @@ NO_MEMORY = (
     " a smaller training.batch_size, image.size or model.backbone, in a new run; what is written to disk is intact"
 )
 
+
+def _told(error: CycloptsError) -> Text:
+    """A mistake in the words of the command line, as it is printed."""
+    text = str(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        text = (
+            f"there is no place for {error.unused_tokens[0]!r}: an option takes one value, so repeat it for each, as in"
+            " --similarity category --similarity closure"
+        )
+    return Text.assemble(("error:", "bold red"), f" {text}")
+
+
 app = App(
     name="mscon",
     version=f"mscon {__version__}",
@@ -40,12 +53,12 @@ app = App(
 
         mscon demo
         mscon inspect shoes.parquet --similarity category --similarity closure
-        mscon train shoes.parquet --similarity category --similarity closure --ood brand
+        mscon train shoes.parquet --similarity category --ood brand
         mscon evaluate runs/shoes
     """,
     help_format="markdown",
     default_parameter=Parameter(negative=""),
-    error_formatter=lambda error: Text.assemble(("error:", "bold red"), f" {error}"),
+    error_formatter=_told,
 )
 
 for each in (

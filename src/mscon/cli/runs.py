@@ -15,7 +15,8 @@ def inspect(
 ) -> None:
     """Show what is in the labels: counts, gaps, redundancy, and what a training batch will hold.
 
-        mscon inspect shoes.parquet --similarity category --similarity closure --ood brand
+        mscon inspect shoes.parquet --similarity category --similarity closure
+        mscon inspect shoes.parquet --similarity category --ood brand
 
     Parameters
     ----------
@@ -23,11 +24,13 @@ def inspect(
         A table of images and labels, or a recipe.toml.
     """
     from mscon.command_line import recipe_of
-    from mscon.inspection import inspect as look
+
+    recipe = recipe_of(catalog, similarity, ood, image, set_)
+
+    from mscon.inspection import inspect as look  # which takes seconds: what is misspelled is told before
     from mscon.inspection import show
     from mscon.prepare import prepare
 
-    recipe = recipe_of(catalog, similarity, ood, image, set_)
     console = terminal()
     with progress_bar("decoding images") as progress:
         data = prepare(recipe, look=True, progress=progress)
@@ -50,10 +53,11 @@ def train(
     --resume goes on with the run in that folder, or begins it: one command for the first time and for every other. The
     recipe that the run writes into its folder names every value that `--set` can change.
 
-        mscon train shoes.parquet --similarity category --similarity closure --ood brand
-        mscon train shoes.parquet --similarity category -s training.epochs=60 -s objective.weighting=equal
-        mscon train shoes.parquet --similarity category --similarity price:continuous --similarity instance
-        mscon train recipe.toml
+        mscon train shoes.parquet --similarity category --similarity closure
+        mscon train shoes.parquet --similarity price:continuous --ood brand
+        mscon train shoes.parquet --similarity category --similarity instance
+        mscon train shoes.parquet --similarity category -s training.epochs=60
+        mscon train recipe.toml -s objective.weighting=equal -s image.size=32
         mscon train runs/shoes --resume
         torchrun --nproc-per-node=4 --max-restarts=3 -m mscon train recipe.toml --out runs/shoes --resume
 
@@ -67,9 +71,7 @@ def train(
         Go on from the last checkpoint of the run; with --out, begin where there is none.
     """
     from mscon.command_line import recipe_of
-    from mscon.display import TerminalDisplay
     from mscon.run import Run
-    from mscon.train import train as run_training
 
     if resume:
         folder = out if out is not None else Path(catalog)
@@ -79,6 +81,10 @@ def train(
     else:
         recipe = recipe_of(catalog, similarity, ood, image, set_)
         folder = out if out is not None else _free_folder(recipe.catalog.source)
+
+    from mscon.display import TerminalDisplay  # which takes seconds: what is misspelled is told before
+    from mscon.train import train as run_training
+
     console = terminal(quiet=torchrun("RANK", 0) > 0)
     with TerminalDisplay(console) as display:
         run = run_training(recipe, folder, resume=resume, display=display)
@@ -192,7 +198,7 @@ def embed(
     on machines that share the folder, share the work.
 
         mscon embed runs/shoes new_arrivals.csv -o vectors.parquet
-        torchrun --nproc-per-node 4 -m mscon embed runs/shoes archive.parquet -o vectors.parquet --half
+        torchrun --nproc-per-node 4 -m mscon embed runs/shoes all.csv -o all.parquet
 
     Parameters
     ----------

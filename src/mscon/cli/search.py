@@ -34,7 +34,8 @@ def search(
     more items than fit into memory see `mscon index`.
 
         mscon search runs/shoes photo.jpg --weight closure=1 --weight colour=0.2
-        mscon search runs/shoes 10042 -w closure=1 -w colour=-0.5 --where "gender = 'Women' AND year > 2012"
+        mscon search runs/shoes 10042 -w closure=1 -w colour=-0.5
+        mscon search runs/shoes 10042 --where "gender = 'Women' AND year > 2012"
         mscon search runs/shoes photo.jpg --index shop.lance
 
     Parameters
@@ -80,7 +81,11 @@ def search(
     if format == "json":
         print(as_json(found, hits))
     elif found:
-        console.print(as_table(found, hits))
+        table = as_table(found, hits)
+        if not console.is_terminal:  # a file is as wide as what is written to it
+            unbounded = console.options.update_width(sys.maxsize)
+            console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+        console.print(table)
     else:
         say(console, f"nothing found: {'no other item passes --where' if where else 'there is no other item'}")
     if sheet is not None:

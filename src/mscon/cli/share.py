@@ -83,7 +83,11 @@ def export(
         write = export_onnx if format == "onnx" else export_torch
         parity = write(opened.model(), out, sample=sample_of(opened), fit=opened.recipe.image.fit, similarities=head)
         show(parity, console)
+        of_onnx = f"onnxruntime.InferenceSession({str(out)!r}).run(None, {{'images': images}})"
+        code = of_onnx if format == "onnx" else f"torch.export.load({str(out)!r}).module()(images)"
+        side = opened.recipe.image.size
         say(console, f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+        say(console, f"to run it: {code}\nimages: uint8 (N, {side}, {side}, 3), RGB")
 
 
 def _format(out: Path, format: Format | None) -> Format:

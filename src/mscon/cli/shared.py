@@ -35,7 +35,11 @@ Ood = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    Parameter(name=["--set", "-s"], negative="", help="Any recipe value, such as training.epochs=5. Repeat it."),
+    Parameter(
+        name=["--set", "-s"],
+        negative="",
+        help="Any recipe value, such as training.epochs=5 or image.size=32. Repeat it.",
+    ),
 ]
 Image = Annotated[str | None, Parameter(help="The image column, where it cannot be found by name.")]
 
@@ -96,6 +100,7 @@ def progress_bar(title: str, *, shown: bool = True) -> Iterator[Callable[[int, i
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal(stderr=True), transient=True, disable=not shown) as bar:
+    errors = terminal(stderr=True)  # in a log file the bar would leave nothing but an empty line
+    with Progress(*columns, console=errors, transient=True, disable=not (shown and errors.is_terminal)) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -210,7 +210,7 @@ def read_label(
         return LabelColumn(name, "continuous", columns=tuple(columns), period=period)
     if len(distinct) == known.count():
         raise UserError(
-            f"{where} has another value in each of its {len(distinct)} rows: no two items are alike under it."
+            f"{where} has a different value in each of its {len(distinct)} rows: no two items are alike under it."
         )
     return LabelColumn(name, "categorical", tuple(distinct), columns=tuple(columns))
 

@@ -21,7 +21,7 @@ from mscon.errors import UserError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 KINDS = (
-    "a table is a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
+    "a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
     "a Hugging Face dataset, a table of polars or pandas, or the word 'glyphs'"
 )
 
@@ -83,7 +83,7 @@ def read_source(source: object, *, whole: bool = False) -> Source:
             raise UserError(f"{name} can't be read: {error}") from error
         read = Source(found.table, root, name, found.left)
     else:
-        raise UserError(f"An object of type {type(source).__name__} is no catalog: {KINDS}.")
+        raise UserError(f"An object of type {type(source).__name__} is no catalog: a table is {KINDS}.")
     if len(read) == 0:
         raise UserError(f"{read.name} has no rows.")
     return read
@@ -115,10 +115,10 @@ def _read_address(address: str, whole: bool) -> tuple[_Read, str]:
         fixed = path[: min(path.index(mark) for mark in "*?[" if mark in path)]
         return _read_files(files, found, whole), _address(files, _folder(fixed))
     if not isinstance(files, LocalFileSystem):
-        raise UserError(f"{address} does not exist or can't be reached. Know that {KINDS}.")
+        raise UserError(f"{address} does not exist or can't be reached. A catalog is {KINDS}.")
     folder = _folder(path)
     siblings = [_name(str(item)) for item in files.ls(folder, detail=False)] if files.isdir(folder) else []
-    raise UserError(f"{address} does not exist.{nearest(_name(path), siblings)} Know that {KINDS}.")
+    raise UserError(f"{address} does not exist.{nearest(_name(path), siblings) or f' A catalog is {KINDS}.'}")
 
 
 def _name(path: str) -> str:
@@ -205,7 +205,7 @@ def _read_file(files: Any, path: str, left: set[str] | None = None) -> pl.DataFr
     """One file's table, without the columns that are `left` in it."""
     suffix = _suffix(path)
     if suffix not in SUFFIXES:
-        raise UserError(f"{path} is a {suffix or 'file without a suffix'}: {KINDS}.")
+        raise UserError(f"{path} is a {suffix or 'file without a suffix'}: a table is {KINDS}.")
     try:
         if suffix == ".parquet":
             if left:

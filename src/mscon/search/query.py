@@ -53,7 +53,8 @@ def _read(word: str | Path | bytes, collection: Collection) -> bytes:
     try:
         return Path(word).read_bytes()
     except (OSError, ValueError):  # of a NUL in it
-        hint = nearest(str(word), collection.ids)
+        ids = collection.ids
+        hint = nearest(str(word), ids) or (f" An id there is {ids[0]!r}." if ids else "")
         raise UserError(f"{word}: neither an id of {collection.source} nor a file that can be read.{hint}") from None
 
 

@@ -9,6 +9,9 @@ from rich.text import Text
 from mscon.run import Run
 from mscon.search.collection import Collection, Hits
 
+WHOLE_ID = 36
+"""Characters of an id that stay on one line, however narrow the terminal: a UUID can be copied."""
+
 
 def records(run: Run, collection: Collection, hits: Hits) -> list[dict[str, Any]]:
     """A dictionary per item found: `id`, `score`, `cosines` and the values of the run's `labels`, where the collection
@@ -41,7 +44,8 @@ def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
     """For a terminal: a row per item, a similarity's column being bold where it weighs."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style="dim")
-    table.add_column("id", overflow="fold")
+    widest = max((len(each["id"]) for each in found), default=0)
+    table.add_column("id", overflow="fold", min_width=min(widest, WHOLE_ID))
     table.add_column("score", justify="right")
     for name in hits.cosines:
         table.add_column(Text(f"cos {name}"), justify="right", style="bold" if name in hits.weights else "dim")
@@ -50,9 +54,14 @@ def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:
         table.add_column(Text(name))
     for place, each in enumerate(found, start=1):
         cosines = [number(value) for value in each["cosines"].values()]
-        values = ["" if each["labels"][name] is None else str(each["labels"][name]) for name in labels]
+        values = [_cell(each["labels"][name]) for name in labels]
         table.add_row(*map(Text, [str(place), each["id"], number(each["score"]), *cosines, *values]))
     return table
+
+
+def _cell(value: Any) -> str:
+    """A label's value; of a number that came as float32 not the digits that float64 makes of it."""
+    return "" if value is None else f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def number(value: float) -> str:
