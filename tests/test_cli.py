@@ -183,7 +183,7 @@ def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
     ("words", "message"),
     [
         (["train", "absent.parquet", "--similarity", "a"], "absent.parquet"),
-        (["train", "glyphs"], "to learn from: --similarity NAME. Columns here: character, "),
+        (["train", "glyphs"], "to learn from: --similarity NAME. Columns here: id, character, "),
         (["inspect", "absent.parquet"], "absent.parquet does not exist"),
         (["train", "glyphs", "--similarity", "character", "[b]"], "no place for '[b]'"),
         (["train", "glyphs", "--similarity", "charcter"], "Did you mean 'character'"),

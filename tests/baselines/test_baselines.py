@@ -156,7 +156,7 @@ def test_what_only_contrastive_losses_have_is_refused() -> None:
     loss_fn, logits, values = two()
     weights = {"a": torch.ones(10)}
     for more in ({"anchor_weights": weights}, {"log_variance": weights}, {"embedding": torch.ones(10, 2)}):
-        with pytest.raises(ValueError, match="are MSConLoss's"):
+        with pytest.raises(ValueError, match="for MSConLoss alone"):
             loss_fn(logits, values, **more)
     with pytest.raises(ValueError, match="at least one loss"):
         SummedLosses({})
