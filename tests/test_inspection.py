@@ -182,6 +182,8 @@ def test_pairs_of_labels_that_share_little_have_one_row_together(tiny: dict) -> 
     printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert re.findall(r"one · (\d) +(\d+%)", printed) == [("0", "30%"), ("1", "5%")]
     assert re.search(r"2 other pairs +below 5%", printed)
+    assert "positives: other views that one is pulled to" in printed
+    assert "0% nothing" in printed
 
 
 def test_an_item_that_a_batch_holds_twice_is_alone_all_the_same(tiny: dict) -> None:

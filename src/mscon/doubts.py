@@ -36,11 +36,16 @@ class Doubts(nn.Module):
     """
 
     doubted: Tensor
+    places: Tensor
 
     def __init__(self, data: Prepared, names: Sequence[str]):
         super().__init__()
         self.names = [name for name in names if data.labels[name].kind != "continuous"]
-        self.register_buffer("doubted", torch.zeros(len(self.names), len(data.catalog), dtype=torch.bool))
+        train = torch.from_numpy(data.split.train)
+        # By place among the training items, which stays where items that are only tested on are lost or added.
+        self.register_buffer("doubted", torch.zeros(len(self.names), len(train), dtype=torch.bool))
+        places = torch.zeros(len(data.catalog), dtype=torch.int64).index_copy(0, train, torch.arange(len(train)))
+        self.register_buffer("places", places, persistent=False)
 
     def left_out(self, values: Mapping[str, Tensor], items: Tensor) -> dict[str, Tensor]:
         """Values of a batch, −1 (missing) where they are doubted.
@@ -48,11 +53,11 @@ class Doubts(nn.Module):
         **Arguments:**
 
         - `values`: name → (N,), of all similarities.
-        - `items`: (N,), the item of each row.
+        - `items`: (N,), the training item of each row.
         """
-        given = dict(values)
+        given, places = dict(values), self.places[items.to(self.places.device)]
         for name, doubted in zip(self.names, self.doubted, strict=True):
-            given[name] = given[name].masked_fill(doubted[items.to(doubted.device)], -1)
+            given[name] = given[name].masked_fill(doubted[places], -1)
         return given
 
     def ask(self, model: MSConModel, data: Prepared) -> None:
@@ -71,7 +76,7 @@ class Doubts(nn.Module):
                 found = audit_label(data, name, projections, colours, rows=rows)
             except UserError:
                 continue
-            doubted[torch.from_numpy(rows[wrong_rows(found)])] = True
+            doubted[torch.from_numpy(wrong_rows(found))] = True
 
     @property
     def counts(self) -> dict[str, int]:

@@ -106,6 +106,7 @@ def test_a_condition_keeps_what_passes(run: Run, space: Space) -> None:
     assert len(space.search(query, where="year > 3000").rows) == 0
     for where, message in (
         ("yeer > 2000", 'unable to find column "yeer". Columns: id, image, colour, form, year'),
+        ("colour = g", "Text stands in single quotes"),
         ("year + 1", "is no condition; write one such as"),
         ("year >", "--where 'year >': "),
     ):

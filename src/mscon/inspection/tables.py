@@ -12,6 +12,12 @@ from mscon.inspection.inspect import Inspection
 LITTLE = 0.05
 """Shared information below which a pair of labels has no row of its own."""
 
+OF_BATCHES = (
+    "positives: other views that one is pulled to; alone: items with no other like them in the batch; the loss starts"
+    " near chance and cannot fall below the floor"
+)
+OF_REDUNDANCY = "how much of the simpler label is known from the other: 0% nothing, 100% all of it"
+
 
 def show(facts: Inspection, console: Console) -> None:
     """Print an inspection as tables and warnings."""
@@ -28,8 +34,10 @@ def show(facts: Inspection, console: Console) -> None:
         numbers = (positives, f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
         batches.add_row(Text(each.name), *numbers)
     console.print(batches)
+    console.print(Text(OF_BATCHES, style="dim"))
     if facts.redundancy:
         console.print(_redundancy_table(facts.redundancy))
+        console.print(Text(OF_REDUNDANCY, style="dim"))
     for warning in facts.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning))
 

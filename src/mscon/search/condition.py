@@ -5,6 +5,7 @@ here. What stands in quotes is no concern of ours, so texts that another reader 
 """
 
 import re
+from collections.abc import Iterable
 
 from mscon.errors import UserError, nearest
 
@@ -76,6 +77,13 @@ def check_condition(where: str) -> None:
 def no_condition(where: str) -> UserError:
     """What to say of a `where` that is neither true nor false of an item."""
     return UserError(f"--where {shown(where)} is no condition; write one such as \"gender = 'Women' AND year > 2012\"")
+
+
+def not_read(where: str, why: str, columns: Iterable[str]) -> UserError:
+    """What to say of a `where` that the table's own reader refuses."""
+    return UserError(
+        f"--where {shown(where)}: {why}. Columns: {', '.join(columns)}. Text stands in single quotes: gender = 'Women'"
+    )
 
 
 def shown(where: str) -> str:

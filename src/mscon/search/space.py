@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float32
 
 from mscon.data.catalog import Catalog
 from mscon.embed_catalog import embed_catalog
-from mscon.errors import UserError, first_line
+from mscon.errors import first_line
 from mscon.run import Run
 from mscon.search.blocks import unit
 from mscon.search.collection import Hits, Query, best, check_count
-from mscon.search.condition import check_condition, no_condition, shown
+from mscon.search.condition import check_condition, no_condition, not_read
 from mscon.search.mix import Weights, mix
 from mscon.settings import SHARED
 
@@ -149,7 +149,7 @@ class Space:
             found = table.select(pl.sql_expr(where).alias("passing"))["passing"]
         except (pl.exceptions.PolarsError, ValueError) as error:
             told = first_line(error).partition("; valid columns")[0]
-            raise UserError(f"--where {shown(where)}: {told}. Columns: {', '.join(table.columns)}") from None
+            raise not_read(where, told, table.columns) from None
         if found.dtype != pl.Boolean:
             raise no_condition(where)
         passed = np.array(found.fill_null(value=False))

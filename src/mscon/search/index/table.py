@@ -14,7 +14,7 @@ from mscon.errors import UserError, first_line
 from mscon.files import digest
 from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count
-from mscon.search.condition import check_condition, no_condition, shown
+from mscon.search.condition import check_condition, no_condition, not_read
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
@@ -149,10 +149,8 @@ class Index:
             told = first_line(error)
             if "boolean" in told:
                 raise no_condition(str(where)) from None
-            columns = ", ".join(["id", *self.about.labels])
-            raise UserError(
-                f"--where {shown(str(where))}: {told.partition('. Valid fields')[0]}. Columns: {columns}"
-            ) from None
+            why = told.partition(". Valid fields")[0]
+            raise not_read(str(where), why, ["id", *self.about.labels]) from None
 
     def near(
         self, query: Query, weighed: dict[str, float], count: int, *, probes: int, where: str | None = None
