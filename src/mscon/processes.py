@@ -9,7 +9,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from mscon.errors import ToldElsewhere, UserError
+from mscon.errors import ToldElsewhere, UserError, first_line
 
 Result = TypeVar("Result")
 
@@ -55,7 +55,7 @@ def lost_connection_told(fabric: Fabric) -> Iterator[None]:
         lost = isinstance(error, dist.DistError) or "/gloo/" in str(error)
         if fabric.world_size == 1 or not lost:
             raise
-        reason = str(error).split("] ", 1)[-1].split(". ")[0].splitlines()[0]
+        reason = first_line(error).split("] ", 1)[-1].split(". ")[0]
         raise UserError(
             f"the connection to another process was lost ({reason}): it has ended, was killed, or its machine is gone."
             " A message above or below says which. Start all of them again with --resume (torchrun --max-restarts does)"

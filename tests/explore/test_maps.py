@@ -59,6 +59,18 @@ def test_a_map_that_fails_is_told_and_can_be_asked_for_again(space: Space, tmp_p
     assert "style" not in maps._there
 
 
+def test_a_process_that_cannot_be_started_is_told(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    small = few_of(space)
+    with pytest.raises(UserError, match=r"could not be started: .*temporarily unavailable"):
+        drawn(Maps(small, tmp_path, small.ids), "style")
+
+
 def test_large_catalogs_are_sampled_the_same_for_every_similarity(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

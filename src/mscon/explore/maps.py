@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from mscon.errors import UserError
+from mscon.errors import UserError, first_line
 from mscon.explore.layout import NEIGHBOURS, STEPS, draw
 from mscon.files import write_whole
 from mscon.search import Collection
@@ -103,7 +103,11 @@ class Maps:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = working.process = context.Process(target=draw, args=(theirs,), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            working.failed = f"its process could not be started: {first_line(error)}"
+            return
         theirs.close()
         try:
             ours.send(vectors)
