@@ -140,7 +140,7 @@ def _heads(_: Study, preset: Preset) -> list[Point]:
 MICRO_BATCH = 64
 """Views that the encoder sees at once, whatever the batch: its batch normalisation is then the same in all."""
 ROWS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-EPOCHS, STEPS = 4, 200
+EPOCHS, STEPS = 4, 100
 
 
 def _batch(rows: int, preset: Preset, name: str, changes: Mapping[str, Any]) -> Point:
