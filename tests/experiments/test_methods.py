@@ -38,12 +38,16 @@ def test_every_method_is_a_recipe_and_differs_in_what_it_is_about_alone(name: st
 
 def test_what_trains_under_each_label_is_a_method_for_each() -> None:
     found = methods(study("footwear"))
-    assert len(found) == len({each.name for each in found}) == 20
+    assert len(found) == len({each.name for each in found}) == 21
     by_name = {each.name: each for each in found}
     assert list(by_name["supcon-colour"].similarities) == ["colour"]
     assert by_name["supcon-joint"].similarities == {"joint": {"joint": ["category", "gender", "colour"]}}
     assert list(by_name["mscon-excess-instance"].similarities) == ["category", "gender", "colour", "instance"]
     assert list(by_name["mscon-appearance"].similarities) == ["category", "gender", "colour", "appearance"]
+    assert list(by_name["mscon-instance-appearance"].similarities) == [
+        *("category", "gender", "colour"),
+        *("instance", "appearance"),
+    ]
     assert list(by_name["simclr"].similarities) == ["instance"]
 
 

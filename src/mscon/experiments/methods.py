@@ -8,9 +8,9 @@ from mscon.errors import UserError, nearest
 from mscon.experiments.studies import Study
 from mscon.experiments.tables import names, read_table
 
-Trains = Literal["all", "all and instance", "all and appearance", "each", "joint", "instance"]
-"""Under which similarities a method trains: all of the study's, those and views of an item or how it looks, each
-alone (a training for each), the one label that all make together, or views alone.
+Trains = Literal["all", "each", "joint", "none"]
+"""Which of a study's similarities a method trains under: all of them, each alone (a training for each), the one label
+that all make together, or none. `beside` it are those that need no label: `instance`, `appearance`.
 """
 
 ORDER = (
@@ -19,6 +19,7 @@ ORDER = (
     "cross-entropy-equal",
     "mscon-paper",
     "mscon-appearance",
+    "mscon-instance-appearance",
     "cross-entropy-appearance",
     "mscon-excess-instance",
     "supcon-joint",
@@ -83,20 +84,19 @@ def chosen(all_methods: list[Method], wanted: list[str] | None) -> list[Method]:
 def _expanded(name: str, similarities: Mapping[str, Mapping[str, Any]]) -> Iterator[Method]:
     table = read_table("methods", name)
     trains, title, recipe = table["trains"], table["title"], table["recipe"]
+    beside: dict[str, Mapping[str, Any]] = {kind: {} for kind in table.get("beside", ())}
     match trains:
         case "each":
             for each, settings in similarities.items():
-                yield Method(f"{name}-{each}", name, title.format(similarity=each), {each: settings}, recipe)
+                own = {each: settings, **beside}
+                yield Method(f"{name}-{each}", name, title.format(similarity=each), own, recipe)
         case "all":
-            yield Method(name, name, title, dict(similarities), recipe)
-        case "all and instance" | "all and appearance":
-            more = trains.removeprefix("all and ")
-            yield Method(name, name, title, {**similarities, more: {}}, recipe)
+            yield Method(name, name, title, {**similarities, **beside}, recipe)
         case "joint":
             columns = [settings.get("column", each) for each, settings in similarities.items()]
             if len(columns) > 1:
-                yield Method(name, name, title, {"joint": {"joint": columns}}, recipe)
-        case "instance":
-            yield Method(name, name, title, {"instance": {}}, recipe)
+                yield Method(name, name, title, {"joint": {"joint": columns}, **beside}, recipe)
+        case "none":
+            yield Method(name, name, title, beside, recipe)
         case _:
             raise ValueError(f"{name}.toml: trains is {trains!r}, not one of {get_args(Trains)}")
