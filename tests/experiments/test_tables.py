@@ -166,7 +166,7 @@ def test_every_training_of_a_figure_is_a_recipe(name: str) -> None:
             assert job.variant.name.removeprefix("without-") not in recipe.similarities
             assert len(recipe.similarities) == 4
         if job.variant.name.startswith("steps-"):
-            assert recipe.training.steps == 200
+            assert recipe.training.steps == 100
 
 
 def test_a_figure_is_drawn_and_written(tmp_path: Path) -> None:
