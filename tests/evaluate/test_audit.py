@@ -125,6 +125,12 @@ def test_the_noise_rate_is_recovered(rate: float) -> None:
     assert noise_rate(p, codes) == pytest.approx(rate, abs=0.08)
 
 
+def test_a_model_that_knows_nothing_overestimates_the_noise_rate() -> None:
+    generator = np.random.default_rng(0)
+    p, right = generator.dirichlet(np.ones(10), size=5000), generator.integers(10, size=5000)
+    assert noise_rate(p, right) == 0.9
+
+
 def test_a_number_far_from_its_prediction_comes_first_whatever_the_unit() -> None:
     generator = np.random.default_rng(1)
     features = torch.from_numpy(generator.normal(size=(300, 5)))

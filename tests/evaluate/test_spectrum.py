@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mscon.evaluate import spectrum
-from mscon.evaluate.spectrum import Spectrum
+from mscon.evaluate.spectrum import Spectra, Spectrum
 
 
 def test_the_training_rows_are_centred_uncorrelated_and_of_the_given_variances(simulated):
@@ -63,6 +63,22 @@ def test_axes_that_do_not_span_what_varies_are_not_shared(simulated):
     found = of_few.of_most(spanning, rows[:14])
     assert found.axes.shape[1] == 13
     assert not torch.equal(found.axes, of_few.axes[:, :13])
+
+
+def test_all_training_rows_are_decomposed_once_for_every_probe(simulated, monkeypatch):
+    x, rows, decomposed = simulated.features, simulated.split.train, []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: decomposed.append(len(matrix)) or eigh(matrix))
+    spectra = Spectra(x, rows)
+    assert spectra.of(rows) is spectra.for_solver(rows) is spectra.whole
+    assert spectra.for_solver(rows[1:]).axes is spectra.whole.axes
+    assert len(decomposed) == 1
+    few = spectra.for_solver(rows[: len(rows) // 2 - 1])
+    exact = spectra.of(rows[1:])
+    assert len(decomposed) == 3
+    for found, own in ((few, rows[: len(rows) // 2 - 1]), (exact, rows[1:])):
+        projected = found.project(x, own)
+        torch.testing.assert_close((projected.T @ projected / len(own)).diagonal().double(), found.variances)
 
 
 def test_a_row_outside_the_training_range_counts_as_at_its_edge():

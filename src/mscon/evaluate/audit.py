@@ -40,7 +40,7 @@ class Audited:
     - `rows`: the judged items: those with a label that at least one training fold of theirs knows.
     - `given`, `suggested`: their label and what the others say; codes, or numbers for a continuous column.
     - `score`: in [0, 1], 1 for a label that is surely wrong.
-    - `noise`: for categories the estimated share of wrong labels, for numbers None.
+    - `noise`: for categories the estimated share of wrong labels (`noise_rate`), for numbers None.
     """
 
     rows: Int64[np.ndarray, " m"]
@@ -206,12 +206,13 @@ def pool(
 def noise_rate(
     p: Float64[np.ndarray, "m k"], codes: Int64[np.ndarray, " m"], right: Bool[np.ndarray, "k k"] | None = None
 ) -> float:
-    """The estimated share of wrong labels.
+    """The estimated share of wrong labels; too high a one where p knows little.
 
         t_i = share of the items of which y_i is not right whose p[y_i] exceeds p_i[y_i]          ε = 2 · share(t_i > ½)
 
     Of a wrong label t is uniform, if any other class may stand there; of a right one it is near 0, where the model
     knows anything: so what lies above ½ is half of the wrong ones. (A label given at random may be right by luck.)
+    Right labels that it cannot tell from wrong ones lie above ½ as well, so that ε is then too high.
     `right`: `[a, b]`, whether a is right of an item labelled b; left out, where they are the same.
 
     Source: Storey, *A Direct Approach to False Discovery Rates*, 2002 (π₀ with λ = ½).

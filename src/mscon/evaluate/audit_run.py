@@ -87,9 +87,7 @@ def show(found: AuditedRun, ids: list[str], console: Console) -> None:
     """Print the top of each similarity's list."""
     for name, audited in found.columns.items():
         ranked, column = audited.ranked(), found.data.labels[name]
-        noise = (
-            " by three spreads or more" if audited.noise is None else f", about {audited.noise:.0%} of the labels wrong"
-        )
+        noise = " by three spreads or more" if audited.noise is None else f"; about {audited.noise:.0%} may be wrong"
         heading = f"{name}: {len(ranked):,} of {len(audited.rows):,} labels differ from what the others say{noise}"
         console.print(Text(heading, style="bold"))
         if alone := found.alone(name):

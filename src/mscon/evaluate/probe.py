@@ -13,7 +13,7 @@ from mscon.data.splits import Split
 from mscon.evaluate.classified import Classified
 from mscon.evaluate.columns import best, by_training_rows, share
 from mscon.evaluate.logistic import Classifiers, fit_logistic
-from mscon.evaluate.spectrum import Spectrum
+from mscon.evaluate.spectrum import Spectra
 
 STRENGTHS = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 # Nats, as the solver sees it. Fits ten times more exact have scored within 0.3 points at every strength.
@@ -42,6 +42,7 @@ def probe_categorical(
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
+    spectra: Spectra | None = None,
 ) -> dict[str, ProbeResult]:
     """Multinomial logistic regression on frozen features, per label column, scored on the test rows.
 
@@ -58,6 +59,7 @@ def probe_categorical(
     - `split`: row indices into `features`.
     - `strengths`: L2 penalties, positive, in any order.
     - `tolerance`, `max_iterations`: see `fit_logistic`.
+    - `spectra`: of these features and training rows, where other probes share them.
 
     **Returns:** a `ProbeResult` per column, in the order of `columns`.
 
@@ -65,14 +67,10 @@ def probe_categorical(
     """
     strengths = sorted(strengths, reverse=True)
     results: dict[str, ProbeResult] = {}
-    of_all: Spectrum | None = None
+    spectra = spectra or Spectra(features, split.train)
     for group in by_training_rows(columns, split):
         train = [np.unique(columns[name][group.train], return_inverse=True) for name in group.names]
-        if 2 * len(group.train) < len(split.train):
-            spectrum = Spectrum.of(features, group.train)
-        else:
-            of_all = of_all or Spectrum.of(features, split.train)
-            spectrum = of_all.of_most(features, group.train)
+        spectrum = spectra.for_solver(group.train)
         fits = fit_logistic(
             spectrum.project(features, group.train),
             torch.from_numpy(np.stack([codes for _, codes in train])).to(features.device),

@@ -13,7 +13,7 @@ from mscon.data.circle import as_points, from_points, shorter_way
 from mscon.data.information import labelled
 from mscon.data.splits import Split
 from mscon.evaluate.columns import best, by_training_rows
-from mscon.evaluate.spectrum import Spectrum
+from mscon.evaluate.spectrum import Spectra
 
 RIDGE_STRENGTHS = (1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 
@@ -64,6 +64,7 @@ def probe_continuous(
     *,
     periods: Mapping[str, float] | None = None,
     strengths: Sequence[float] = RIDGE_STRENGTHS,
+    spectra: Spectra | None = None,
 ) -> dict[str, RidgeResult]:
     """Ridge regression on frozen features, per label column, scored on the test rows.
 
@@ -85,15 +86,17 @@ def probe_continuous(
     - `split`: row indices into `features`.
     - `periods`: P by name, of the columns whose numbers lie on a circle.
     - `strengths`: L2 penalties, positive, in any order.
+    - `spectra`: of these features and training rows, where other probes share them.
 
     **Returns:** a `RidgeResult` per column, in the order of `columns`.
 
     **Raises:** `UserError` for a column without a label in train or in test.
     """
     strengths = sorted(strengths, reverse=True)
+    spectra = spectra or Spectra(features, split.train)
     results: dict[str, RidgeResult] = {}
     for group in by_training_rows(columns, split):
-        spectrum = Spectrum.of(features, group.train)
+        spectrum = spectra.of(group.train)
         train, val, test = (spectrum.project(features, rows) for rows in (group.train, split.val, split.test))
         penalties = torch.tensor(strengths, dtype=torch.float64, device=features.device)
         shrunk = spectrum.variances + penalties[:, None]

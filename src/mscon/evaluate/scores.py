@@ -26,6 +26,7 @@ from mscon.evaluate.entries import (
 from mscon.evaluate.neighbours import NeighbourResult, knn_categorical, knn_continuous, knn_tags
 from mscon.evaluate.probe import ProbeResult, probe_categorical
 from mscon.evaluate.ridge import RidgeResult, probe_continuous
+from mscon.evaluate.spectrum import Spectra
 from mscon.evaluate.tags import TagResult, probe_tags
 
 
@@ -209,10 +210,11 @@ class _Columns:
         return _Columns(one(self.classes), one(self.numbers), one(self.tags), self.members, self.periods)
 
     def probed(self, features: Float[Tensor, "n d"], split: Split) -> _Probes:
+        spectra = Spectra(features, split.train)
         return _Probes(
-            probe_categorical(features, self.classes, split),
-            probe_continuous(features, self.numbers, split, periods=self.periods),
-            probe_tags(features, self.tags, self.members, split),
+            probe_categorical(features, self.classes, split, spectra=spectra),
+            probe_continuous(features, self.numbers, split, periods=self.periods, spectra=spectra),
+            probe_tags(features, self.tags, self.members, split, spectra=spectra),
         )
 
     def neighbours(self, features: Float[Tensor, "n d"], split: Split) -> dict[str, NeighbourResult]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -64,6 +65,35 @@ class Spectrum:
             projected[first : first + len(chunk)] = standard @ self.axes
             first += len(chunk)
         return projected
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """The spectra that one feature set's probes ask for; that of all training rows is found once for them all.
+
+    - `features`: `(n, d)`, one row per item.
+    - `train`: the rows of the training part, of which each label column has a label on some.
+    """
+
+    features: Float[Tensor, "n d"]
+    train: Int64[np.ndarray, " m"]
+
+    @cached_property
+    def whole(self) -> Spectrum:
+        """Of all training rows."""
+        return Spectrum.of(self.features, self.train)
+
+    def of(self, rows: Int64[np.ndarray, " k"]) -> Spectrum:
+        """Of these training rows, their covariance diagonal."""
+        return self.whole if len(rows) == len(self.train) else Spectrum.of(self.features, rows)
+
+    def for_solver(self, rows: Int64[np.ndarray, " k"]) -> Spectrum:
+        """Of these training rows: if they are most of all, on the axes of the whole, where their covariance is nearly
+        diagonal.
+        """
+        if len(rows) == len(self.train) or 2 * len(rows) < len(self.train):
+            return self.of(rows)
+        return self.whole.of_most(self.features, rows)
 
 
 def _units(

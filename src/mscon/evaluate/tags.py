@@ -15,7 +15,7 @@ from mscon.evaluate.columns import best, by_training_rows
 from mscon.evaluate.logistic import Classifiers, fit_logistic
 from mscon.evaluate.measures import average_precision, mean_average_precision, single
 from mscon.evaluate.probe import MAX_ITERATIONS, STRENGTHS, TOLERANCE
-from mscon.evaluate.spectrum import Spectrum
+from mscon.evaluate.spectrum import Spectra
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,7 @@ def probe_tags(
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
+    spectra: Spectra | None = None,
 ) -> dict[str, TagResult]:
     """One logistic regression per tag against all items without it, on frozen features, scored on the test rows.
 
@@ -81,15 +82,17 @@ def probe_tags(
     - `split`: row indices into `features`.
     - `strengths`: L2 penalties, positive, in any order.
     - `tolerance`, `max_iterations`: see `fit_logistic`.
+    - `spectra`: of these features and training rows, where other probes share them.
 
     **Returns:** a `TagResult` per column, in the order of `columns`.
 
     **Raises:** `UserError` for a column without a label in train or in test.
     """
     strengths = sorted(strengths, reverse=True)
+    spectra = spectra or Spectra(features, split.train)
     results: dict[str, TagResult] = {}
     for group in by_training_rows(columns, split):
-        spectrum = Spectrum.of(features, group.train)
+        spectrum = spectra.of(group.train)
         train, val, test = (spectrum.project(features, rows) for rows in (group.train, split.val, split.test))
         for name in group.names:
             sets, table = columns[name], members[name]
