@@ -242,7 +242,8 @@ def test_where_test_items_tell_a_label_an_unlearned_run_has_not_learned_yet(rank
 def entry(low: float | None, *, own: float | None, majority: float | None, gain: float | None = -1.0) -> dict[str, Any]:
     ends = {"value": low, "low": low, "high": low}
     head = {"value": own, "low": own, "high": own}
-    return ends | {"own_head": head, "majority": majority, "floors": {"untrained": {"difference": {"low": gain}}}}
+    gains = {"untrained": {"difference": {"low": gain, "high": 0.1}}}
+    return ends | {"role": "in-domain", "own_head": head, "majority": majority, "floors": gains}
 
 
 @pytest.mark.parametrize(
@@ -269,6 +270,29 @@ def test_links_that_the_own_head_finds_are_told_and_a_probe_above_the_untrained_
     found = HONEST.beside({"category": entry(0.1, own=0.1, majority=0.3, gain=0.01)}, links)
     assert [head.told for head in found.heads] == [False, True]
     assert found.above_untrained
+
+
+def test_a_label_that_a_floor_tells_better_is_named_with_the_floors_and_what_to_do() -> None:
+    def beside(role: str, **gains: tuple[float, float] | None) -> dict[str, Any]:
+        ends = {floor: dict(zip(("low", "high"), gain or (None, None), strict=True)) for floor, gain in gains.items()}
+        floors = {floor: {"difference": gain} for floor, gain in ends.items()}
+        return entry(0.9, own=None, majority=0.1) | {"role": role, "floors": floors}
+
+    level = beside("in-domain", untrained=(-0.1, 0.0), classical=(0.0, 0.1), pixels=None)
+    assert warnings(HONEST.beside({"category": level, "brand": level | {"role": "ood"}}, {})) == []
+    labels = {
+        "category": beside("in-domain", untrained=(0.1, 0.2), pixels=(-0.2, -0.1), classical=(-0.2, -0.1)),
+        "gender": beside("in-domain", untrained=(0.1, 0.2), pixels=(0.0, 0.1), classical=(-0.2, -0.1)),
+        "brand": beside("ood", untrained=(-0.2, -0.1), pixels=(0.0, 0.1), classical=(0.0, 0.1)),
+    }
+    found = HONEST.beside(labels, {})
+    trained, never = warnings(found)
+    assert trained.startswith("category and gender: on test a linear probe tells less")
+    assert "than from a thumbnail or a histogram of gradients. Train longer" in trained
+    assert never.startswith("brand: never trained on, and on test")
+    assert "than from the untrained encoder." in never
+    assert "appearance" in never
+    assert found.to_json()["below"][0] == {"name": "category", "floors": ("pixels", "classical"), "trained": True}
 
 
 def test_a_collapsed_embedding_is_one_of_few_directions_from_which_nothing_is_learned() -> None:

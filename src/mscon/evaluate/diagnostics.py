@@ -5,10 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from mscon.evaluate.bootstrap import verdict
 from mscon.inspection import ALONE, MUCH, Sampler, counted, larger_batches
 from mscon.words import joined_names, listed, span
 
 Bound = Literal["least", "most", "hottest", "coldest"]
+
+FLOORS = {"untrained": "the untrained encoder", "pixels": "a thumbnail", "classical": "a histogram of gradients"}
+"""What each floor of evaluation.json is, in words."""
 
 # The numbers below are those of benchmarks/diagnostics.csv: two seeds, footwear at 32 px, 4 epochs (2 for the runs that
 # were to collapse), a resnet10t whose embedding is gathered from four stages, weighting by excess. A threshold lies
@@ -117,12 +121,25 @@ class PairFacts:
 
 
 @dataclass(frozen=True)
+class BelowFacts:
+    """A label of which a probe tells less than of some of the `floors`, by the whole interval of the difference.
+
+    `trained`: whether a similarity is learned from it.
+    """
+
+    name: str
+    floors: tuple[str, ...]
+    trained: bool
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """All of it, on `items` held-out items; `effective_rank` and `uniformity` are those of the shared embedding.
 
     - `weighting`: by what the run's similarities are weighted; `"fixed"` for weights that the recipe gives.
     - `above_untrained`: whether a linear probe of a trained label is above that of the untrained encoder; False where
       nobody looked. With few items a loss may hardly leave chance, and the embedding be the better for it.
+    - `below`: the labels that some floor tells better; empty where nobody looked.
     """
 
     items: int
@@ -132,13 +149,16 @@ class Diagnostics:
     pairs: tuple[PairFacts, ...]
     weighting: str = "excess"
     above_untrained: bool = False
+    below: tuple[BelowFacts, ...] = ()
 
     def beside(self, labels: Mapping[str, Any], links: Mapping[str, Any]) -> "Diagnostics":
         """The same, told what test items say: the entries of evaluation.json under `labels` and `links`."""
         trained = [labels[head.name] for head in self.heads if head.name in labels]
         above = any(_low(each["floors"]["untrained"]["difference"]) > 0.0 for each in trained)
         heads = (replace(head, told=_told(labels.get(head.name), links.get(head.name))) for head in self.heads)
-        return replace(self, heads=tuple(heads), above_untrained=above)
+        found = (BelowFacts(name, _better(each), each["role"] == "in-domain") for name, each in labels.items())
+        below = tuple(each for each in found if each.floors)
+        return replace(self, heads=tuple(heads), above_untrained=above, below=below)
 
     def to_json(self) -> dict[str, Any]:
         """What evaluation.json holds under `diagnostics`: these fields, and the `warnings`."""
@@ -178,6 +198,7 @@ def warnings(facts: Diagnostics) -> list[str]:
     return [
         *(warning for head in facts.heads for warning in _head_warnings(head)),
         *_not_yet(facts.heads),
+        *_below(facts.below),
         *(_few(facts) if few else _pair_warnings(facts)),
     ]
 
@@ -196,6 +217,12 @@ def _told(label: Mapping[str, Any] | None, links: Mapping[str, Any] | None) -> b
         return False
     chance = label["majority"] or 0.0  # R² and correlations of ranks are 0 by chance
     return max(_low(label), _low(label["own_head"])) > chance
+
+
+def _better(label: Mapping[str, Any]) -> tuple[str, ...]:
+    """The floors that tell a label better, by the whole interval."""
+    gains = {floor: each["difference"] for floor, each in label["floors"].items()}
+    return tuple(floor for floor, gain in gains.items() if verdict(gain["low"], gain["high"]) == "below")
 
 
 def _at_chance(head: HeadFacts) -> bool:
@@ -254,6 +281,22 @@ def _not_yet(heads: Sequence[HeadFacts]) -> Iterator[str]:
             " noise, but on test a probe or their own head is above chance. Train longer; if that does not help, look"
             " for wrong labels with `mscon audit`."
         )
+
+
+def _below(below: Sequence[BelowFacts]) -> Iterator[str]:
+    """Said once of all trained labels, and once of the others."""
+    for trained, advice in (
+        (True, "Train longer, on larger images (image.size), or from pretrained weights (model.pretrained)."),
+        (False, "If similarities of the kind appearance and instance are not among those trained, try them."),
+    ):
+        alike = [each for each in below if each.trained == trained]
+        if alike:
+            floors = [words for floor, words in FLOORS.items() if any(floor in each.floors for each in alike)]
+            never = "" if trained else "never trained on, and "
+            yield (
+                f"{listed([each.name for each in alike], 'and')}: {never}on test a linear probe tells less from the"
+                f" embedding than from {listed(floors, 'or')}. {advice}"
+            )
 
 
 def _few(facts: Diagnostics) -> Iterator[str]:
