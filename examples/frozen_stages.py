@@ -69,8 +69,9 @@ def main() -> None:
     # Views are normalised by ImageNet's colours, as most of timm's weights expect; letters are not mirrored.
     views, generator = ViewSettings(flip=0.0), torch.Generator().manual_seed(0)
     before = scores(encoder, images, codes, train, test)
-    for _ in range(given.epochs):
+    for epoch in range(given.epochs):
         encoder.train()
+        losses: list[float] = []
         for rows in train[torch.randperm(len(train))].split(64):
             pictures, labels = images[rows].to(DEVICE), codes[rows].repeat(2, 1).to(DEVICE)
             embedding = encoder(torch.cat([augment(pictures, views, generator=generator) for _ in range(2)]))
@@ -79,6 +80,8 @@ def main() -> None:
             optimizer.zero_grad()
             out.total.backward()
             optimizer.step()
+            losses.append(float(out.total.detach()))
+        print(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.3f}", flush=True)
 
     print(f"{'label':12} {'before':>10} {'after':>10}")
     for name, was, now in zip(given.labels, before, scores(encoder, images, codes, train, test), strict=True):

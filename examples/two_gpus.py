@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", default=["character", "weight"])
     parser.add_argument("--backbone", default="resnet10t", help="any of timm's")
     parser.add_argument("--size", type=int, default=32, help="side of an image in pixels")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=256, help="items of all processes together")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=128, help="items of all processes together")
     given = parser.parse_args()
     rank, world_size, device = connected()
     torch.manual_seed(0)  # the same weights in every process

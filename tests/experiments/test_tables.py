@@ -23,7 +23,7 @@ from mscon.experiments.figures.measures import retrieval, transfer
 from mscon.experiments.jobs import Job, tables_of
 from mscon.experiments.methods import methods
 from mscon.experiments.results import Result
-from mscon.experiments.statistics import T_975, mean, paired
+from mscon.experiments.statistics import T_975, Spread, mean, paired, pooled
 from mscon.experiments.studies import Study, study
 
 
@@ -58,6 +58,33 @@ def test_intervals_are_students() -> None:
     assert mean([-1.0, -2.0]).text(signed=True) == "−1.5 ± 6.4"
     with pytest.raises(ValueError, match="nothing to take the mean of"):
         mean([])
+
+
+def test_a_pooled_spread_is_that_of_all_groups_around_their_own_means() -> None:
+    found = pooled([[1.0, 3.0], [10.0, 12.0, 17.0], [5.0]])
+    assert found is not None
+    assert found.freedom == 3
+    assert found.deviation == pytest.approx(math.sqrt((2 + 26) / 3))
+    assert mean([5.0], found).half == pytest.approx(t.ppf(0.975, 3) * found.deviation, rel=1e-3)
+    assert pooled([[1.0], [2.0], []]) is None
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(place, 2.0, size=2).tolist() for place in range(2000)]
+    found = pooled(groups)
+    assert found is not None
+    assert found == Spread(found.deviation, 2000)
+    assert found.deviation == pytest.approx(2.0, abs=0.1)
+
+
+def test_of_points_with_two_seeds_intervals_cover_by_the_pooled_spread_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    covered, halves = [], []
+    for _ in range(2000):
+        line = rng.normal(size=(5, 2)).tolist()
+        found = mean(line[0], pooled(line))
+        covered.append(abs(found.value) <= found.half)
+        halves.append(found.half)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(halves) < 0.25 * np.mean([mean(rng.normal(size=2).tolist()).half for _ in range(2000)])
 
 
 def test_differences_are_taken_seed_by_seed() -> None:
@@ -182,7 +209,7 @@ def test_a_figure_is_drawn_and_written(tmp_path: Path) -> None:
     assert drawn.panels["weight of colour, % of all"][method.title]["0"] == [30.0]
     lines = list(chart_markdown(drawn))
     assert lines[2] == "| 0 | MSCon, equal weights | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 30.0 | 2 |"
-    assert lines[3] == "| 100 | MSCon, equal weights | 50.0 | 40.0 | 50.0 | 10.0 | 1 |"
+    assert lines[3] == "| 100 | MSCon, equal weights | 50.0 ± 0.0 | 40.0 ± 0.0 | 50.0 ± 0.0 | 10.0 | 1 |"
     for path in (tmp_path / "one.svg", tmp_path / "two.svg"):
         draw(drawn, path)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

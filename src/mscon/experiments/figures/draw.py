@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from mscon.experiments.figures.figure import Figure, Line
-from mscon.experiments.statistics import mean
+from mscon.experiments.statistics import Spread, mean, pooled
 from mscon.experiments.studies import Study
 from mscon.files import write_whole
 
@@ -41,6 +41,8 @@ SETTINGS: Any = {
 WIDTH, HEIGHT = 7.5, 2.3
 LONG = 5
 """Letters of a place's name, beyond which it is no number: no lines lead from one to the next."""
+FEWEST = 3
+"""Seeds from which on a point's interval is by their own spread."""
 LEAST = 4.0
 """Percentage points that a panel spans, so that chance does not look like a slope."""
 
@@ -101,15 +103,23 @@ def draw(chart: Chart, path: Path) -> None:
 
 
 def markdown(chart: Chart) -> Iterator[str]:
-    """A row for each place and method: the panels' means, with 95% intervals where there are two seeds or more."""
+    """A row for each place and method: the panels' means with 95% intervals; see `_spread`."""
+    spreads = {
+        (title, method): _spread(line) for title, panel in chart.panels.items() for method, line in panel.items()
+    }
     yield f"| {' | '.join([chart.axis, 'method', *chart.panels, 'seeds'])} |"
     yield f"|{' --- |' * (len(chart.panels) + 3)}"
     for place in chart.places:
         for method in chart.methods:
-            values = [panel.get(method, {}).get(place, []) for panel in chart.panels.values()]
-            if any(values):
-                cells = [mean(each).text() if each else "" for each in values]
-                yield f"| {' | '.join([place, method, *cells, str(max(map(len, values)))])} |"
+            values = {title: panel.get(method, {}).get(place, []) for title, panel in chart.panels.items()}
+            if any(values.values()):
+                cells = [mean(each, spreads[title, method]).text() if each else "" for title, each in values.items()]
+                yield f"| {' | '.join([place, method, *cells, str(max(map(len, values.values())))])} |"
+
+
+def _spread(line: Mapping[str, Sequence[float]]) -> Spread | None:
+    """One for all points of a line if any of them has two seeds or fewer, else None: each point has its own."""
+    return pooled(line.values()) if min(map(len, line.values()), default=0) < FEWEST else None
 
 
 def _panel(axes: Axes, chart: Chart, panel: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
@@ -126,4 +136,5 @@ def _panel(axes: Axes, chart: Chart, panel: Mapping[str, Mapping[str, Sequence[f
     low, high = axes.get_ylim()
     if (missing := LEAST - (high - low)) > 0:
         axes.set_ylim(low - missing / 2, high + missing / 2)
-    axes.set_xticks(range(len(chart.places)), chart.places, rotation=90 if named else 0)
+    slanted: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if named else {}
+    axes.set_xticks(range(len(chart.places)), chart.places, **slanted)
