@@ -72,6 +72,10 @@ def test_what_stays_and_what_is_not_measured_is_said() -> None:
     assert list(notes(described())) == []
     (stays,) = notes(described(training={"sampler": "character"}))
     assert stays.startswith("character stays: batches are drawn by it.")
+    weights = {"character": 2.0, "weight": 0.0, "instance": 0.0}
+    assert list(notes(described(objective={"weighting": weights}))) == [
+        "character stays: it alone has a weight (objective.weighting)."
+    ]
     links = {"like": {"kind": "pairs", "edges": "pairs.csv"}, "character": {}}
     drawn, unmeasured = notes(described(similarities=links))
     assert drawn.startswith("like stays")

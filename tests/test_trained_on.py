@@ -1,5 +1,6 @@
 """A training that goes on finds its catalog as it began with it, or is refused in words."""
 
+import re
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,7 @@ class Begun:
     """A training that has begun on a small table, which changes afterwards."""
 
     def __init__(self, letters: Path, folder: Path):
-        self.folder, self.source, self.edges = folder, folder / "letters.parquet", folder / "edges.csv"
+        self.folder, self.source, self.edges = folder, folder.parent / "letters.parquet", folder / "edges.csv"
         folder.mkdir()
         self.table = pl.read_parquet(letters).filter(pl.col("character").is_in(list("aR")))
         self.table.write_parquet(self.source)
@@ -54,7 +55,9 @@ class Begun:
 
 @pytest.fixture
 def begun(letters: Path, tmp_path: Path) -> Begun:
-    return Begun(letters, tmp_path / "run")
+    (tmp_path / "run2").mkdir()  # which the name of the run's folder would mean, were it a pattern
+    (tmp_path / "run2" / "trained_on.parquet").write_bytes(b"another's")
+    return Begun(letters, tmp_path / "run[2]")
 
 
 def refused(begun: Begun, table: pl.DataFrame) -> str:
@@ -85,6 +88,9 @@ def test_labels_that_changed_are_named_with_what_they_were(begun: Begun) -> None
     said = refused(begun, begun.table.with_columns(character=pl.when(here).then(pl.lit(other)).otherwise("character")))
     assert f"1 item has another character: {chosen} {was!r}, now {other!r}" in said
     assert "train a new run from" in said
+    more = begun.table.with_columns(ink=pl.when(here).then(pl.col("ink") + 1e-7).otherwise("ink"))
+    was, now = re.findall(r"'([\d.]+)'", refused(begun, more))
+    assert was != now
     gap = begun.table.with_columns(ink=pl.when(here).then(None).otherwise("ink"))
     assert "1 item has another ink: " in (said := refused(begun, gap))
     assert "now 'missing'" in said

@@ -130,7 +130,8 @@ def compare(run: Run, without: Mapping[str, Run], *, progress: Callable[[int, in
 def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """The name of each similarity that can be left out, and the recipe without it; nothing else changes.
 
-    The one that batches are drawn by cannot be: without it the others would see other batches. Nor can the only one.
+    The one that batches are drawn by cannot be: without it the others would see other batches. Nor can the only one, or
+    the only one with a weight.
     """
     for name in recipe.similarities:
         rest = {other: each for other, each in recipe.similarities.items() if other != name}
@@ -158,9 +159,14 @@ def without_each(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def notes(recipe: Recipe) -> Iterator[str]:
-    """What an ablation of the recipe leaves unasked: the similarity that stays, and what becomes of links."""
+    """What an ablation of the recipe leaves unasked: the similarities that stay, and what becomes of links."""
     if recipe.sampler != "random":
         yield f"{recipe.sampler} stays: batches are drawn by it. To leave it out too, set training.sampler = 'random'."
+    weights = recipe.objective.weighting
+    if isinstance(weights, dict) and len(led := [name for name, weight in weights.items() if weight]) == 1 < len(
+        weights
+    ):
+        yield f"{led[0]} stays: it alone has a weight (objective.weighting)."
     if linked := [name for name in recipe.similarities if recipe.kind(name) == "pairs"]:
         yield (
             f"{listed(linked, 'and')}: what the others do to how linked items find one another is not in the table;"

@@ -65,12 +65,19 @@ class Prepared:
         return self.pixels.array.broken if isinstance(self.pixels.array, StreamedImages) else {}
 
     def readable(self) -> "Prepared":
-        """The same without a part and a label for the rows in `unreadable`, which keep their numbers."""
+        """The same without a part and a label for the rows in `unreadable`, which keep their numbers.
+
+        **Raises:** `UserError` where that leaves nothing of a part.
+        """
         if not self.unreadable:
             return self
         rows = np.array(sorted(self.unreadable))
         values = {name: without(each, np.isin(np.arange(len(each)), rows)) for name, each in self.values.items()}
         split = Split(*(np.setdiff1d(getattr(self.split, part), rows) for part in PARTS))
+        for part in PARTS:
+            if len(getattr(self.split, part)) > len(getattr(split, part)) == 0:
+                reason = self.unreadable[int(getattr(self.split, part)[0])]
+                raise UserError(f"{self.catalog.source}: no image of the {part} rows can be read: {reason}")
         return replace(self, values=values, split=split)
 
 

@@ -139,7 +139,7 @@ def _train(
 
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
-    with stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
+    with closing(log), stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             drawn = train_batches.epoch(epoch, start=at.batch)
@@ -188,7 +188,6 @@ def _train(
                     kept.save(run.model_path)
                 at = Position(at.epoch, 0, at.step, score if better else at.best, log.seconds)
                 save(at)
-    log.close()
     fabric.barrier()  # the model is there for every process
     return run
 

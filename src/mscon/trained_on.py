@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from jaxtyping import UInt64
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from mscon.data.labels import LabelColumn
 from mscon.data.pairs import PairTable, training_pairs
@@ -35,9 +35,9 @@ def check_trained_on(folder: Path, recipe: Recipe, data: Prepared) -> None:
     if not path.exists():
         return
     try:
-        before = pl.read_parquet(path)
+        before = pl.read_parquet(path, glob=False, hive_partitioning=False)
         changes = list(_changes(before, trained_on(recipe, data), data))
-    except (OSError, PolarsError) as error:
+    except (OSError, PolarsError, PanicException) as error:
         raise UserError(
             f"{path}: cannot be read: {error}. To go on with the catalog as it is now, remove this file"
         ) from None
@@ -109,7 +109,7 @@ def _changes(before: pl.DataFrame, now: pl.DataFrame, data: Prepared) -> Iterato
 def _told(items: Sequence[str], other: pl.DataFrame, column: str, label: LabelColumn) -> list[str]:
     values = zip(other[column], other[f"{column} now"], strict=True)
     return [
-        f"{item} {label.text(was)!r}, now {label.text(now)!r}" for item, (was, now) in zip(items, values, strict=True)
+        f"{item} {label.exact(was)!r}, now {label.exact(now)!r}" for item, (was, now) in zip(items, values, strict=True)
     ]
 
 

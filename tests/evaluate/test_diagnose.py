@@ -1,5 +1,6 @@
 """Diagnosing a run: its figures are those of the equations on held-out items, its bounds those of the weightings."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_a_run_without_checkpoints_has_no_weights_but_all_else(
     facts, whole = diagnose(bare, data, embeddings), diagnose(run, data, embeddings)
     assert {(head.weight, head.bound) for head in facts.heads} == {(None, None)}
     assert facts.pairs == whole.pairs
+
+
+def test_a_checkpoint_that_cannot_be_read_gives_way_to_the_one_before(
+    trained: tuple[Run, Prepared, Tensor], tmp_path: Path
+) -> None:
+    run, data, embeddings = trained
+    hurt = replace(run, folder=tmp_path / "hurt")
+    shutil.copytree(run.folder, hurt.folder)
+    (hurt.checkpoints / "step-99999999.safetensors").write_bytes(bytes(20))
+    assert diagnose(hurt, data, embeddings) == diagnose(run, data, embeddings)
 
 
 def test_a_copy_is_told_where_it_learns_in_silence(trained: tuple[Run, Prepared, Tensor]) -> None:

@@ -302,6 +302,12 @@ def test_a_collapsed_embedding_is_one_of_few_directions_from_which_nothing_is_le
     assert "learned much the same" in warning
 
 
+def test_a_single_held_out_item_is_no_collapse() -> None:
+    single = replace(HONEST, items=1, effective_rank=0.0, uniformity=None, heads=(), pairs=())
+    (warning,) = warnings(single)
+    assert warning.startswith("Only 1 held-out item")
+
+
 def test_where_nothing_is_learned_nothing_else_is_said() -> None:
     (warning,) = warnings(unlearned(0.95, rank=diagnostics.COLLAPSED))
     assert warning.startswith("Hardly anything is learned")

@@ -107,6 +107,22 @@ def test_rows_without_a_label_change_nothing(simulated):
     assert all(same(one[name], other[name]) for name in one)
 
 
+def test_what_items_without_a_label_look_like_does_not_matter_even_where_fits_are_stopped_early():
+    rng = np.random.default_rng(0)
+    values, features = rng.integers(0, 5, 900), rng.normal(size=(900, 40)).astype(np.float32)
+    features += 0.5 * rng.normal(size=(5, 40))[values]
+    values[:150] = -1
+    odd = features.copy()
+    odd[:150] = 30 * rng.normal(size=(150, 1)) * rng.normal(size=(1, 40))
+    split = Split(np.arange(600), np.arange(600, 700), np.arange(700, 900))
+    one, other = (
+        probe_categorical(torch.from_numpy(each), {"some": values, "all": abs(values)}, split)["some"]
+        for each in (features, odd)
+    )
+    assert same(one, other)
+    np.testing.assert_array_equal(one.predicted, other.predicted)
+
+
 def test_a_column_scores_the_same_alone_as_beside_others(simulated):
     together = probe_categorical(simulated.features, simulated.columns, simulated.split, **EXACT)
     for name, values in simulated.columns.items():

@@ -60,6 +60,16 @@ def test_rows_that_are_not_asked_and_items_without_a_label_change_nothing() -> N
         np.testing.assert_allclose(found.average_precision[:40], alone.average_precision)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_where_all_are_equally_near_the_order_of_the_catalog_says_nothing(first: int) -> None:
+    codes = np.repeat([first, 1 - first], [90, 10] if first == 0 else [10, 90])
+    (found,) = rank_categorical(torch.ones(100, 3), {"label": codes}, np.arange(100)).values()
+    assert found.chance.mean() == pytest.approx(0.818, abs=0.001)
+    assert found.mean_precision(10) == pytest.approx(found.chance.mean(), abs=0.04)
+    again = rank_categorical(torch.ones(100, 3), {"label": codes}, np.arange(100))["label"]
+    np.testing.assert_array_equal(found.average_precision, again.average_precision)
+
+
 def test_an_item_never_finds_its_own_group() -> None:
     codes, groups = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])
     found = rank_categorical(features(4), {"a": codes}, np.arange(4), groups=groups)["a"]

@@ -88,6 +88,8 @@ def test_floors_are_taken_once_and_stand_first_in_the_table(small: Study, places
     take_floors(first, places)
     assert path.stat().st_mtime_ns == written
     floors = read_floors(first, places)
+    assert read_floors(first, places, "0123456789ab") == {}, "those of other test items"
+    assert read_floors(first, places, json.loads(path.read_text())["items"]) == floors
     classical = floors["nothing: classical features"]
     assert set(classical) == set(small.labels)
     assert floors["nothing: plain pixels"]["character"] <= classical["character"] <= 100

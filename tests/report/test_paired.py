@@ -52,6 +52,18 @@ def test_an_item_whose_label_has_changed_is_not_shared() -> None:
     assert paired_difference(classes(ONE), changed.with_columns(truth=pl.lit("new")), "accuracy") is None
 
 
+def test_numbers_that_read_alike_are_not_one() -> None:
+    def prices(values: list[float]) -> pl.DataFrame:
+        numbers = [[each] for each in values]
+        return table([f"{each:.4g}" for each in values], truth_numbers=numbers, predicted_numbers=numbers)
+
+    values = [10001.0, 10002.0, 10003.0, 10004.0]
+    assert paired_difference(prices(values), prices(values[::-1]), "r2") is None
+    found = paired_difference(prices(values), prices([10001.0, 10002.0, 1.0, 10004.0]), "r2")
+    assert found is not None
+    assert (found.value, found.items) == (0.0, 3)
+
+
 def test_a_run_differs_from_itself_by_nothing_and_one_beyond_its_interval_is_above() -> None:
     same = paired_difference(classes(ONE), classes(ONE), "accuracy")
     assert same is not None

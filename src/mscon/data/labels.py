@@ -129,6 +129,10 @@ class LabelColumn:
         names = self.names(int(value))
         return ", ".join(names) if self.kind == "tags" else names[-1]
 
+    def exact(self, value: int | float) -> str:
+        """The same with all digits of a number: two values have one text if they are one value."""
+        return repr(float(value)) if self.kind == "continuous" and value == value else self.text(value)
+
     def names(self, value: int) -> tuple[str, ...]:
         """The tags of a set, or the nodes of a path, by its number."""
         return tuple(self.classes[code] for code in self.members[value])

@@ -111,7 +111,7 @@ def resampled(
     """
     codes = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(codes.max(initial=-1)) + 1
-    if count == 1:
+    if count < 2:
         return np.full(resamples, np.nan)
     chunks = _counts(count, resamples, seed, size=WEIGHTS // len(truth))
     return np.concatenate([measure(truth, predicted, counts.T[codes]) for counts in chunks])
@@ -144,7 +144,7 @@ def _resampled_sums(
     if groups is not None:
         _, codes = np.unique(groups, return_inverse=True)
         statistics = np.stack([np.bincount(codes, weights=column) for column in statistics.T], axis=1)
-    if len(statistics) == 1:
+    if len(statistics) < 2:
         return np.full((resamples, statistics.shape[1]), np.nan)
     return np.concatenate(
         [counts @ statistics for counts in _counts(len(statistics), resamples, seed, size=CHUNK // len(statistics))]

@@ -6,11 +6,11 @@ from itertools import combinations
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mscon.build import new_contrastive
-from mscon.checkpoint import latest_checkpoint
+from mscon.checkpoint import checkpoints
 from mscon.copies import silent_copies
 from mscon.data.views import apply_views, draw_views
 from mscon.evaluate.bootstrap import defined
@@ -128,15 +128,21 @@ def _weight_at_bound(weighting: AnyWeighting) -> list[Bound | None]:
 
 
 def _objective(run: Run, data: Prepared) -> MSConLoss | None:
-    """The objective as training left it, from the last checkpoint; None when there is none, or it was another's."""
-    path = latest_checkpoint(run.checkpoints)
-    if path is None or run.recipe.objective.loss != "contrastive":
+    """The objective as training left it, from the newest checkpoint that can be read; None when there is none, or it
+    was another's.
+    """
+    if run.recipe.objective.loss != "contrastive":
         return None
     objective = new_contrastive(run.recipe, data)
-    with safe_open(path, framework="pt") as file:
-        state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
-    objective.load_state_dict(state)
-    return objective.eval()
+    for path in checkpoints(run.checkpoints):
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = {key: file.get_tensor(f"objective/{key}") for key in objective.state_dict()}
+            objective.load_state_dict(state)
+        except (OSError, SafetensorError, RuntimeError):
+            continue
+        return objective.eval()
+    return None
 
 
 def _under_views(

@@ -171,7 +171,7 @@ def warnings(facts: Diagnostics) -> list[str]:
     Where nothing at all was learned, all else follows from that, and nothing else is said.
     """
     excess = [head.relative_excess for head in facts.heads if head.relative_excess is not None]
-    point = facts.effective_rank < 1.0  # all items at one
+    point = facts.items > 1 and facts.effective_rank < 1.0  # all items at one
     unlearned = (min(excess) > UNLEARNED if excess else point) and not facts.above_untrained
     told = [head.name for head in facts.heads if head.told]
     few = facts.items < FEWEST

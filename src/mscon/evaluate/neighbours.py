@@ -205,9 +205,14 @@ def _unit(features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Floa
 
 
 def _vote(near: _Near, codes: Int64[Tensor, " m"]) -> Int64[Tensor, " q"]:
-    voted = codes.to(near.places.device)[near.places]
-    votes = torch.zeros(len(voted), int(codes.max()) + 1, dtype=torch.float64, device=voted.device)
-    return votes.scatter_add_(1, voted, near.votes).argmax(1)
+    voted, classes = codes.to(near.places.device)[near.places], int(codes.max()) + 1
+    size = max(1, TILE // classes)
+    return torch.cat(
+        [
+            votes.new_zeros(len(votes), classes).scatter_add_(1, each, votes).argmax(1)
+            for each, votes in zip(voted.split(size), near.votes.split(size), strict=True)
+        ]
+    )
 
 
 def _shares(near: _Near, table: Bool[Tensor, "m t"]) -> Float64[Tensor, "q t"]:

@@ -70,7 +70,7 @@ def probe_categorical(
     spectra = spectra or Spectra(features, split.train)
     for group in by_training_rows(columns, split):
         train = [np.unique(columns[name][group.train], return_inverse=True) for name in group.names]
-        spectrum = spectra.for_solver(group.train)
+        spectrum = spectra.of(group.train)
         fits = fit_logistic(
             spectrum.project(features, group.train),
             torch.from_numpy(np.stack([codes for _, codes in train])).to(features.device),

@@ -46,7 +46,8 @@ def rank_categorical(
     groups: Int[np.ndarray, " n"] | None = None,
     ks: Sequence[int] = (1, 10),
 ) -> dict[str, Ranking]:
-    """Every item asks for the others, nearest first by cosine; those of its class are right.
+    """Every item asks for the others, nearest first by cosine, equally near ones in a random order that is the same
+    every time; those of its class are right.
 
         AP@R = 1/R Σ_{i ≤ R} [the i-th is right] · (right ones among the first i) / i
 
@@ -64,8 +65,13 @@ def rank_categorical(
     own = torch.from_numpy(np.arange(len(rows)) if groups is None else groups[rows])
     codes = {name: torch.from_numpy(np.asarray(column, dtype=np.int64)[rows]) for name, column in columns.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in columns}
-    for places in torch.arange(len(rows)).split(QUERIES):
-        order = (unit[places] @ unit.T).argsort(dim=1, descending=True, stable=True)
+    # The order of a catalog, often by class, would rank the equally near by class: each query begins elsewhere in
+    # another one.
+    mixed, count = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)), torch.arange(len(rows))
+    for places in count.split(QUERIES):
+        listed = mixed[(count + places[:, None]) % len(rows)]
+        nearest = (unit[places] @ unit.T).gather(1, listed).argsort(dim=1, descending=True, stable=True)
+        order = listed.gather(1, nearest)
         others = own[order] != own[places, None]
         for name, column in codes.items():
             valid = others & (column[order] >= 0)

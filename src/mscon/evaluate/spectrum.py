@@ -23,7 +23,6 @@ class Spectrum:
     On the training rows these have mean 0 and covariance diag(variances). A penalty ‖w‖² on standardised features is
     the same number in these coordinates, for the axes are orthonormal; the diagonal covariance is what ridge regression
     solves in closed form and L-BFGS starts from. Axes without variance are left out: a penalised weight stays 0 there.
-    (In a spectrum of most rows, `of_most`, the covariance is nearly that.)
 
     - `low`, `high`: `(d,)`, each feature's range. A row outside it counts as at its edge: of a feature that hardly
       varies in training, a row that differs would else be hundreds of deviations away and drown the other features.
@@ -46,14 +45,6 @@ class Spectrum:
         standard = ((chunk - mean) / scale for chunk in _chunks(features, rows))
         variances, axes = _principal(standard, len(rows), features.shape[1])
         return cls(low, high, mean, scale, axes, variances)
-
-    def of_most(self, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> "Spectrum":
-        """Most of the rows in their own units, but on this spectrum's axes: as good as their own for a solver, whose
-        solution the axes do not change, and found already. Where these do not span all that varies, their own.
-        """
-        if self.axes.shape[1] < int(self.scale.isfinite().sum()):
-            return Spectrum.of(features, rows)
-        return Spectrum(*_units(features, rows), self.axes, self.variances)
 
     def project(self, features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Float[Tensor, "m r"]:
         """Some rows in principal axes: computed in float64, returned in float32 unless the features are float64."""
@@ -84,16 +75,8 @@ class Spectra:
         return Spectrum.of(self.features, self.train)
 
     def of(self, rows: Int64[np.ndarray, " k"]) -> Spectrum:
-        """Of these training rows, their covariance diagonal."""
+        """Of these training rows, and of no others: what has no label must not move a label's score."""
         return self.whole if len(rows) == len(self.train) else Spectrum.of(self.features, rows)
-
-    def for_solver(self, rows: Int64[np.ndarray, " k"]) -> Spectrum:
-        """Of these training rows: if they are most of all, on the axes of the whole, where their covariance is nearly
-        diagonal.
-        """
-        if len(rows) == len(self.train) or 2 * len(rows) < len(self.train):
-            return self.of(rows)
-        return self.whole.of_most(self.features, rows)
 
 
 def _units(

@@ -22,25 +22,28 @@ Floors = Mapping[str, Mapping[str, float]]
 """Title → label → accuracy on test in percent."""
 
 
-def read_floors(job: Job, places: Places) -> Floors:
-    """The floors of a job's study and preset; none where they were not taken yet, or of another image or question."""
+def read_floors(job: Job, places: Places, items: str | None = None) -> Floors:
+    """The floors of a job's study and preset; none where they were not taken yet, or of another image or question.
+
+    **Arguments:** `items`: the digest of the test items that they must be of, if it is known.
+    """
     path = places.results / job.folder / "floors.json"
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
         # What recipes have come to say of images since, they said by its default.
         asked = found["asked"] | {"image": ImageSettings(**found["asked"]["image"]).model_dump(mode="json")}
-        return found["accuracy"] if asked == _asked(job) else {}
+        return found["accuracy"] if asked == _asked(job) and items in (None, found["items"]) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def take_floors(job: Job, places: Places) -> None:
-    """Take the floors of a job's study and preset, unless they are there."""
+def take_floors(job: Job, places: Places, items: str | None = None) -> None:
+    """Take the floors of a job's study and preset, unless they are there, of these test items if they are known."""
     path = places.results / job.folder / "floors.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     places.runs.mkdir(parents=True, exist_ok=True)
     with FileLock(places.runs / f"{job.folder}-floors.lock"):
-        if read_floors(job, places):
+        if read_floors(job, places, items):
             return
         recipe = job.recipe(str(catalog_of(job, places)), job.preset.learning_rates[0])
         data = prepare(recipe)

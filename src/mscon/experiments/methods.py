@@ -64,7 +64,7 @@ def methods(study: Study, similarities: Mapping[str, Mapping[str, Any]] | None =
     """
     known = names("methods")
     order = [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
-    given = similarities or {name: {} for name in study.similarities}
+    given = {name: {} for name in study.similarities} if similarities is None else similarities
     return [each for name in order for each in _expanded(name, given)]
 
 

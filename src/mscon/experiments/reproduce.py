@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,7 +100,8 @@ def run_jobs(
         except UserError as error:
             failed[job.key] = str(error)
         else:
-            done(job, result)
+            with suppress(UserError):  # of what is there as a whole: whoever asked hears of it when all is done
+                done(job, result)
     return Left(tuple(waiting), failed)
 
 
@@ -134,6 +135,12 @@ def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
     return {name: [each] for name, each in found.items() if each and not each.failed}
 
 
+def scored_items(plan: Plan, places: Places) -> str | None:
+    """The digest of the test items that a plan's results are of; None without any."""
+    found = (*searched_first(plan, places).values(), *finished(plan, places).values())
+    return next((each.items for results in found for each in results), None)
+
+
 def comparisons(plan: Plan, places: Places) -> list[Comparison]:
     """The table of what is there, and of a study that asks for it, one more by the paper's probe; the baseline's
     results count whether it is asked for or not.
@@ -142,7 +149,9 @@ def comparisons(plan: Plan, places: Places) -> list[Comparison]:
     first = searched_first(whole, places)
     there = {name: each or first.get(name, []) for name, each in finished(whole, places).items()}
     probes: list[Probe] = ["lbfgs", "paper"] if plan.study.paper_probe and not plan.quick else ["lbfgs"]
-    floors = {"lbfgs": read_floors(whole.first, places)}  # which the paper's protocol does not have
+    floors = {
+        "lbfgs": read_floors(whole.first, places, scored_items(whole, places))
+    }  # which the paper's protocol does not have
     return [compare(plan.study, whole.methods, there, floors=floors.get(probe), probe=probe) for probe in probes]
 
 

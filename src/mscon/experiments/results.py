@@ -27,7 +27,8 @@ class Result:
     - `method`, `variant`, `seed`, `learning_rate`: which it was; `study`: what was read and asked, `Study.digest`.
     - `recipe`, `recipe_hash`: all its values but those of the machine, and a digest of them.
     - `rows`: items in train, val and test; `items`: a digest of the test items' ids, in order.
-    - `scores`: label → `accuracy` on test and `validation`, both shares, `classes`, `n`.
+    - `scores`: label → `accuracy` on test and `validation`, both shares (`validation` None without held-out items
+      that have the label), `classes`, `n`.
     - `correct`: label → one bit for each labelled test item in the catalog's order, the probe being right, as hex.
     - `measures`: whatever else was read from the embedding, by name; of full trainings in the main table.
     - `weights`: similarity → its weight over the last epoch, as a share of all.
@@ -63,7 +64,7 @@ class Result:
     def validation(self, labels: tuple[str, ...]) -> float:
         """Mean accuracy on held-out items, in percent, over the labels that have any; below all without one."""
         known = [self.scores[name]["validation"] for name in labels if name in self.scores]
-        known = [value for value in known if not math.isnan(value)]
+        known = [value for value in known if value is not None]
         return 100 * float(np.mean(known)) if known else -math.inf
 
     def was_correct(self, label: str) -> Bool[np.ndarray, " n"]:
@@ -73,7 +74,9 @@ class Result:
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n")
+        write_text(
+            path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        )
 
 
 def read_result(path: Path) -> Result | None:

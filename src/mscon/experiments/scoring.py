@@ -14,6 +14,7 @@ from torch import Tensor
 from mscon.data.labels import read_label
 from mscon.data.splits import Split
 from mscon.evaluate import ProbeResult, probe_by_sgd, probe_categorical
+from mscon.evaluate.bootstrap import defined
 from mscon.evaluate.columns import lacking_part
 from mscon.evaluate.ranking import rank_categorical
 from mscon.experiments.results import packed
@@ -83,7 +84,7 @@ def items_digest(data: Prepared, id: str | None) -> str:
 def _score(probe: ProbeResult) -> dict[str, Any]:
     return {
         "accuracy": round(probe.accuracy, 6),
-        "validation": round(probe.validation, 6),
+        "validation": defined(round(probe.validation, 6)),
         "classes": probe.classes,
         "n": len(probe.rows),
         "strength": probe.strength,

@@ -1,6 +1,7 @@
 """One job: train, score, keep the result; never twice at a time, and nothing lost when it is stopped."""
 
 import hashlib
+import math
 import platform
 import shutil
 from collections.abc import Iterator
@@ -97,7 +98,8 @@ def _validations(job: Job, results: Path) -> dict[str, float]:
     if not _is_first(job):
         return {}
     found, trained = searched(job, results), job.method.trained_of(job.study)
-    return {f"{each:g}": round(of.validation(trained), 4) for each, of in found.items() if not of.failed}
+    values = {f"{each:g}": of.validation(trained) for each, of in found.items() if not of.failed}
+    return {rate: round(value, 4) for rate, value in values.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,13 +73,16 @@ def count_paths(column: LabelColumn, paths: Int64[np.ndarray, " n"]) -> LabelCou
 
 def count_tags(column: LabelColumn, sets: Int64[np.ndarray, " n"]) -> LabelCounts:
     """Rows with each of the `TOP` most frequent tags, rows with any other, and the rows without a set (−1)."""
-    has = membership(column.members, len(column.classes))[sets[sets >= 0]]
-    rows = has.sum(0)
+    has, times = (
+        membership(column.members, len(column.classes)),
+        np.bincount(sets[sets >= 0], minlength=len(column.members)),
+    )
+    rows = times @ has
     top, rest = _most_frequent(rows)
     bars = [Bar(column.classes[code], int(rows[code])) for code in top]
     if len(rest):
-        bars.append(Bar(f"{len(rest)} others", int(has[:, rest].any(1).sum()), "rest"))
-    summary = f"{len(column.classes)} tags, {has.sum() / max(1, len(has)):.2g} of them on an item"
+        bars.append(Bar(f"{len(rest)} others", int(times[has[:, rest].any(1)].sum()), "rest"))
+    summary = f"{len(column.classes)} tags, {rows.sum() / max(1, times.sum()):.2g} of them on an item"
     return LabelCounts(column.name, summary, (*bars, *_missing(sets < 0)))
 
 

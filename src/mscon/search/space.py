@@ -61,7 +61,7 @@ class Space:
         kept = run.folder / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
         made = embed_catalog(run, catalog, kept, id=id, progress=progress)
         there = np.setdiff1d(np.arange(len(catalog)), [each.row for each in made.skipped])
-        table = pl.read_parquet(kept)
+        table = pl.read_parquet(kept, glob=False, hive_partitioning=False)
         names = {SHARED: "embedding"} | {name: f"z_{name}" for name in run.recipe.similarities}
         blocks = {name: unit(table[column].to_numpy()) for name, column in names.items()}
         return cls(table["id"].to_list(), catalog.take(there), blocks)

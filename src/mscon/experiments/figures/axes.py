@@ -123,7 +123,7 @@ def _similarities(study: Study, _: Preset) -> list[Point]:
 def _leave_one_out(study: Study, _: Preset) -> list[Point]:
     labels = _five(study)
     whole = Point("all", _only(study, labels, f"first-{len(labels)}"))
-    rest = ((name, [other for other in labels if other != name]) for name in labels)
+    rest = ((name, [other for other in labels if other != name]) for name in labels if len(labels) > 1)
     return [whole, *(Point(f"without {name}", _only(study, others, f"without-{name}")) for name, others in rest)]
 
 

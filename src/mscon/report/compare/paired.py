@@ -18,7 +18,7 @@ from mscon.evaluate.bootstrap import (
 from mscon.evaluate.measures import mean_average_precision, single
 from mscon.evaluate.ridge import r_squared
 
-KEYS = ("image", "truth", "nth")
+KEYS = ("image", "label_text", "nth")
 """What makes a row of two runs the same: its image, its label, and which of several alike it is."""
 
 
@@ -48,7 +48,8 @@ def paired_difference(first: pl.DataFrame, other: pl.DataFrame, metric: str) -> 
 
     **Arguments:** `metric`: `accuracy`, `r2`, or `mAP`, for which both must have been scored on the same tags.
     """
-    both = _numbered(first).join(_numbered(other), on=KEYS, suffix="_other", maintain_order="left")
+    tables = (_numbered(each, metric) for each in (first, other))
+    both = next(tables).join(next(tables), on=KEYS, suffix="_other", maintain_order="left")
     if len(both) == 0:
         return None
     groups = next((both[each].to_numpy() for each in ("group", "group_other") if both[each].null_count() == 0), None)
@@ -77,5 +78,7 @@ def _scores(
     return (values[0], values[1]), np.column_stack(drawn)
 
 
-def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(nth=pl.int_range(pl.len()).over("image", "truth"))
+def _numbered(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    # What a person reads of a number has four digits: two numbers may have it in common.
+    exact = pl.col("truth_numbers").cast(pl.List(pl.String)).list.join(" ") if metric == "r2" else pl.col("truth")
+    return rows.with_columns(label_text=exact).with_columns(nth=pl.int_range(pl.len()).over("image", "label_text"))
