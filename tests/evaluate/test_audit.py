@@ -125,6 +125,12 @@ def test_the_noise_rate_is_recovered(rate: float) -> None:
     assert noise_rate(p, codes) == pytest.approx(rate, abs=0.08)
 
 
+def test_more_classes_than_memory_holds_are_refused_with_their_number() -> None:
+    codes = np.arange(40_000) // 5
+    with pytest.raises(UserError, match=r"items of [\d,]+ classes are more than an audit holds"):
+        audit_categorical(torch.zeros(len(codes), 2), None, codes)
+
+
 def test_a_model_that_knows_nothing_overestimates_the_noise_rate() -> None:
     generator = np.random.default_rng(0)
     p, right = generator.dirichlet(np.ones(10), size=5000), generator.integers(10, size=5000)

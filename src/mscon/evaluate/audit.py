@@ -29,6 +29,9 @@ LABEL_FREE_WEIGHT = 0.5
 NORMAL_SPREAD = 1.4826
 """From median absolute deviation to standard deviation, for normal residuals."""
 
+LARGEST = 2**27
+"""Items × classes that are audited at most: a table of chances is then 1 GiB, and there are a few of them."""
+
 FAR = 0.75
 """The score of a number that is three spreads away from what the others say."""
 
@@ -91,7 +94,8 @@ def audit_categorical(
     - `groups`: near-duplicates share a code and never straddle folds; None makes every item a group of its own.
     - `seed`: of the folds.
 
-    **Raises:** `UserError` for fewer labelled groups than folds, fewer than two classes, or none that is in two folds.
+    **Raises:** `UserError` for fewer labelled groups than folds, fewer than two classes, none that is in two folds, or
+    more items times classes than `LARGEST`.
     """
     rows = np.flatnonzero(labelled(codes))
     classes, dense = np.unique(codes[rows], return_inverse=True)
@@ -109,6 +113,11 @@ def audit_categorical(
     if len(classes) < 2:
         raise UserError(
             "An audit compares classes, and here one alone has items (of different groups) in two of the parts."
+        )
+    if len(rows) * len(classes) > LARGEST:
+        raise UserError(
+            f"{len(rows):,} items of {len(classes):,} classes are more than an audit holds: items times classes may be"
+            f" {LARGEST:,}. Audit a part of the catalog, or a label of fewer classes."
         )
     p = out_of_fold(projections, rows, dense, fold)
     if label_free is not None:

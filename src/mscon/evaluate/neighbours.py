@@ -129,8 +129,8 @@ def knn_tags(
         tags = np.flatnonzero(table[sets[train]].any(0) & table[tested].any(0))
         # Rows without a label are left out of every score, whatever stands here for them.
         return _Column(
-            table[sets][:, tags],
-            lambda near: _shares(near, torch.from_numpy(table[sets[train]][:, tags])).cpu().numpy(),
+            table[:, tags][sets],
+            lambda near: _shares(near, torch.from_numpy(table[:, tags][sets[train]])).cpu().numpy(),
             lambda truth, predicted: single(mean_average_precision(truth, predicted)),
         )
 

@@ -102,7 +102,7 @@ def probe_tags(
             fits = fit_logistic(
                 train,
                 # A tag that every row has is a column of one class.
-                torch.from_numpy(np.where(known.all(0), 0, known).T.astype(np.int64)).to(features.device),
+                torch.from_numpy((known & ~known.all(0)).T.astype(np.int64)).to(features.device),
                 strengths=strengths,
                 variances=spectrum.variances,
                 tolerance=tolerance,
