@@ -123,6 +123,16 @@ def test_rows_that_turn_out_unreadable_take_no_part_and_are_listed(tiny: dict, s
     assert json.loads((tmp_path / "refused" / "skipped.json").read_text())
 
 
+def test_a_part_of_which_no_image_can_be_read_is_told_by_name(
+    tiny: dict, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepare(Recipe.of(tiny, {"catalog.source": str(shards), **STREAMED}))
+    lost = dict.fromkeys(data.split.val.tolist(), "no JPEG")
+    monkeypatch.setattr(Prepared, "unreadable", property(lambda _: lost))
+    with pytest.raises(UserError, match="no image of the val rows can be read: no JPEG"):
+        data.readable()
+
+
 def unreadable(run: Run) -> tuple[Prepared, Unreadable]:
     """A run's items as a training has them that goes on, and its list of unreadable ones."""
     data = run.prepare()
