@@ -163,9 +163,8 @@ def notes(recipe: Recipe) -> Iterator[str]:
     if recipe.sampler != "random":
         yield f"{recipe.sampler} stays: batches are drawn by it. To leave it out too, set training.sampler = 'random'."
     weights = recipe.objective.weighting
-    if isinstance(weights, dict) and len(led := [name for name, weight in weights.items() if weight]) == 1 < len(
-        weights
-    ):
+    led = [name for name, weight in weights.items() if weight] if isinstance(weights, dict) else []
+    if len(led) == 1 < len(recipe.similarities):
         yield f"{led[0]} stays: it alone has a weight (objective.weighting)."
     if linked := [name for name in recipe.similarities if recipe.kind(name) == "pairs"]:
         yield (

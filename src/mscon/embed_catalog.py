@@ -120,9 +120,8 @@ def embed_catalog(
 def _kept(kept: Pixels, numbers: np.ndarray) -> tuple[UInt8[np.ndarray, "n s s 3"], dict[int, str]]:
     """The images of some rows, which follow one another, and the rows without one: from the cache."""
     first, end = np.searchsorted(kept.rows, [numbers[0], numbers[-1] + 1])
-    return kept.array[first:end], {
-        each.row: each.reason for each in kept.skipped if numbers[0] <= each.row <= numbers[-1]
-    }
+    skipped = {each.row: each.reason for each in kept.skipped if numbers[0] <= each.row <= numbers[-1]}
+    return kept.array[first:end], skipped
 
 
 def _decoded(run: Run, catalog: Catalog, numbers: np.ndarray) -> tuple[UInt8[np.ndarray, "n s s 3"], dict[int, str]]:
@@ -158,12 +157,8 @@ def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
         raise UserError(f"{catalog.source}: no image can be read. Row {first.row} ({first.id}): {first.reason}")
     about = {MADE_BY: json.dumps({"key": key, "skipped": [asdict(each) for each in skipped]})}
     remove_drafts(out)  # of those that join, one at a time does
-    write_whole(
-        out,
-        lambda aside: pl.scan_parquet(shards.paths, glob=False, hive_partitioning=False).sink_parquet(
-            aside, metadata=about
-        ),
-    )
+    joined = pl.scan_parquet(shards.paths, glob=False, hive_partitioning=False)
+    write_whole(out, lambda aside: joined.sink_parquet(aside, metadata=about))
     if skipped:
         write_whole(_listing(out), lambda aside: pl.DataFrame([asdict(each) for each in skipped]).write_csv(aside))
     else:

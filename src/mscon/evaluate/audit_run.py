@@ -115,8 +115,8 @@ def _table(found: AuditedRun, ids: list[str]) -> pl.DataFrame:
                 {
                     "id": names[audited.rows[order]].tolist(),
                     "similarity": [name] * len(order),
-                    "label": [column.exact(each) for each in audited.given[order].tolist()],
-                    "suggested": [column.exact(each) for each in audited.suggested[order].tolist()],
+                    "label": [column.text(each) for each in audited.given[order].tolist()],
+                    "suggested": [column.text(each) for each in audited.suggested[order].tolist()],
                     "score": audited.score[order],
                 }
             )

@@ -26,6 +26,7 @@ from mscon.experiments.reproduce import (
     find_job,
     run_jobs,
     scored_items,
+    there,
     write_comparisons,
     write_figure,
 )
@@ -65,7 +66,7 @@ def reproduce(wish: Wish, root: Path | None, results: Path, runs: Path) -> None:
         jobs = [find_job(jobs, wish.run)]
     left = run_jobs(jobs, places, watch=partial(_watched, aside), done=partial(_told, plan, places, console))
     if wish.run is None and wish.figure is None:
-        take_floors(plan.first, places, scored_items(plan, places))
+        take_floors(plan.first, places, scored_items(there(plan, places)))
     written = write_comparisons(plan, places) if wish.figure is None else write_figure(wish.figure, plan, places)
     if wish.run is None and wish.figure is None:
         for found in comparisons(plan, places):

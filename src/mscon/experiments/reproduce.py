@@ -135,10 +135,15 @@ def searched_first(plan: Plan, places: Places) -> dict[str, list[Result]]:
     return {name: [each] for name, each in found.items() if each and not each.failed}
 
 
-def scored_items(plan: Plan, places: Places) -> str | None:
-    """The digest of the test items that a plan's results are of; None without any."""
-    found = (*searched_first(plan, places).values(), *finished(plan, places).values())
-    return next((each.items for results in found for each in results), None)
+def there(plan: Plan, places: Places) -> dict[str, list[Result]]:
+    """The results of each method: every seed's, or a first look where there is none."""
+    first = searched_first(plan, places)
+    return {name: each or first.get(name, []) for name, each in finished(plan, places).items()}
+
+
+def scored_items(results: Mapping[str, Sequence[Result]]) -> str | None:
+    """The digest of the test items that results are of; None without any."""
+    return next((each.items for found in results.values() for each in found), None)
 
 
 def comparisons(plan: Plan, places: Places) -> list[Comparison]:
@@ -146,13 +151,11 @@ def comparisons(plan: Plan, places: Places) -> list[Comparison]:
     results count whether it is asked for or not.
     """
     whole = _with_baseline(plan)
-    first = searched_first(whole, places)
-    there = {name: each or first.get(name, []) for name, each in finished(whole, places).items()}
+    results = there(whole, places)
     probes: list[Probe] = ["lbfgs", "paper"] if plan.study.paper_probe and not plan.quick else ["lbfgs"]
-    floors = {
-        "lbfgs": read_floors(whole.first, places, scored_items(whole, places))
-    }  # which the paper's protocol does not have
-    return [compare(plan.study, whole.methods, there, floors=floors.get(probe), probe=probe) for probe in probes]
+    # The paper's protocol has no floors.
+    floors = {"lbfgs": read_floors(whole.first, places, scored_items(results))}
+    return [compare(plan.study, whole.methods, results, floors=floors.get(probe), probe=probe) for probe in probes]
 
 
 def figure_jobs(name: str, plan: Plan) -> list[Job]:

@@ -73,10 +73,8 @@ def count_paths(column: LabelColumn, paths: Int64[np.ndarray, " n"]) -> LabelCou
 
 def count_tags(column: LabelColumn, sets: Int64[np.ndarray, " n"]) -> LabelCounts:
     """Rows with each of the `TOP` most frequent tags, rows with any other, and the rows without a set (−1)."""
-    has, times = (
-        membership(column.members, len(column.classes)),
-        np.bincount(sets[sets >= 0], minlength=len(column.members)),
-    )
+    has = membership(column.members, len(column.classes))
+    times = np.bincount(sets[sets >= 0], minlength=len(column.members))
     rows = times @ has
     top, rest = _most_frequent(rows)
     bars = [Bar(column.classes[code], int(rows[code])) for code in top]
