@@ -9,13 +9,24 @@ from torch import Tensor
 
 from mscon import MSConLoss
 from mscon.contrast import contrastive_loss
-from mscon.similarity import Categorical, Continuous, Hierarchy, Instance, Pairs, RankNContrast, Similarity, Tags
+from mscon.similarity import (
+    Appearance,
+    Categorical,
+    Continuous,
+    Hierarchy,
+    Instance,
+    Pairs,
+    RankNContrast,
+    Similarity,
+    Tags,
+)
 from mscon.temperature import Temperatures
 from mscon.weighting import Excess
 
 N = 12
 CODES = torch.arange(N) % 3
 NUMBERS = torch.randn(N, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).round(decimals=1)
+KEYS = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 KINDS: dict[str, tuple[Similarity, Tensor]] = {
     "categorical": (Categorical(), CODES - 1),
     "instance": (Instance(), torch.arange(6).repeat(2)),
@@ -25,6 +36,7 @@ KINDS: dict[str, tuple[Similarity, Tensor]] = {
     "continuous": (Continuous(), NUMBERS),
     "far apart": (Continuous(0.002), NUMBERS),
     "rank_n_contrast": (RankNContrast(), NUMBERS),
+    "appearance": (Appearance(KEYS), torch.arange(6).repeat(2)),
 }
 
 

@@ -351,6 +351,29 @@ def test_a_device_that_is_not_there_is_refused(tiny: dict, tmp_path: Path, monke
         train(Recipe.of(tiny, {"training.device": "cuda"}), tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["weight", "instance"], "the similarity instance is new; the similarity character is gone"),
+        (["character", "weight", "instance"], "the similarity instance is new"),
+        (["character"], "the similarity weight is gone"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_similarities_alone(tiny: dict, tmp_path: Path, names: list, told: str) -> None:
+    run = train(Recipe.of(tiny, {"training.epochs": 1}), tmp_path / "run")
+    other = Recipe.of({**tiny, "similarities": {name: {} for name in names}}, {"training.epochs": 1})
+    with pytest.raises(UserError, match=rf"another recipe \({told}\)"):
+        train(other, run.folder, resume=True)
+
+
+def test_a_run_goes_on_with_its_heads_whatever_the_order_of_its_similarities(tiny: dict, tmp_path: Path) -> None:
+    swapped = {**tiny, "similarities": {"weight": {}, "character": {}}}
+    whole = train(Recipe.of(tiny), tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        train(Recipe.of(tiny), tmp_path / "stopped", display=Watching(10))
+    assert_same_bits(whole, train(Recipe.of(swapped), tmp_path / "stopped", resume=True))
+
+
 def test_a_run_goes_on_with_its_own_recipe_alone(tiny: dict, tmp_path: Path) -> None:
     run = train(Recipe.of(tiny, {"training.epochs": 1}), tmp_path / "run")
     other = Recipe.of(tiny, {"training.epochs": 1, "model.head_dim": 8})

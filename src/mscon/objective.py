@@ -14,6 +14,7 @@ from mscon.contrast import (
     AnyTargets,
     Engine,
     Head,
+    KeyTargets,
     Precision,
     Ranks,
     Shares,
@@ -268,12 +269,12 @@ class MSConLoss(nn.Module):
             check_equal_rows(rows)
             shares = ranks.shares(len(units[0]), units[0].device)
             units, values = shares.gather_projections(units), shares.gather(values)
-        units = self.temperatures.attached(units, ranks)
-        kinds = zip(self.similarities.items(), temperatures, units, values, precisions, strict=True)
-        heads = [
-            Head(z, _targets(name, similarity, each), temperature, precision)
-            for (name, similarity), temperature, z, each, precision in kinds
+        targets = [
+            _targets(name, similarity, each)
+            for (name, similarity), each in zip(self.similarities.items(), values, strict=True)
         ]
+        units = self.temperatures.attached(units, [isinstance(each, KeyTargets) for each in targets], ranks)
+        heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
         return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
 
 

@@ -66,13 +66,19 @@ class Run:
         return cls(folder, recipe, labels)
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """**Raises** `UserError` that says what differs, if this run was started with another recipe."""
-        ours, theirs = flat(recipe.model_dump(mode="json")), flat(self.recipe.model_dump(mode="json"))
-        changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
-        if changed:
-            listed = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
+        """**Raises** `UserError` that says what differs, if this run was started with another recipe. The order of its
+        similarities is no difference.
+        """
+        is_, was = (set(each.similarities) for each in (recipe, self.recipe))
+        differ = [f"the similarity {name} is new" for name in recipe.similarities if name not in was]
+        differ += [f"the similarity {name} is gone" for name in self.recipe.similarities if name not in is_]
+        if not differ:
+            ours, theirs = flat(recipe.model_dump(mode="json")), flat(self.recipe.model_dump(mode="json"))
+            changed = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+            differ = [f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed]
+        if differ:
             raise UserError(
-                f"{self.folder}: the run was started with another recipe ({listed}). Start a new run for it"
+                f"{self.folder}: the run was started with another recipe ({'; '.join(differ)}). Start a new run for it"
             )
 
     def prepare(self, *, progress: Callable[[int, int], None] | None = None) -> Prepared:

@@ -15,10 +15,11 @@ class Temperatures(nn.Module):
     """τ of each of C similarities.
 
     A learned τ_c is trained by the loss itself, in log τ_c, from its given value on and within bounds. Scores are
-    z_i·z_j/τ, so making all z longer by a factor is making τ smaller by its square. The gradient of any loss L of
-    them is at hand once that of the unit rows is, whatever engine computed it:
+    z_i·z_j/τ, so making all z longer by a factor is making τ smaller by its square; where they are z_i·x_k/τ, with
+    keys x that are given, by the factor itself. The gradient of any loss L of such scores is at hand once that of the
+    unit rows is, whatever engine computed it:
 
-        ∂L/∂log τ = −½ Σ_i z_i·∂L/∂z_i
+        ∂L/∂log τ = −½ Σ_i z_i·∂L/∂z_i        against given keys −Σ_i z_i·∂L/∂z_i
 
     Learned from σ² = 1 on as τ σ², this is the uncertainty of Mu et al. (2023, arXiv 2307.02712) without its
     approximation: the softmax of similarity c tempered by σ_c².
@@ -64,12 +65,15 @@ class Temperatures(nn.Module):
         raw = cast("list[float]", self.log_temperature.detach().double().exp().tolist())  # pyright: ignore[reportUnknownMemberType]
         return tuple(min(max(value, least), most) for value, (least, most) in zip(raw, self.bounds, strict=True))
 
-    def attached(self, units: Sequence[Float[Tensor, "_ _"]], ranks: Ranks | None = None) -> list[Float[Tensor, "_ _"]]:
+    def attached(
+        self, units: Sequence[Float[Tensor, "_ _"]], keyed: Sequence[bool], ranks: Ranks | None = None
+    ) -> list[Float[Tensor, "_ _"]]:
         """The same unit rows, which lead the gradient on to log τ as well.
 
         **Arguments:**
 
         - `units`: the rows of each similarity, of all processes.
+        - `keyed`: which similarities compare them with given keys (`KeyTargets`), not with one another.
         - `ranks`: the processes that compute a summand of the loss each.
         """
         if not self.learned:
@@ -77,7 +81,8 @@ class Temperatures(nn.Module):
         with torch.no_grad():  # what went beyond a bound starts from it
             for log_temperature, (least, most) in zip(self.log_temperature, self.bounds, strict=True):
                 log_temperature.clamp_(log(least), log(most))
-        lengths = (-0.5 * (self.log_temperature - self.log_temperature.detach())).exp()  # 1, but for its gradient
+        powers = self.log_temperature.new_tensor([-1.0 if each else -0.5 for each in keyed])
+        lengths = (powers * (self.log_temperature - self.log_temperature.detach())).exp()  # 1, but for its gradient
         if ranks:
             lengths = _Shared.apply(lengths, ranks)  # pyright: ignore[reportUnknownMemberType]
         each = zip(units, cast(Tensor, lengths).unbind(), strict=True)

@@ -85,11 +85,12 @@ def train(
 def _train(
     recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
 ) -> Run:
-    settings = recipe.training
     first = fabric.is_global_zero  # of the processes that train together, the one that writes and shows
     # What the first process decodes and downloads, the others find there.
     begin = partial(_begin, recipe, folder, resume, known, fabric, display)
     kept_run, data, train_batches = each_process(fabric, begin)
+    recipe = kept_run.recipe if kept_run else recipe  # whose similarities are in the order of the heads
+    settings = recipe.training
 
     torch.manual_seed(settings.seed)
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained, labels=data.labels))
@@ -202,6 +203,7 @@ def _begin(
     progress = display.decoding if display else None
     if run:
         run.check_recipe(recipe)
+        recipe = run.recipe
         data = run.prepare(progress=progress)
         if fabric.is_global_zero:
             check_trained_on(folder, recipe, data)

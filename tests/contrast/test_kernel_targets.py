@@ -148,6 +148,27 @@ def test_large_numbers_lose_nothing_to_the_type_of_the_projections() -> None:
     torch.testing.assert_close(tiled.floor, dense.floor, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("span", "bandwidth"), [(1e8, 60.0), (1e8, 10.0), (3e9, 10.0), (1e20, 1.0)])
+def test_a_bandwidth_that_is_small_beside_the_range_is_no_more_blurred_by_tiles(span: float, bandwidth: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    about = span * torch.rand(32, dtype=torch.float64, generator=generator)
+    moments = (about.repeat(8) + bandwidth * torch.rand(256, dtype=torch.float64, generator=generator)).sort().values
+    z = torch.randn(256, 8, generator=generator)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for engine in ("dense", "tiled"):
+        leaf = z.clone().requires_grad_()
+        losses = contrastive_loss(leaf, KernelTargets.of(moments, bandwidth=bandwidth), engine=engine)
+        losses.mean.backward()  # pyright: ignore[reportUnknownMemberType]
+        assert leaf.grad is not None
+        found.append((losses.loss.detach(), losses.floor, leaf.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4, check_dtype=False)
+
+
+def test_fused_kernels_are_refused_where_float32_would_blur_a_bandwidth() -> None:
+    with pytest.raises(ValueError, match=r"or over more than 1,000 bandwidths"):
+        contrastive_loss(torch.randn(4, 3), KernelTargets.of(torch.rand(4), bandwidth=1e-5), engine="triton")
+
+
 def test_fused_kernels_are_refused_on_a_circle() -> None:
     with pytest.raises(ValueError, match="no kernel for values on a circle"):
         contrastive_loss(torch.randn(4, 3), KernelTargets.of(torch.rand(4), bandwidth=0.1, period=1.0), engine="triton")

@@ -55,6 +55,37 @@ def test_a_large_row_group_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest
         catalog.stored.check_groups(catalog.source)
 
 
+def test_a_large_row_group_goes_on_after_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "PIECE", 1_000_000)
+    monkeypatch.setattr(stored, "BUFFER", 10_000)
+    cells = [np.random.default_rng(number).bytes(100_000) for number in range(30)]
+    for name in "ab":
+        pl.DataFrame({"image": cells}).write_parquet(tmp_path / f"{name}.parquet", row_group_size=30)
+    catalog = Catalog.read(tmp_path)
+    rows = [0, 31, 12, 13, 45, 59, 29]
+    assert [catalog.image_bytes(row) for row in rows] == [cells[row % 30] for row in rows]
+
+
+def test_a_large_row_group_is_fetched_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "PIECE", 1_000_000)
+    monkeypatch.setattr(stored, "BUFFER", 10_000)
+    cells = [np.random.default_rng(number).bytes(100_000) for number in range(300)]
+    pl.DataFrame({"image": cells}).write_parquet(tmp_path / "c.parquet", row_group_size=300, compression="uncompressed")
+    catalog = Catalog.read(tmp_path / "c.parquet")
+    fetched: list[int] = []
+    opened = catalog.stored.reader.files.open
+
+    def watched(path: str, mode: str, **options: object) -> object:
+        file = opened(path, mode, **options)
+        read = file.read
+        file.read = lambda *count: fetched.append(len(got := read(*count))) or got
+        return file
+
+    monkeypatch.setattr(catalog.stored.reader.files, "open", watched)
+    assert catalog.image_bytes(0) == cells[0]
+    assert 1_000_000 < sum(fetched) < 10_000_000
+
+
 def test_other_columns_of_bytes_are_no_labels(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, mask=CELLS)
     with pytest.raises(UserError, match=r"Column 'mask' of .* holds bytes"):

@@ -74,8 +74,15 @@ class KernelTargets(NumberTargets):
             return q
         return torch.where(self.far[own].unsqueeze(1), self.nearest.matrix(own), q)
 
+    @property
+    def fine(self) -> bool:
+        """Whether a bandwidth is so small beside the values' range, 10⁻³ of it, that float32 would blur it: of the
+        range that has 2²⁴ steps.
+        """
+        return bool(len(self.values)) and float(self.values.max() - self.values.min()) > 1e3 * self.bandwidth
+
     def centred(self, dtype: torch.dtype) -> Float[Tensor, " m"]:
-        """The values, on a line about their mean, in a type that need not tell apart large ones."""
+        """The values, on a line about their mean, in a narrower type; for those that are not `fine`."""
         return (self.values - self.values.mean() if self.period is None else self.values).to(dtype)
 
 

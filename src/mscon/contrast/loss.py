@@ -103,9 +103,13 @@ def contrastive_loss(
     without a positive is no anchor but still a negative to others. With no anchor at all, every loss is 0 and so is
     the gradient.
 
-    **Raises:** `ValueError` for a temperature that is not positive, targets of another number of rows, or an engine
-    that is unknown or cannot serve here.
+    **Raises:** `ValueError` for projections that are no rows, targets that are none or of another number of rows, a
+    temperature that is not positive, or an engine that is unknown or cannot serve here.
     """
+    if z.dim() != 2:
+        raise ValueError(f"projections must be rows, of two dimensions, not {tuple(z.shape)}")
+    if not hasattr(targets, "batch"):
+        raise ValueError(f"targets must be such as LabelTargets.of(labels), not {type(targets).__name__}")
     if not (temperature > 0.0 and isfinite(temperature)):
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
     check_engine(engine)

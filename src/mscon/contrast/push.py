@@ -13,7 +13,7 @@ from mscon.contrast.ranks import Ranks
 from mscon.contrast.tiled import PushPull, tiled_push, tiled_push_pull
 
 Engine = Literal["auto", "dense", "tiled", "triton"]
-"""How the quadratic part is computed; every engine gives the same values and gradients."""
+"""How the quadratic part is computed; every engine gives the same values and gradients, up to rounding."""
 
 DENSE_UP_TO = 128
 """The batch up to which `auto` takes the dense engine.
@@ -60,7 +60,9 @@ def push_pull(
     engine: Engine = "auto",
     ranks: Ranks | None = None,
 ) -> list[PushPull]:
-    """push, and pull toward kernel targets in the same pass; otherwise as `push`. Triton serves values on a line."""
+    """push, and pull toward kernel targets in the same pass; otherwise as `push`. Triton serves values on a line whose
+    range is 1,000 bandwidths at most.
+    """
     return outside_compiler(_push_pull)(heads, kernels, temperatures, precisions, engine, ranks)
 
 
@@ -92,13 +94,18 @@ def _push_pull(
     if not heads:
         return []
     settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
-    circles = [each.period is not None for each in kernels]
-    if any(circles) and engine == "triton":
-        raise ValueError("engine 'triton' has no kernel for values on a circle: take engine='auto'")
-    if any(circles) and not all(circles) and _may_be_triton(engine, heads[0]):
+    if not _may_be_triton(engine, heads[0]):
+        return tiled_push_pull(heads, kernels, **settings)
+    tiles_only = [each.period is not None or each.fine for each in kernels]
+    if any(tiles_only) and engine == "triton":
+        raise ValueError(
+            "engine 'triton' has no kernel for values on a circle, or over more than 1,000 bandwidths:"
+            " take engine='auto'"
+        )
+    if any(tiles_only) and not all(tiles_only):
         found: dict[int, PushPull] = {}
-        for kind in (False, True):  # one after the other, so that those on lines get the fused kernel
-            some = [place for place, circle in enumerate(circles) if circle == kind]
+        for kind in (False, True):  # one after the other, so that the fused kernel gets what it can
+            some = [place for place, each in enumerate(tiles_only) if each == kind]
             results = _push_pull(
                 [heads[place] for place in some],
                 [kernels[place] for place in some],
@@ -109,7 +116,7 @@ def _push_pull(
             )
             found |= zip(some, results, strict=True)
         return [found[place] for place in range(len(heads))]
-    if not any(circles) and _takes_triton(engine, heads, precisions, kernel=True):
+    if not any(tiles_only) and _takes_triton(engine, heads, precisions, kernel=True):
         from mscon.contrast.triton_push import triton_push_pull
 
         values = [each.centred(z.dtype) for each, z in zip(kernels, heads, strict=True)]

@@ -268,7 +268,8 @@ class _Kernel:
 
     def __init__(self, targets: KernelTargets, z: Tensor, tile: int, b: Tensor | None = None):
         self.period, self.narrow = targets.period, 0.5 / targets.bandwidth**2
-        values = targets.centred(z.dtype)
+        self.widest = 1e4 * targets.bandwidth  # where k is 0 already, and a square still a number
+        values = targets.values if targets.fine else targets.centred(z.dtype)
         self.rows, self.columns = _blocks(values.unsqueeze(1), tile), _blocks(values, tile)
         self.room = z.new_empty(min(tile, len(z)) ** 2)
         self.sums = z.new_zeros(3, len(z))  # Σ k, Σ k·s and Σ k·log k, with log k = −Δ²/2h²
@@ -303,10 +304,10 @@ class _Kernel:
 
     def _logs(self, i: int, j: int, like: Tensor) -> Tensor:
         """−Δ²/2h²."""
-        gap = torch.sub(self.rows[i], self.columns[j], out=self.room[: like.numel()].view_as(like)).abs_()
+        gap = torch.sub(self.rows[i], self.columns[j], out=self.room[: like.numel()].view_as(like))
         if self.period is not None:
-            gap = torch.minimum(gap, self.period - gap, out=gap)
-        return gap.square_().mul_(-self.narrow)
+            gap = torch.minimum(gap.abs_(), self.period - gap, out=gap)
+        return gap.clamp_(-self.widest, self.widest).square_().mul_(-self.narrow)
 
     def _add(self, which: int, i: int, j: int, tile: Tensor) -> None:
         sums = self.sums[which]

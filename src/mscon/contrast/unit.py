@@ -15,7 +15,7 @@ def unit_rows(z: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 
     A row that is too long for its type, 10¹⁹ in float32, becomes NaN, as one does that holds infinity or NaN.
 
-    The gradient is (g − u (u·g)) / ‖z‖, differentiable again.
+    The gradient is (g − u (u·g)) / ‖z‖, differentiable again, and 0 where g is, even of rows that are NaN.
     """
     with torch.autocast(z.device.type, enabled=False):
         wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
@@ -35,7 +35,8 @@ class _UnitRows(torch.autograd.Function):
         z, unit = ctx.saved_tensors
         inverse = _lengths(z).reciprocal()
         along = (unit * upstream).sum(dim=1, keepdim=True) * inverse
-        return torch.addcmul(upstream * inverse, unit, along, value=-1)
+        unasked = (upstream == 0).all(dim=1, keepdim=True)  # 0 times NaN is not 0
+        return torch.addcmul(upstream * inverse, unit, along, value=-1).masked_fill_(unasked, 0.0)
 
 
 def _lengths(z: Tensor) -> Tensor:

@@ -200,14 +200,20 @@ class PieceReader:
         if self._file is None or self._file[0] != number:
             if self._file:
                 self._file[1].close()
+                self._file = self._going_on = None
             path = self.parts[number].path
             if isinstance(self.files, LocalFileSystem) and stamp(path) != self.parts[number].stamp:
                 raise OSError("it has changed since the catalog was read")
-            # Arrow asks for a whole row group's column at once: reading ahead would fetch it twice.
+            # Arrow asks for a whole row group's column at once, unless told not to: reading ahead would fetch it twice.
             near = {} if isinstance(self.files, LocalFileSystem) else {"cache_type": "none"}
             raw = self.files.open(path, "rb", **near)
-            buffer = BUFFER if number in self._large else 0
-            opened = pq.ParquetFile(raw, metadata=self.parts[number].metadata, buffer_size=buffer)
+            large = number in self._large
+            opened = pq.ParquetFile(
+                raw,
+                metadata=self.parts[number].metadata,
+                buffer_size=BUFFER if large else 0,
+                pre_buffer=not large,
+            )
             self._file = (number, raw, opened)
         return self._file[2]
 

@@ -28,12 +28,16 @@ class Uncertainty(nn.Module):
     bounded, and trained like any other parameter of the encoder, weight decay included. `start` is where log σ_c²
     starts there, and `penalty` what it is multiplied by: 0 and ½ are Kendall, Gal and Cipolla's L_c / σ_c² + log σ_c
     for cross-entropies (2018, arXiv 1705.07115, equation 10).
+
+    **Raises:** `ValueError` for `start` or `penalty` without `paper`.
     """
 
     BOUND = 4.0
 
     def __init__(self, similarities: int, *, paper: bool = False, start: float = 1.0, penalty: float = 1.0):
         super().__init__()
+        if not paper and (start, penalty) != (1.0, 1.0):
+            raise ValueError("start and penalty are of the joint form: give paper=True with them")
         self.similarities, self.paper, self.penalty = similarities, paper, penalty
         self.log_variance = nn.Parameter(torch.full((similarities,), start if paper else 0.0))
 
