@@ -184,6 +184,21 @@ def test_killed_twenty_times_it_ends_with_the_same_rows(run: Run, archive: Path,
     assert {path.suffix for path in tmp_path.iterdir()} <= {".parquet", ".csv", ".partial"}
 
 
+def test_a_damaged_shard_is_made_anew(run: Run, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = embed_catalog(run, Catalog.read(str(archive)), tmp_path / "alone.parquet", rows=16)
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as stopped:
+        stopped.setattr("mscon.embed_catalog._join", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            embed_catalog(run, Catalog.read(str(archive)), out, rows=16)
+    first, *_ = sorted(tmp_path.glob(".out.parquet.*.shards/*.parquet"))
+    first.write_bytes(first.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"000000\.parquet was damaged, and is removed .* Give the command again"):
+        embed_catalog(run, Catalog.read(str(archive)), out, rows=16)
+    assert embed_catalog(run, Catalog.read(str(archive)), out, rows=16).rows == alone.rows
+    assert pl.read_parquet(out).equals(pl.read_parquet(tmp_path / "alone.parquet"))
+
+
 def test_two_processes_share_the_shards(run: Run, archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mscon"]

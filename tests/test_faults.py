@@ -62,11 +62,13 @@ def damaged(path: Path, how: str) -> None:
         "cut short": content[:middle],
         "empty": b"",
         "one bit": content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :],
+        "one bit of its place": content.replace(rb"\"epoch\": 2", rb"\"epoch\": 3"),
     }
+    assert changed[how] != content
     path.write_bytes(changed[how])
 
 
-@pytest.mark.parametrize("how", ["cut short", "empty", "one bit"])
+@pytest.mark.parametrize("how", ["cut short", "empty", "one bit", "one bit of its place"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     how: str, recipe: Recipe, whole: Callable[[Recipe], Run], tmp_path: Path
 ) -> None:

@@ -374,6 +374,22 @@ def test_a_run_goes_on_with_its_heads_whatever_the_order_of_its_similarities(tin
     assert_same_bits(whole, train(Recipe.of(swapped), tmp_path / "stopped", resume=True))
 
 
+def test_a_model_that_is_gone_is_kept_again_or_told_of(tiny: dict, tmp_path: Path) -> None:
+    recipe = Recipe.of(tiny)
+    with pytest.raises(InterruptedRun):
+        train(recipe, tmp_path / "run", display=Watching(20))
+    run = Run.open(tmp_path / "run")
+    run.model_path.unlink()
+    train(recipe, run.folder, resume=True)
+    assert run.model()
+    run.model_path.write_bytes(run.model_path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"not a model that can be read: (?s:.*) start a new run"):
+        train(recipe, run.folder, resume=True)
+    run.model_path.unlink()
+    with pytest.raises(UserError, match=r"there is no such model(?s:.*)The training is over"):
+        train(recipe, run.folder, resume=True)
+
+
 def test_a_run_goes_on_with_its_own_recipe_alone(tiny: dict, tmp_path: Path) -> None:
     run = train(Recipe.of(tiny, {"training.epochs": 1}), tmp_path / "run")
     other = Recipe.of(tiny, {"training.epochs": 1, "model.head_dim": 8})

@@ -50,7 +50,8 @@ def save_checkpoint(
             f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in state.items() if value is not None
         }
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-    about = {"position": json.dumps(vars(position)), "digest": _digest(whole)}
+    at = json.dumps(vars(position))
+    about = {"position": at, "digest": _digest(whole, at)}
     path = folder / f"step-{position.step:08d}.safetensors"
     write_whole(path, lambda aside: save_tensors(whole, aside, about))
     for old in checkpoints(folder)[KEPT:]:
@@ -102,9 +103,9 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             about = file.metadata()
-        position = Position(**parse_json(about["position"]))
-        if about.get("digest") not in (None, _digest(tensors)):  # those of earlier versions have none
+        if about["digest"] != _digest(tensors, about["position"]):
             raise ValueError("it does not hold the bytes that were written")
+        position = Position(**parse_json(about["position"]))
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
@@ -114,9 +115,9 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizer: tor
     return position
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def _digest(tensors: Mapping[str, Tensor], position: str) -> str:
     """Of all bytes: a disk may give back others than it was given, which safetensors does not notice."""
-    found = blake2b(digest_size=16)
+    found = blake2b(position.encode(), digest_size=16)
     for key in sorted(tensors):
         found.update(key.encode())
         found.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -150,7 +151,7 @@ def _table(model: MSConModel, ids: list[str], h: Float[Tensor, "n d"], *, half: 
 
 
 def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
-    lists = [parse_json(pl.read_parquet_metadata(path)[MADE_BY]) for path in shards.paths]
+    lists = [_left_out(path) for path in shards.paths]
     skipped = [Skipped(**each) for left_out in lists for each in left_out]
     if len(skipped) == len(catalog):
         first = skipped[0]
@@ -163,6 +164,17 @@ def _join(out: Path, key: str, shards: Shards, catalog: Catalog) -> None:
         write_whole(_listing(out), lambda aside: pl.DataFrame([asdict(each) for each in skipped]).write_csv(aside))
     else:
         _listing(out).unlink(missing_ok=True)
+
+
+def _left_out(path: Path) -> list[Any]:
+    """What a shard says of images that could not be read. **Raises** `UserError` for one that a disk has damaged, which
+    is removed, to be made anew.
+    """
+    try:
+        return parse_json(pl.read_parquet_metadata(path)[MADE_BY])
+    except (pl.exceptions.PolarsError, OSError, KeyError, ValueError) as error:
+        path.unlink(missing_ok=True)
+        raise UserError(f"{path} was damaged, and is removed ({error}). Give the command again: it goes on") from None
 
 
 def _listing(out: Path) -> Path:

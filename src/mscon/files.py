@@ -100,7 +100,10 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     its own.
     """
     try:
+        path.touch()
+        mode = path.stat().st_mode  # as other files have it; safetensors makes its own for their owner alone
         save_file(tensors, path, metadata=metadata)
+        path.chmod(mode)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 

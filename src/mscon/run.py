@@ -10,6 +10,7 @@ from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError, nearest
 from mscon.files import make_folder, remove_drafts, write_text
+from mscon.hub import CONFIG
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
 from mscon.prepare import Prepared, prepare
@@ -92,6 +93,16 @@ class Run:
         a file that cannot be read.
         """
         return Items.read(self.split_path) if self.split_path.exists() else None
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a folder to be published (`mscon export --format hub`), into which nothing is written."""
+        return (self.folder / CONFIG).exists()
+
+    def check_whole(self) -> None:
+        """**Raises** `UserError` for a published folder, which has no items and must not be told of any."""
+        if self.published:
+            raise UserError(f"{self.folder} is a published model, without the items that it learned from: name its run")
 
     @property
     def split_path(self) -> Path:

@@ -128,6 +128,8 @@ def _train(
         run.cut_metrics(at.step)
     steps, clipped = settings.steps or settings.epochs * len(train_batches), clipped_apart(model)
     epochs_in_all = -(-steps // len(train_batches))
+    if first and at.step:
+        at = _with_model(run, at, over=at.step >= steps and at.epoch >= epochs_in_all)
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:
@@ -183,7 +185,8 @@ def _train(
                 share_buffers(fabric, doubts)
             if final or at.epoch % settings.checkpoint_epochs == 0:
                 doubted = doubts.counts if doubts else {}
-                score = _validate(recipe, data, kept, loss_fn, fabric, log, at, doubted)
+                begins(at.step)
+                score = _validate(recipe, data, kept, loss_fn, fabric, log, at, doubted, begins)
                 better = score is not None and (at.best is None or score < at.best)
                 if first and (better or settings.keep == "last" or score is None):
                     kept.save(run.model_path)
@@ -221,6 +224,21 @@ def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, w
     run = kept or Run.create(folder, recipe, data.labels, items=data.items)
     run.remove_drafts()
     return run
+
+
+def _with_model(run: Run, at: Position, *, over: bool) -> Position:
+    """Where the training stands by the model that it has kept: with none, the next validation keeps one again.
+
+    **Raises** `UserError` where there is no other validation to come.
+    """
+    if over:
+        try:
+            run.model()
+        except UserError as error:
+            raise UserError(
+                f"{error}. The training is over and has nothing left to make it from: start a new run"
+            ) from None
+    return at if run.model_path.exists() else replace(at, best=None)
 
 
 def _unusable_notes(found: Resumed) -> Iterator[str]:
@@ -310,6 +328,7 @@ def _validate(
     log: Log,
     at: Position,
     doubted: dict[str, int],
+    begins: Callable[[int], None],
 ) -> float | None:
     """Mean relative excess over the similarities on held-out items, under views that are the same every time.
 
@@ -324,6 +343,7 @@ def _validate(
     terms, held_out = TermMeans(), torch.zeros(())
     listening = loss_fn if isinstance(loss_fn, MSConLoss) and isinstance(loss_fn.weighting, Excess) else None
     for number, batch in enumerate(_fetched(data, _held_out(recipe, data, size, fabric))):
+        begins(at.step)
         items = batch.items
         views, values = _views(recipe, data, batch, seed=(0, number), fabric=fabric)
         micro_batches = split_rows(len(items) * recipe.training.views_per_item, recipe.training.micro_batch)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mscon.data import Catalog
+from mscon.data import catalog as catalog_module
 from mscon.data.decode import DecodeError
 from mscon.errors import UserError
 
@@ -86,6 +87,21 @@ def test_addresses_of_other_file_systems_are_opened(photos: Path) -> None:
     fsspec.filesystem("memory").pipe_file("/shop/a.png", PHOTOS[0])
     catalog = catalog_of(photos, url=["memory://shop/a.png", f"file://{photos}/a/1.png"])
     assert images_of(catalog) == PHOTOS[:2]
+
+
+@pytest.mark.parametrize("chained", ["reference://a.png::file:///etc/refs.json", "https://x.org/a.png::memory://b"])
+def test_addresses_that_carry_out_what_they_read_are_refused(photos: Path, chained: str) -> None:
+    catalog = catalog_of(photos, url=[chained, "memory://shop/a.png"])
+    with pytest.raises(DecodeError, match=r"is not fetched: addresses in cells are one of http, https"):
+        catalog.image_bytes(0)
+
+
+def test_a_server_that_sends_without_end_is_left(monkeypatch: pytest.MonkeyPatch, photos: Path, server: str) -> None:
+    monkeypatch.setattr(catalog_module, "MAX_BYTES", 10)
+    fsspec.filesystem("memory").pipe_file("/shop/a.png", PHOTOS[0])
+    for address in (f"{server}/a/0.png", "memory://shop/a.png", f"file://{photos}/a/1.png"):
+        with pytest.raises(DecodeError, match=r"more than 10\b"):
+            catalog_of(photos, url=[address]).image_bytes(0)
 
 
 def test_a_hugging_face_dataset_gives_its_images(photos: Path) -> None:
@@ -185,7 +201,7 @@ def test_an_image_that_is_not_there_says_why(photos: Path, server: str) -> None:
         f"file://{photos}/pipe.png": r"pipe\.png is no file",
         f"{server}/gone.png": r"gone\.png can't be read: FileNotFoundError",
         "http://127.0.0.1:1/a.png": r"http://127\.0\.0\.1:1/a\.png can't be read: ClientConnectorError",
-        "nosuch://a.png": "nosuch://a.png can't be read: ValueError.*Protocol not known",
+        "nosuch://a.png": "nosuch://a.png is not fetched: addresses in cells are one of",
     }
     catalog = catalog_of(photos, image=["a/0.png", *reasons])
     for row, reason in enumerate(reasons.values(), start=1):

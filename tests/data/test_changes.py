@@ -38,6 +38,19 @@ def test_values_that_came_since_are_counted_and_named(kind: str, before: list, a
     assert end in note
 
 
+def test_of_labels_together_a_row_that_lacks_one_is_missing_and_no_class_that_came_since() -> None:
+    def pairs(first: list[Any], second: list[Any]) -> Catalog:
+        table = pl.DataFrame({"x": first, "y": second})
+        return Catalog(table=table, image="x", root="/", source="shoes.csv")
+
+    before = pairs(["a", "a", "b", "b"], ["c", "c", "d", None])
+    column = read_label(before, "both", "categorical", columns=("x", "y"))
+    assert list(changed_labels(column, before, column.read(before))) == []
+    now = pairs(["a", "b", None], ["d", "d", "c"])
+    (note,) = changed_labels(column, now, column.read(now))
+    assert "1 item is of a class that the run does not know ('a, d' 1)" in note
+
+
 def test_a_number_is_never_unknown() -> None:
     column = read_label(catalog_of([1.0, 2.0]), "x", "continuous")
     now = catalog_of([5.0, None])

@@ -27,7 +27,7 @@ def test_a_tsv_file_with_a_mark_at_its_start_is_read(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_that_begin_with_zero_stay_text_and_others_do_not(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("id,count,size\n007,1,0.5\n12,0,1\n,10,\n")
+    (tmp_path / "t.csv").write_text("id,count,size\n007,1,0.5\n12,0,1\n,10,nan\n")
     table = read_source(tmp_path / "t.csv").table
     assert table.to_dict(as_series=False) == {"id": ["007", "12", None], "count": [1, 0, 10], "size": [0.5, 1.0, None]}
 

@@ -72,6 +72,7 @@ def test_a_large_row_group_is_fetched_piece_by_piece(tmp_path: Path, monkeypatch
     cells = [np.random.default_rng(number).bytes(100_000) for number in range(300)]
     pl.DataFrame({"image": cells}).write_parquet(tmp_path / "c.parquet", row_group_size=300, compression="uncompressed")
     catalog = Catalog.read(tmp_path / "c.parquet")
+    assert catalog.stored is not None
     fetched: list[int] = []
     opened = catalog.stored.reader.files.open
 

@@ -69,6 +69,8 @@ def test_too_many_bytes_are_refused_before_they_are_read() -> None:
     assert client().post("/gradio_api/run/predict", content=bytes(1_000_001)).status_code == 413
     assert client().post("/gradio_api/run/predict", content=bytes(1_000)).status_code == 200
     assert client().post("/uploads", content=iter([b"x"] * 200)).status_code == 411  # as many as it likes
+    both = {"content-length": "5", "transfer-encoding": "chunked"}
+    assert client().post("/uploads", content=iter([b"x"] * 200), headers=both).status_code == 411
 
 
 def test_another_name_and_another_site_are_refused() -> None:

@@ -121,6 +121,20 @@ def test_a_published_folder_is_used_as_a_run(
     export_onnx(again.model(), tmp_path / "a.onnx", sample=sample_of(again), similarities=["colour"])
 
 
+def test_nothing_is_written_into_a_published_folder(
+    mscon, published: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSCON_CACHE", str(tmp_path / "cache"))
+    before = sorted(published.rglob("*"))
+    assert mscon("search", published, "sku-3", "--catalog", shop)[0] == 0
+    assert list((tmp_path / "cache" / "published").rglob("*.parquet"))
+    for command in ("evaluate", "audit"):
+        code, _, told = mscon(command, published)
+        assert code == 2
+        assert "is a published model, without the items that it learned from: name its run" in told
+    assert sorted(published.rglob("*")) == before
+
+
 def test_scores_of_an_earlier_model_are_left_out(evaluated: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(evaluated.folder, folder)

@@ -153,6 +153,9 @@ def test_mistakes_are_explained(run: Run, catalog: Path, table: str, tmp_path: P
     for where, message in (("prize > 3", "No field named prize.*Columns: id, colour"), ("year", "is no condition")):
         with pytest.raises(UserError, match=message):
             index.search(query, where=where)
+    for where in ("year > 2001 price > 1", "year > 2001, price > 1", "year > 2001 LIMIT 1"):
+        with pytest.raises(UserError, match="--where"):  # of which LanceDB would read the beginning alone
+            index.search(query, where=where)
     with pytest.raises(UserError, match="at least one item"):
         index.search(query, k=0)
     with pytest.raises(UserError, match=r"neither an id of .*Did you mean 'sku 3'"):

@@ -4,6 +4,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -27,6 +28,13 @@ IMAGE_SUFFIX = r"(?i)\.(jpe?g|png|webp|gif)(\?.*)?$"
 LOOKED_UP = 100
 # A file larger than this is no photograph: 100 megapixels of 16-bit RGB, uncompressed, are 600 MB.
 MAX_BYTES = 600_000_000
+ADDRESSES = (
+    *("http", "https", "ftp", "sftp", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "hf", "hdfs"),
+    *("file", "memory"),
+)
+"""Kinds of addresses that a cell may hold. A catalog may be a stranger's, and fsspec has kinds that carry out what they
+read, as `reference` does templates.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,14 +259,38 @@ def _exists(place: str) -> bool:
 def _fetch(place: str) -> bytes:
     if "://" not in place:
         return _read_file(place)
+    kind = place.partition("://")[0].lower()
+    if kind not in ADDRESSES or "::" in place:
+        raise DecodeError(f"{place} is not fetched: addresses in cells are one of {', '.join(ADDRESSES)}, without ::")
     try:
         files, path = fsspec.core.url_to_fs(place)
-        return _read_file(path) if isinstance(files, LocalFileSystem) else files.cat_file(path)
+        if isinstance(files, LocalFileSystem):
+            return _read_file(path)
+        return _whole(place, _streamed(files, path) if kind.startswith("http") else _ranged(files, path))
     except DecodeError:
         raise
     # Each file system has errors of its own: of the network, of a login, of a package that is missing.
     except Exception as error:
         raise DecodeError(f"{place} can't be read: {error!r}") from error
+
+
+def _streamed(files: Any, path: str) -> bytes:
+    """No more than are read, from a server that may send without end. With a size fsspec asks for none beforehand."""
+    found = bytearray()
+    with files.open(path, "rb", block_size=0, size=1) as file:
+        while len(found) <= MAX_BYTES and (part := file.read(2**20)):
+            found += part
+    return bytes(found)
+
+
+def _ranged(files: Any, path: str) -> bytes:
+    return files.cat_file(path, start=0, end=MAX_BYTES + 1)
+
+
+def _whole(place: str, data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
+    return data
 
 
 def _read_file(path: str) -> bytes:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 
 from mscon.data.catalog import Catalog
 from mscon.data.cells import as_paths, as_tags, as_text
@@ -68,7 +69,9 @@ def _texts(column: LabelColumn, catalog: Catalog) -> Counter[str]:
         return Counter(", ".join(tags) for tags in as_tags(cells[0], column.separator) if tags)
     if column.kind == "hierarchy":
         return Counter(nodes[-1] for nodes in as_paths(cells, column.separator) if nodes)
-    return Counter(as_text(cells[0]).drop_nulls().to_list())
+    each = pl.DataFrame([as_text(cell).alias(str(number)) for number, cell in enumerate(cells)])
+    known = each.drop_nulls()  # of a joint similarity, a row that lacks one of its labels is missing as it was
+    return Counter(known.select(pl.concat_str(pl.all(), separator=", ")).to_series().to_list())
 
 
 def _items_are(count: int) -> str:

@@ -77,6 +77,8 @@ def decode(data: bytes, *, size: int, fit: Fit = "letterbox") -> UInt8[np.ndarra
         drafted = image.draft(None, (DRAFT * size, DRAFT * size))
         image.load()
         full = _on_white(image)
+    except MemoryError:  # which says nothing of the image
+        raise
     # Pillow's decoders raise errors of many kinds on damaged bytes, and not all of them are documented.
     except Exception as error:
         raise DecodeError(f"damaged or truncated {image.format} file: {error}") from error

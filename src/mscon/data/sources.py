@@ -20,6 +20,8 @@ from mscon.data.threads import in_threads
 from mscon.errors import UserError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+NOT_A_NUMBER = ["nan", "NaN", "NAN", "-nan"]
+"""What programs write into a CSV file where a number is missing; no class is called so."""
 KINDS = (
     "a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
     "a Hugging Face dataset, a table of polars or pandas, or the word 'glyphs'"
@@ -237,8 +239,10 @@ def _read_columns(files: Any, path: str, left: set[str]) -> pl.DataFrame:
 
 
 def _read_csv(data: bytes, separator: str) -> pl.DataFrame:
-    """Types are guessed over all rows; but whole numbers of which one begins with 0, such as 007, stay text."""
-    table = pl.read_csv(data, separator=separator, infer_schema_length=None)
+    """Types are guessed over all rows, and `nan` is null; but whole numbers of which one begins with 0, such as 007,
+    stay text.
+    """
+    table = pl.read_csv(data, separator=separator, infer_schema_length=None, null_values=NOT_A_NUMBER)
     whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
     text = pl.read_csv(data, separator=separator, infer_schema=False).select(whole)
     return table.with_columns(column for column in text if column.str.contains(r"^[+-]?0\d").any())

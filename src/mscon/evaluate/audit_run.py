@@ -51,9 +51,10 @@ def audit_run(run: Run, *, progress: Callable[[int, int], None] | None = None) -
     - `run`: a trained run; its catalog must still be where it was.
     - `progress`: called with steps done and steps in all.
 
-    **Raises:** `UserError` for a run without a model or without a label column, a catalog that cannot be used, or when
-    every column has too few labels.
+    **Raises:** `UserError` for a published folder, a run without a model or without a label column, a catalog that
+    cannot be used, or when every column has too few labels.
     """
+    run.check_whole()
     model = run.model()
     data = run.prepare()
     names = [name for name in run.recipe.similarities if name in data.labels]

@@ -56,8 +56,9 @@ def evaluate_run(
     - `paper_probe`: also probe the model's categories and paths by `probe_by_sgd`, under the run's own views.
     - `progress`: called with steps done and steps in all, of one kind of probes and then of the other.
 
-    **Raises:** `UserError` for a run without a model, or a catalog that cannot be used.
+    **Raises:** `UserError` for a published folder, a run without a model, or a catalog that cannot be used.
     """
+    run.check_whole()
     model = run.model()
     data = run.prepare()
     pixels = data.pixels.array

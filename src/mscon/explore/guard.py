@@ -157,9 +157,10 @@ def _among(path: str, addresses: Names[str]) -> bool:
 
 
 def _length(scope: Scope) -> int | None:
-    """Bytes that come with the request; None where that is not told."""
-    told = Headers(scope=scope).get("content-length", "" if scope["method"] == "POST" else "0")
-    return int(told) if told.isdecimal() else None
+    """Bytes that come with the request; None where that is not told, as of one that comes in chunks."""
+    headers = Headers(scope=scope)
+    told = headers.get("content-length", "" if scope["method"] == "POST" else "0")
+    return int(told) if told.isdecimal() and "transfer-encoding" not in headers else None
 
 
 def _name(host: str) -> str:

@@ -74,6 +74,11 @@ def check_condition(where: str) -> None:
             )
 
 
+def whole(where: str | None) -> str | None:
+    """In brackets: LanceDB reads as far as it can, and drops the rest without a word."""
+    return None if where is None else f"({where})"
+
+
 def no_condition(where: str) -> UserError:
     """What to say of a `where` that is neither true nor false of an item."""
     return UserError(f"--where {shown(where)} is no condition; write one such as \"gender = 'Women' AND year > 2012\"")

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32
 from mscon.data.catalog import Catalog
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import first_line
+from mscon.files import cache_folder, digest
 from mscon.run import Run
 from mscon.search.blocks import unit
 from mscon.search.collection import Hits, Query, best, check_count
@@ -58,7 +59,10 @@ class Space:
             source, image, id = settings.source, image or settings.image, id or settings.id
         catalog = Catalog.read(source, image=image)
         told = hashlib.blake2b(str(source).encode(), digest_size=4).hexdigest()  # catalogs of one name from one another
-        kept = run.folder / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
+        folder = run.folder
+        if run.published:  # whoever publishes it publishes all that is in it
+            folder = cache_folder() / "published" / digest(run.model_path)[:16]
+        kept = folder / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
         made = embed_catalog(run, catalog, kept, id=id, progress=progress)
         there = np.setdiff1d(np.arange(len(catalog)), [each.row for each in made.skipped])
         table = pl.read_parquet(kept, glob=False, hive_partitioning=False)

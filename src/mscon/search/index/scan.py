@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from mscon.search.collection import best
+from mscon.search.condition import whole
 from mscon.search.index.layout import HEADS, matrix
 from mscon.settings import SHARED
 
@@ -18,7 +19,7 @@ def scanned(table: Any, columns: list[str], where: str | None, *, together: int 
     """The table in record batches, of the rows that pass, with the number of each row as `_rowid`."""
     reading = table.search().select(columns).with_row_id(True)
     if where is not None:
-        reading = reading.where(where)
+        reading = reading.where(whole(where))
     yield from reading.to_batches(batch_size=together)
 
 

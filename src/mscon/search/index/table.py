@@ -14,7 +14,7 @@ from mscon.errors import UserError, first_line
 from mscon.files import digest
 from mscon.run import Run
 from mscon.search.collection import Hits, Query, best, check_count
-from mscon.search.condition import check_condition, no_condition, not_read
+from mscon.search.condition import check_condition, no_condition, not_read, whole
 from mscon.search.index.kinds import kind_of
 from mscon.search.index.layout import ABOUT, HEADS, About, matrix
 from mscon.search.index.scan import scan
@@ -144,7 +144,7 @@ class Index:
         if where is not None:
             check_condition(where)
         try:
-            return self.table.count_rows(where)
+            return self.table.count_rows(whole(where))
         except Exception as error:  # some conditions make LanceDB panic, which it passes on as an error of its own
             told = first_line(error)
             if "boolean" in told:
@@ -164,7 +164,7 @@ class Index:
         asking = self.table.search(vector, vector_column_name=column).distance_type("dot").nprobes(probes)
         asking = asking.refine_factor(REFINED).limit(count).select(["_distance"]).with_row_id(True)
         if where is not None:
-            asking = asking.where(where, prefilter=True)
+            asking = asking.where(whole(where), prefilter=True)
         return asking.to_arrow()["_rowid"].to_pylist()
 
     def heads_vector(self, query: Query, weighed: dict[str, float]) -> Float32[np.ndarray, " z"]:
