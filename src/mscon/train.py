@@ -128,8 +128,9 @@ def _train(
         run.cut_metrics(at.step)
     steps, clipped = settings.steps or settings.epochs * len(train_batches), clipped_apart(model)
     epochs_in_all = -(-steps // len(train_batches))
-    if first and at.step:
-        at = _with_model(run, at, over=at.step >= steps and at.epoch >= epochs_in_all)
+    if at.step:
+        over = at.step >= steps and at.epoch >= epochs_in_all
+        at = each_process(fabric, partial(_with_model, run, at, over=over))  # all end where there is none
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
     def save(at: Position) -> None:

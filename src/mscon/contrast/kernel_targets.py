@@ -76,9 +76,7 @@ class KernelTargets(NumberTargets):
 
     @property
     def fine(self) -> bool:
-        """Whether a bandwidth is so small beside the values' range, 10⁻³ of it, that float32 would blur it: of the
-        range that has 2²⁴ steps.
-        """
+        """Whether the values range over more than 1,000 bandwidths, so that float32 would blur a bandwidth."""
         return bool(len(self.values)) and float(self.values.max() - self.values.min()) > 1e3 * self.bandwidth
 
     def centred(self, dtype: torch.dtype) -> Float[Tensor, " m"]:

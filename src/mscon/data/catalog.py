@@ -266,7 +266,10 @@ def _fetch(place: str) -> bytes:
         files, path = fsspec.core.url_to_fs(place)
         if isinstance(files, LocalFileSystem):
             return _read_file(path)
-        return _whole(place, _streamed(files, path) if kind.startswith("http") else _ranged(files, path))
+        some = _streamed(files, path) if kind.startswith("http") else files.cat_file(path, start=0, end=MAX_BYTES + 1)
+        if len(some) > MAX_BYTES:
+            raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
+        return some
     except DecodeError:
         raise
     # Each file system has errors of its own: of the network, of a login, of a package that is missing.
@@ -281,16 +284,6 @@ def _streamed(files: Any, path: str) -> bytes:
         while len(found) <= MAX_BYTES and (part := file.read(2**20)):
             found += part
     return bytes(found)
-
-
-def _ranged(files: Any, path: str) -> bytes:
-    return files.cat_file(path, start=0, end=MAX_BYTES + 1)
-
-
-def _whole(place: str, data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
-    return data
 
 
 def _read_file(path: str) -> bytes:
