@@ -55,7 +55,7 @@ def catalog_of(folder: Path, images: Sequence[bytes | None]) -> Catalog:
 
 def build(catalog: Path, cache: Path, progress: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", BUILD.format(progress=progress), str(catalog), str(cache)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def caches(folder: Path) -> list[str]:
@@ -199,10 +199,41 @@ def test_a_killed_build_leaves_nothing_that_is_read(tmp_path: Path) -> None:
     (left,) = cache.iterdir()
     pixels = load_pixels(catalog, size=16, folder=cache)
     np.testing.assert_array_equal(pixels.array, np.stack([decode(each, size=16) for each in photos]))
-    day_old = time.time() - 25 * 3600
-    os.utime(left / "pixels.bin", (day_old, day_old))
+    aged(left, 120)
     load_pixels(catalog, size=8, folder=cache)
     assert not left.exists()
+
+
+def aged(folder: Path, seconds: float) -> None:
+    for each in (*folder.iterdir(), folder):
+        os.utime(each, (time.time() - seconds,) * 2)
+
+
+def test_a_build_that_is_suspended_keeps_its_draft_and_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, cache = catalog_of(tmp_path, [photo(number) for number in range(40)]), tmp_path / "cache"
+    with build(tmp_path / "catalog.parquet", cache, "done == 20 and (print('half', flush=True), input())") as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "half\n"
+        child.send_signal(signal.SIGSTOP)
+        try:
+            (draft,) = cache.iterdir()
+            aged(draft, 25 * 3600)
+            monkeypatch.setenv("MSCON_CACHE_GB", str(31_000 / 1e9))
+            with pytest.raises(
+                UserError, match=r"all caches in .* may take 280 together beside 30,720 that are being built"
+            ):
+                load_pixels(catalog, size=8, folder=cache)
+            monkeypatch.delenv("MSCON_CACHE_GB")
+            load_pixels(catalog, size=8, folder=cache)
+            assert draft.exists()
+        finally:
+            child.send_signal(signal.SIGCONT)
+        child.communicate("\n", timeout=60)
+        assert child.returncode == 0
+    assert len(caches(cache)) == len(list(cache.iterdir())) == 2
 
 
 def test_two_builds_at_once_end_in_one_whole_cache(tmp_path: Path) -> None:
@@ -223,13 +254,17 @@ def test_two_builds_at_once_end_in_one_whole_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["pixels.bin", "index.json", "digests.bin"])
-@pytest.mark.parametrize("damage", ["gone", "short"])
-def test_a_cache_that_lost_a_file_is_made_anew(tmp_path: Path, file: str, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["gone", "short", "turned"])
+def test_a_cache_that_lost_a_file_or_a_bit_is_made_anew(tmp_path: Path, file: str, damage: str) -> None:
     catalog, cache = catalog_of(tmp_path, [photo(0), photo(1)]), tmp_path / "cache"
     first = np.array(load_pixels(catalog, size=8, folder=cache).array)
     lost = cache / caches(cache)[0] / file
     if damage == "gone":
         lost.unlink()
+    elif damage == "turned":
+        content = bytearray(lost.read_bytes())
+        content[len(content) // 2] ^= 1
+        lost.write_bytes(content)
     else:
         os.truncate(lost, lost.stat().st_size // 2)
     np.testing.assert_array_equal(load_pixels(catalog, size=8, folder=cache).array, first)

@@ -1,6 +1,12 @@
 import io
 import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import datasets
 import fsspec
@@ -94,6 +100,47 @@ def test_addresses_that_carry_out_what_they_read_are_refused(photos: Path, chain
     catalog = catalog_of(photos, url=[chained, "memory://shop/a.png"])
     with pytest.raises(DecodeError, match=r"is not fetched: addresses in cells are one of http, https"):
         catalog.image_bytes(0)
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Serves `PHOTOS[0]` at the second time that it is asked for; /gone never, /slow a byte a second."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        again = self.asked.count(self.path) > 1
+        self.send_response({"/gone": 410, "/slow": 200}.get(self.path, 200 if again else 503))
+        self.end_headers()
+        with suppress(OSError):
+            for part in [PHOTOS[0][:1]] * 60 if self.path == "/slow" else [PHOTOS[0]]:
+                self.wfile.write(part)
+                time.sleep(self.path == "/slow")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def moody() -> Iterator[str]:
+    Moody.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as web:
+        Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+
+
+def test_a_server_that_fails_once_is_asked_again_and_a_slow_one_left(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, moody: str
+) -> None:
+    monkeypatch.setattr("mscon.data.catalog.PATIENCE", 3)
+    catalog = catalog_of(photos, url=[f"{moody}/{name}" for name in ("busy", "gone", "slow")])
+    assert catalog.image_bytes(0) == PHOTOS[0]
+    with pytest.raises(DecodeError, match=r"can't be read: .*410"):
+        catalog.image_bytes(1)
+    with pytest.raises(DecodeError, match=r"can't be read: .*Timeout"):
+        catalog.image_bytes(2)
+    assert Moody.asked == ["/busy", "/busy", "/gone", "/slow"]
 
 
 def test_a_server_that_sends_without_end_is_left(monkeypatch: pytest.MonkeyPatch, photos: Path, server: str) -> None:

@@ -1,7 +1,12 @@
 import io
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import mscon.data.decode as decode_module
 from mscon.data.decode import DecodeError, Fit, decode
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -218,6 +224,47 @@ def test_a_header_of_900_megapixels_is_refused_before_decoding() -> None:
 def test_a_side_of_a_million_pixels_is_refused_before_decoding() -> None:
     with pytest.raises(DecodeError, match="1000000 × 7 pixels"):
         decode(png_header(1_000_000, 7), size=8)
+
+
+def many_scans(more: int) -> bytes:
+    """A progressive JPEG of 1 megapixel with so many scans more that change nothing, a dozen bytes each."""
+    data = file_of(Image.new("RGB", (1000, 1000), (90, 90, 90)), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_decoding() -> None:
+    assert decode(many_scans(20), size=8).mean() == pytest.approx(90, abs=1)
+    with pytest.raises(DecodeError, match=r"a JPEG of 3,0\d\d scans"):
+        decode(many_scans(3000), size=8)
+
+
+def test_what_looks_like_scans_in_metadata_and_after_the_end_is_none() -> None:
+    data = file_of(Image.new("RGB", (1000, 1000), (90, 90, 90)), "JPEG", comment=b"\xff\xda" * 3000)
+    assert decode(data + b"\xff\xda" * 3000, size=8).mean() == pytest.approx(90, abs=1)
+
+
+def test_images_of_many_megapixels_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    most, now, lock = 0, 0, Lock()
+    resize = decode_module._resize
+
+    def counted(image: Image.Image, *rest: Any) -> Image.Image:
+        nonlocal most, now
+        with lock:
+            now += image.width * image.height
+            most = max(most, now)
+        time.sleep(0.02)
+        small = resize(image, *rest)
+        with lock:
+            now -= image.width * image.height
+        return small
+
+    monkeypatch.setattr(decode_module, "_resize", counted)
+    monkeypatch.setattr(decode_module, "MAX_AT_ONCE", 250_000)
+    files = [file_of(picture(side, 200)) for side in (500, 500, 500, 2000, 500, 500)]
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(partial(decode, size=16), files))
+    assert [each.shape for each in got] == [(16, 16, 3)] * 6
+    assert most == 2000 * 200, "the largest waited for all others, and then they for it"
 
 
 def test_below_the_limit_pillow_does_not_warn_of_a_bomb() -> None:

@@ -6,6 +6,7 @@ import fsspec
 import polars as pl
 import pytest
 
+from mscon.data.catalog import Catalog
 from mscon.data.sources import read_source
 from mscon.errors import UserError
 
@@ -171,11 +172,46 @@ def test_a_csv_file_of_no_bytes_is_empty(tmp_path: Path) -> None:
         read_source(tmp_path / "empty.csv")
 
 
-@pytest.mark.parametrize("text", [b"a,b\n1,2,3\n", b"a\n\xff\xfe\n"])
-def test_a_csv_file_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"image,a\nx.png,1\ny.png,2,3\n", "line 3, has 3 cells, and the first line 2: put texts that hold a ','"),
+        (b'image,a\nx.png,"1\n2"\ny.png,2,3\n', "line 4, has 3 cells"),
+        ("image,a\nx.png,1\ny.png,café\n".encode("latin-1"), "line 3, is not UTF-8 .* save it as UTF-8"),
+        ("image,a\nx.png,1\n".encode("utf-16"), "in UTF-16: save it as UTF-8"),
+        (b"image;a\nx.png;1\n", "parted by ',', and these seem to be by ';'"),
+        (b"image\ta\nx.png\t1\n", r"parted by ',', and these seem to be by '\\t'"),
+        (b'image,a\nx.png,1\ny.png,"2\nz.png,3\n', "line 3, .* is a double quote left open"),
+    ],
+)
+def test_a_csv_file_that_is_none_is_refused_with_its_line(tmp_path: Path, text: bytes, told: str) -> None:
     (tmp_path / "t.csv").write_bytes(text)
-    with pytest.raises(UserError, match=r"t\.csv can't be read as csv"):
-        read_source(tmp_path / "t.csv")
+    with pytest.raises(UserError, match=told):
+        Catalog.read(tmp_path / "t.csv")
+
+
+def test_a_name_that_looks_like_a_pattern_or_a_chain_is_one(tmp_path: Path) -> None:
+    table = pl.DataFrame({"image": [b"1", b"2"], "a": ["x", "y"]})
+    for folder in ("d[1]", "d1", "a::b"):
+        (tmp_path / folder).mkdir()
+    table.write_parquet(tmp_path / "d[1]" / "p.parquet")
+    table.rename({"a": "b"}).write_parquet(tmp_path / "d1" / "p.parquet")
+    table.write_parquet(tmp_path / "a::b" / "p.parquet")
+    for folder in ("d[1]", "a::b"):
+        assert Catalog.read(str(tmp_path / folder / "p.parquet")).columns == ["image", "a"]
+        assert Catalog.read(str(tmp_path / folder)).image_bytes(1) == b"2"
+
+
+def test_more_rows_than_memory_holds_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 100_000
+    one = pl.DataFrame({"image": ["x.png"], "a": ["same"], "b": [1]})
+    pl.concat([one] * rows).write_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < rows / 10
+    monkeypatch.setattr("mscon.data.sources._memory", lambda: 5e6)
+    with pytest.raises(UserError, match=r"100,000 rows of 3 columns .* 0 GB in memory"):
+        Catalog.read(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "zeros", "empty"])

@@ -55,6 +55,22 @@ def test_a_large_row_group_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest
         catalog.stored.check_groups(catalog.source)
 
 
+@pytest.mark.parametrize("struct", [False, True])
+def test_an_image_that_stands_in_many_rows_is_held_once(tmp_path: Path, struct: bool) -> None:
+    image, rows = os.urandom(100_000), 5_000
+    cells = pa.array([image, None]).take(pa.array([0] * (rows - 1) + [1]))
+    if struct:
+        cells = pa.StructArray.from_arrays([cells, pa.array(["x.png"] * rows)], ["bytes", "path"])
+    pq.write_table(pa.table({"image": cells}), tmp_path / "c.parquet", row_group_size=rows)
+    catalog = Catalog.read(tmp_path / "c.parquet")
+    assert catalog.stored is not None
+    assert catalog.stored.reader.cells(0).nbytes < 300_000
+    assert catalog.image_bytes(rows - 2) == image
+    with pytest.raises(DecodeError):
+        catalog.image_bytes(rows - 1)
+    assert len(set(content_digests(catalog).tolist())) == 2
+
+
 def test_a_large_row_group_goes_on_after_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "PIECE", 1_000_000)
     monkeypatch.setattr(stored, "BUFFER", 10_000)

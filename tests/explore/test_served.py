@@ -1,17 +1,21 @@
 """The page as it is served: what a process of its own answers, and how it ends."""
 
+import io
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from http.client import HTTPConnection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from mscon.run import Run
 from mscon.search import Space
@@ -46,6 +50,37 @@ def test_it_answers_what_its_scripts_ask(address: str, space: Space, run: Run) -
     assert len(key) > 20
     assert "it begins with b'hello'" in told(f"{address}uploads", b"hello")["error"]
     assert asked(f"{address}gradio_api/file={quote(str(run.folder))}/recipe.toml")[0] == 404
+
+
+def test_connections_that_ask_for_nothing_are_closed(address: str) -> None:
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with ExitStack() as opened:
+        silent = [opened.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(300)]
+        for each in silent[::2]:
+            each.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert [each.recv(1) for each in silent] == [b""] * 300
+    assert asked(f"{address}ids")[0] == 200
+
+
+def test_while_a_large_picture_is_looked_at_the_page_answers(address: str) -> None:
+    side = 9_000
+    file = io.BytesIO()
+    Image.new("RGB", (side, side)).save(file, "JPEG", progressive=True)
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(told, f"{address}uploads", file.getvalue())
+        answered = 0
+        while not large.done():
+            assert asked(f"{address}ids")[0] == 200
+            answered += 1
+    assert "key" in large.result()
+    assert answered > 3
+
+
+def test_a_question_for_nobodys_events_prints_nothing(run: Run, space: Space) -> None:
+    pytest.importorskip("gradio", reason="the extra `explore` is not installed")
+    with shown(run) as page, suppress(IncompleteRead):  # the answer breaks off, which is all that they learn
+        asked(f"{page.address}gradio_api/queue/data?session_hash=nobody")
+    assert page.last == ["stopped"]
 
 
 def test_opened_wider_it_asks_for_its_token_and_ctrl_c_ends_it(run: Run, space: Space) -> None:

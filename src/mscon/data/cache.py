@@ -5,11 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -32,8 +31,8 @@ from mscon.parsing import parse_json
 # Raise it when `decode` gives other pixels for the same file: caches of an earlier version are then not used.
 VERSION = 1
 INDEX, DIGESTS = "index.json", "digests.bin"
-# A build that has not written for so long is dead, and what it left is removed.
-ABANDONED_SECONDS = 24 * 3600
+# Bytes of a cache that are compared with their digests when it is opened, about: half a second's work.
+COMPARED = 256 * 2**20
 LISTED = 5
 
 
@@ -171,7 +170,9 @@ def _trace(place: str | None) -> str:
 
 
 def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str], UInt64[np.ndarray, " n"]] | None:
-    """The images, the reasons by row and the images' digests, or None where the cache is missing or has lost a file."""
+    """The images, the reasons by row and the images' digests, or None where the cache is missing, has lost a file or is
+    damaged.
+    """
     try:
         index = parse_json((home / INDEX).read_text(encoding="utf-8"))
         with (home / PIXELS).open("rb") as file:
@@ -179,12 +180,18 @@ def _open(home: Path, size: int) -> tuple[np.memmap, dict[int, str], UInt64[np.n
                 return None
             array = np.memmap(file, np.uint8, "r", shape=(index["images"], size, size, 3))
         digests = np.fromfile(home / DIGESTS, np.uint64)
-        if len(digests) != index["images"]:
+        if len(digests) != index["images"] or not _as_written(array, digests):
             return None
         used_now(home)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return array, dict(index["skipped"]), digests
+
+
+def _as_written(array: np.memmap, digests: UInt64[np.ndarray, " n"]) -> bool:
+    """Whether images are those that were decoded: all, or as many at equal distances as can be compared quickly."""
+    compared = np.linspace(0, len(array) - 1, min(len(array), COMPARED // array[0].nbytes + 1) if len(array) else 0)
+    return all(digest_64(array[row].tobytes()) == digests[row] for row in compared.astype(int))
 
 
 def _build(
@@ -203,7 +210,6 @@ def _build(
     try:
         with _storing(home.parent, needed):
             draft.mkdir(parents=True)
-            _remove_abandoned(home.parent)
             make_room(home.parent, needed)
             if shutil.disk_usage(draft).free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -212,6 +218,9 @@ def _build(
         # Pillow warns of odd metadata. A filter is the whole process's: it is set here once, not by each thread.
         with file, warnings.catch_warnings(), closing(decoded(catalog, size, fit)) as images:
             warnings.simplefilter("ignore")
+            in_use(file)
+            with _storing(home.parent, needed):
+                file.truncate(needed)  # for others to see how much it will take
             for row, image in enumerate(images):
                 if isinstance(image, str):
                     broken[row] = image
@@ -223,6 +232,7 @@ def _build(
                 if progress is not None:
                     progress(row + 1, total)
             with _storing(home.parent, needed):
+                file.truncate()
                 os.fsync(file.fileno())
         with _storing(home.parent, needed):
             np.array(digests, np.uint64).tofile(draft / DIGESTS)
@@ -248,14 +258,6 @@ def _write(file: FileIO, image: np.ndarray) -> None:
     rest = image.reshape(-1).data
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _remove_abandoned(base: Path) -> None:
-    for draft in base.glob(".*"):
-        # Another build may end, and its draft go, between any two of these steps.
-        with suppress(OSError):
-            if time.time() - (draft / PIXELS).stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _put(draft: Path, home: Path, size: int) -> None:

@@ -1,6 +1,7 @@
 """The user's table: one row an item, one column its image, the others labels, groups, splits or nothing of interest."""
 
 import stat
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,12 @@ IMAGE_SUFFIX = r"(?i)\.(jpe?g|png|webp|gif)(\?.*)?$"
 LOOKED_UP = 100
 # A file larger than this is no photograph: 100 megapixels of 16-bit RGB, uncompressed, are 600 MB.
 MAX_BYTES = 600_000_000
+PATIENCE = 60
+"""Seconds that one image may take to come from a web server."""
+PAUSES = (0.5, 3)
+"""Seconds until an address is tried again, where that may help."""
+TOO_MANY = (408, 425, 429)
+"""What web servers answer somebody who asked at a wrong moment."""
 ADDRESSES = (
     *("http", "https", "ftp", "sftp", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "hf", "hdfs"),
     *("file", "memory"),
@@ -262,25 +269,44 @@ def _fetch(place: str) -> bytes:
     kind = place.partition("://")[0].lower()
     if kind not in ADDRESSES or "::" in place:
         raise DecodeError(f"{place} is not fetched: addresses in cells are one of {', '.join(ADDRESSES)}, without ::")
-    try:
-        files, path = fsspec.core.url_to_fs(place)
-        if isinstance(files, LocalFileSystem):
-            return _read_file(path)
-        some = _streamed(files, path) if kind.startswith("http") else files.cat_file(path, start=0, end=MAX_BYTES + 1)
-        if len(some) > MAX_BYTES:
-            raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
-        return some
-    except DecodeError:
-        raise
-    # Each file system has errors of its own: of the network, of a login, of a package that is missing.
-    except Exception as error:
-        raise DecodeError(f"{place} can't be read: {error!r}") from error
+    for pause in (*PAUSES, None):
+        try:
+            return _fetch_once(place)
+        except DecodeError:
+            raise
+        # Each file system has errors of its own: of the network, of a login, of a package that is missing.
+        except Exception as error:
+            if pause is None or not _may_pass(error):
+                raise DecodeError(f"{place} can't be read: {error!r}") from error
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _fetch_once(place: str) -> bytes:
+    files, path = fsspec.core.url_to_fs(place)
+    if isinstance(files, LocalFileSystem):
+        return _read_file(path)
+    web = place.lower().startswith("http")
+    some = _streamed(files, path) if web else files.cat_file(path, start=0, end=MAX_BYTES + 1)
+    if len(some) > MAX_BYTES:
+        raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
+    return some
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a server may be well again a moment later: a lost connection, or an answer that says so."""
+    if isinstance(error, (FileNotFoundError, PermissionError, TimeoutError, ImportError, ValueError)):
+        return False
+    status = getattr(error, "status", None)
+    return status is None or status >= 500 or status in TOO_MANY
 
 
 def _streamed(files: Any, path: str) -> bytes:
     """No more than are read, from a server that may send without end. With a size fsspec asks for none beforehand."""
+    from aiohttp import ClientTimeout  # which fsspec needs for these addresses
+
     found = bytearray()
-    with files.open(path, "rb", block_size=0, size=1) as file:
+    with files.open(path, "rb", block_size=0, size=1, timeout=ClientTimeout(total=PATIENCE)) as file:
         while len(found) <= MAX_BYTES and (part := file.read(2**20)):
             found += part
     return bytes(found)

@@ -1,6 +1,10 @@
 """The bytes of one image file to one upright RGB square."""
 
 import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
 from typing import Literal
 
 import numpy as np
@@ -28,6 +32,16 @@ READERS = (
     (b"GIF8", GifImagePlugin.GifImageFile),
 )
 
+# A progressive JPEG visits its pixels once for each scan, and a scan that changes nothing takes a dozen bytes. Usual
+# are ten; with twice as many the largest image takes some seconds.
+MAX_SCANNED = 20 * MAX_PIXELS
+SCAN = b"\xff\xda"
+# In compressed data 0xFF is followed by 0, by a restart's number or by itself, all else begins a segment.
+SEGMENT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+# Pixels of all images that are decoded at one time, by however many threads. One takes up to 16 bytes.
+MAX_AT_ONCE = 128_000_000
+
 # What undoes each EXIF orientation; 1 is upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,7 +62,8 @@ def decode(data: bytes, *, size: int, fit: Fit = "letterbox") -> UInt8[np.ndarra
     """One JPEG, PNG, WebP or GIF file as a square of RGB pixels, upright, without alpha.
 
     EXIF rotation is undone; transparency lies on white; grey, palette and CMYK become RGB; 16-bit samples are scaled to
-    8; of an animation the first frame counts. The resize is bicubic with antialias; small images are enlarged.
+    8; of an animation the first frame counts. The resize is bicubic with antialias; small images are enlarged. Threads
+    that decode at one time wait for each other where their images come to more than 128 megapixels.
 
     **Arguments:**
 
@@ -64,27 +79,18 @@ def decode(data: bytes, *, size: int, fit: Fit = "letterbox") -> UInt8[np.ndarra
     **Raises:**
 
     - `DecodeError`: the bytes are empty, truncated, damaged or of another format; or the header tells of more than 100
-      megapixels or of a side above 65,535, and then nothing is decoded.
+      megapixels or of a side above 65,535, or a JPEG has more scans than such a size could be decoded with in seconds,
+      and then nothing is decoded.
     """
     image = _open(data)
-    width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise DecodeError(
-            f"its header says {width} × {height} pixels: more than {MAX_PIXELS // 10**6} megapixels, or {MAX_SIDE} "
-            "along a side, are not decoded"
-        )
+    _check_cost(image, data)
     try:
-        drafted = image.draft(None, (DRAFT * size, DRAFT * size))
-        image.load()
-        full = _on_white(image)
+        small = _small(image, size, fit)
     except MemoryError:  # which says nothing of the image
         raise
     # Pillow's decoders raise errors of many kinds on damaged bytes, and not all of them are documented.
     except Exception as error:
         raise DecodeError(f"damaged or truncated {image.format} file: {error}") from error
-    # The edge of a drafted JPEG may lie inside its last pixel, so its extent is a fraction.
-    width, height = drafted[1][2:] if drafted else image.size
-    small = _resize(full, float(width), float(height), size, fit)
     if (turn := _turn(image)) is not None:
         small = small.transpose(turn)
     if small.size != (size, size):
@@ -107,6 +113,61 @@ def _open(data: bytes) -> Image.Image:
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise DecodeError("no image but a web page or XML: an address may have answered with an error page")
     raise DecodeError(f"no JPEG, PNG, WebP or GIF file: it begins with {data[:8]!r}")
+
+
+def _check_cost(image: Image.Image, data: bytes) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise DecodeError(
+            f"its header says {width} × {height} pixels: more than {MAX_PIXELS // 10**6} megapixels, or {MAX_SIDE} "
+            "along a side, are not decoded"
+        )
+    most = MAX_SCANNED // (width * height)
+    # Counting bytes is quick, but finds some in metadata and in what follows a picture, too.
+    if image.format != "JPEG" or data.count(SCAN) <= most:
+        return
+    if (scans := _scans(data)) > most:
+        raise DecodeError(f"it is a JPEG of {scans:,} scans, each of which takes as long as a picture: not decoded")
+
+
+def _scans(data: bytes) -> int:
+    """How many a JPEG has up to its end."""
+    place, found = 2, 0
+    while (segment := SEGMENT.search(data, place)) and segment[0] != b"\xff\xd9":
+        found += segment[0] == SCAN
+        start = segment.end()
+        place = start + int.from_bytes(data[start : start + 2], "big")
+    return found
+
+
+_at_once = Condition()
+_pixels_at_once = 0
+
+
+@contextmanager
+def _among_others(pixels: int) -> Iterator[None]:
+    """Wait until the images that are decoded come, with this one, to no more than they may. One alone always may."""
+    global _pixels_at_once
+    with _at_once:
+        _at_once.wait_for(lambda: not _pixels_at_once or _pixels_at_once + pixels <= MAX_AT_ONCE)
+        _pixels_at_once += pixels
+    try:
+        yield
+    finally:
+        with _at_once:
+            _pixels_at_once -= pixels
+            _at_once.notify_all()
+
+
+def _small(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+    whole = image.width * image.height
+    drafted = image.draft(None, (DRAFT * size, DRAFT * size))
+    # Of a progressive JPEG all coefficients are held, however small it is drafted.
+    with _among_others(whole if image.info.get("progressive") else image.width * image.height):
+        image.load()
+        # The edge of a drafted JPEG may lie inside its last pixel, so its extent is a fraction.
+        width, height = drafted[1][2:] if drafted else image.size
+        return _resize(_on_white(image), float(width), float(height), size, fit)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

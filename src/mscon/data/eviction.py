@@ -4,8 +4,9 @@ import errno
 import os
 import re
 import shutil
+import time
 from contextlib import suppress
-from io import BufferedReader
+from io import IOBase
 from pathlib import Path
 
 from mscon.errors import UserError
@@ -17,6 +18,12 @@ except ImportError:  # Windows, which removes no file that is open
 
 NAME = re.compile("[0-9a-f]{32}")
 """What a cache is called: its `fingerprint`. A folder may hold other things, too, and they stay."""
+DRAFT = re.compile(r"\.[0-9a-f]{32}")
+"""And what one that is being built."""
+NEW_SECONDS, ABANDONED_SECONDS = 60, 7 * 24 * 3600
+"""A draft that was written to so lately may not be marked as in use yet; one that was not for so long is dead, though
+some file systems know no marks.
+"""
 PIXELS = "pixels.bin"
 """The file of a cache that holds the images."""
 SIZE = "MSCON_CACHE_GB"
@@ -26,19 +33,22 @@ SHARE = 0.5
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Remove caches, the longest unused first and none that is open, until with `needed` bytes more they take no more
-    than they may.
+    """Remove drafts that nobody builds any more, and caches, the longest unused first and none that is open, until with
+    `needed` bytes more they take no more than they may.
 
     **Raises:** `UserError` where that is not to be had, `OSError` where the disk could not hold it either.
     """
+    drafts = [each for each in folder.iterdir() if DRAFT.fullmatch(each.name) and not _abandoned(each)]
+    building = sum(_size(each) for each in drafts)
     sizes = {home: _size(home) for home in folder.iterdir() if NAME.fullmatch(home.name)}
-    most = allowed(folder, sum(sizes.values()))
+    most = max(0, allowed(folder, sum(sizes.values()) + building) - building)
     if needed > shutil.disk_usage(folder).free + sum(sizes.values()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if needed > most:
+        beside = f" beside {building:,} that are being built" if building else ""
         raise UserError(
-            f"The decoded images need {needed:,} bytes, and all caches in {folder} may take {most:,} together: raise"
-            f" that by {SIZE}={-(-needed // 10**9)}, in gigabytes, or do without the cache: image.cache = false"
+            f"The decoded images need {needed:,} bytes, and all caches in {folder} may take {most:,} together{beside}:"
+            f" raise that by {SIZE}={-(-needed // 10**9)}, in gigabytes, or do without the cache: image.cache = false"
         )
     for home in sorted(sizes, key=_last_used):
         if sum(sizes.values()) + needed <= most:
@@ -63,7 +73,7 @@ def allowed(folder: Path, taken: int) -> int:
         raise UserError(f"{SIZE}={given!r} is no number of gigabytes") from None
 
 
-def in_use(file: BufferedReader) -> bool:
+def in_use(file: IOBase) -> bool:
     """Mark an open file of a cache as in use, for as long as it, or a memory map of it, is open. False where it is
     being removed.
     """
@@ -91,7 +101,18 @@ def _removed(home: Path) -> bool:
     return not home.exists()
 
 
-def _locked(file: BufferedReader, *, shared: bool) -> bool:
+def _abandoned(draft: Path) -> bool:
+    """Whether nobody was building a draft any more, and it is gone now."""
+    with suppress(OSError):  # another build may end, and its draft go, between any two of these steps
+        age = time.time() - max(each.stat().st_mtime for each in (draft, *draft.iterdir()))
+        if age > ABANDONED_SECONDS:
+            shutil.rmtree(draft, ignore_errors=True)
+        elif age > NEW_SECONDS:
+            return _removed(draft)
+    return not draft.exists()
+
+
+def _locked(file: IOBase, *, shared: bool) -> bool:
     if fcntl is None:
         return True
     try:

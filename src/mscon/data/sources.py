@@ -1,7 +1,10 @@
 """Whatever a user's table is kept in, read into one polars frame."""
 
+import codecs
+import csv
 import glob
 import io
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,8 +23,11 @@ from mscon.data.threads import in_threads
 from mscon.errors import UserError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+CELL = 32
+"""Bytes of a table's cell in memory, about: what holds it and what is made of it while it is read."""
 NOT_A_NUMBER = ["nan", "NaN", "NAN", "-nan"]
 """What programs write into a CSV file where a number is missing; no class is called so."""
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 KINDS = (
     "a .csv, .tsv or .parquet file, a folder of .parquet files or with a metadata.csv, a glob, "
     "a Hugging Face dataset, a table of polars or pandas, or the word 'glyphs'"
@@ -105,7 +111,10 @@ def as_polars(source: object) -> pl.DataFrame | None:
 def _read_address(address: str, whole: bool) -> tuple[_Read, str]:
     files: Any
     try:
-        files, path = fsspec.core.url_to_fs(address)
+        if "::" in address and Path(address).exists():  # and not a chain of addresses
+            files, path = LocalFileSystem(), str(Path(address).absolute())
+        else:
+            files, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UserError(f"{address} can't be opened: {error}") from error
     files.invalidate_cache()  # listings that it remembers may be old
@@ -163,9 +172,13 @@ def _read_files(files: Any, paths: Sequence[str], whole: bool) -> _Read:
         parts = list(in_threads(lambda number: _footer(files, paths[number]), len(paths)))
         footers = [each for each in parts if each]
         bytes_in = {field.name for each in footers for field in each.schema if holds_images(field.type)}
+        if footers and not bytes_in:
+            _check_memory(footers, footers[0].schema.names)
         if bytes_in and len(footers) == len(paths):
             _check_alike(footers, bytes_in)
-            tables = in_threads(lambda number: _read_file(files, paths[number], bytes_in), len(paths))
+            names = [name for name in footers[0].schema.names if name not in bytes_in]
+            _check_memory(footers, names)
+            tables = in_threads(lambda number: _read_file(files, paths[number], names), len(paths))
             left = {name: Stored.all_rows(files, footers, name) for name in footers[0].schema.names if name in bytes_in}
             return _Read(_stack(list(zip(paths, tables, strict=True))), left)
     return _Read(_stack([(path, _read_file(files, path)) for path in paths]))
@@ -199,23 +212,45 @@ def _check_alike(parts: Sequence[ParquetPart], left: set[str]) -> None:
                 )
 
 
+def _check_memory(parts: Sequence[ParquetPart], columns: Sequence[str]) -> None:
+    """**Raises** `UserError` for more rows than can be held: equal ones take next to nothing in their file."""
+    rows = sum(part.metadata.num_rows for part in parts)
+    needed, there = rows * len(columns) * CELL, _memory()
+    if needed > there:
+        raise UserError(
+            f"The {len(parts)} files beginning with {parts[0].path} have {rows:,} rows of {len(columns)} columns beside"
+            f" their images: some {needed / 1e9:,.0f} GB in memory, of which this machine has {there / 1e9:,.0f}. Take"
+            " columns or rows out"
+        )
+
+
+def _memory() -> float:
+    """Bytes that this machine has; infinite where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 def _suffix(path: str) -> str:
     return Path(_without_query(path)).suffix.lower()
 
 
-def _read_file(files: Any, path: str, left: set[str] | None = None) -> pl.DataFrame:
-    """One file's table, without the columns that are `left` in it."""
+def _read_file(files: Any, path: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """One file's table; of a Parquet file these columns alone, where some are named."""
     suffix = _suffix(path)
     if suffix not in SUFFIXES:
         raise UserError(f"{path} is a {suffix or 'file without a suffix'}: a table is {KINDS}.")
     try:
         if suffix == ".parquet":
-            if left:
-                return _read_columns(files, path, left)
+            if columns is not None:
+                return _read_columns(files, path, list(columns))
             # A local path lets polars map the file; only a remote one has to pass through memory twice.
             data = path if isinstance(files, LocalFileSystem) else io.BytesIO(files.cat_file(path))
             return pl.read_parquet(data, glob=False, hive_partitioning=False)
-        return _read_csv(files.cat_file(path), "\t" if suffix == ".tsv" else ",")
+        return _read_csv(files.cat_file(path), "\t" if suffix == ".tsv" else ",", path)
+    except UserError:
+        raise
     except pl.exceptions.NoDataError as error:
         raise UserError(f"{path} is empty.") from error
     # Remote file systems raise errors of their own, and a damaged file can make polars panic.
@@ -225,27 +260,65 @@ def _read_file(files: Any, path: str, left: set[str] | None = None) -> pl.DataFr
         ) from error
 
 
-def _read_columns(files: Any, path: str, left: set[str]) -> pl.DataFrame:
-    """A Parquet file's columns but those that are `left` in it, whose bytes are not fetched."""
+def _read_columns(files: Any, path: str, names: list[str]) -> pl.DataFrame:
+    """These columns of a Parquet file; the bytes of the others are not fetched."""
+    if not names:
+        return pl.DataFrame()
     if isinstance(files, LocalFileSystem):
-        names = [name for name in pl.read_parquet_schema(path) if name not in left]
         return pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
     with files.open(path, "rb") as file:
-        opened = pq.ParquetFile(file, pre_buffer=True)
-        names = [name for name in opened.schema_arrow.names if name not in left]
-        table = pl.from_arrow(opened.read(columns=names)) if names else pl.DataFrame()
+        table = pl.from_arrow(pq.ParquetFile(file, pre_buffer=True).read(columns=names))
     assert isinstance(table, pl.DataFrame)
     return table
 
 
-def _read_csv(data: bytes, separator: str) -> pl.DataFrame:
+def _read_csv(data: bytes, separator: str, path: str) -> pl.DataFrame:
     """Types are guessed over all rows, and `nan` is null; but whole numbers of which one begins with 0, such as 007,
     stay text.
+
+    **Raises:** `UserError` with the line and what to do, as far as they can be told; else what polars raises.
     """
-    table = pl.read_csv(data, separator=separator, infer_schema_length=None, null_values=NOT_A_NUMBER)
+    if data.startswith(UTF_16):
+        raise UserError(f"{path} is written in UTF-16: save it as UTF-8.")
+    try:
+        table = pl.read_csv(data, separator=separator, infer_schema_length=None, null_values=NOT_A_NUMBER)
+    except pl.exceptions.NoDataError:
+        raise
+    except pl.exceptions.PolarsError as error:
+        fault = _csv_fault(data, separator)
+        raise (UserError(f"{path}, {fault}") if fault else error) from error
+    if table.width == 1 and (others := [each for each in ";\t|," if each != separator and each in table.columns[0]]):
+        raise UserError(
+            f"{path} has one column, {table.columns[0]!r}: a {_suffix(path)} file's are parted by {separator!r}, and"
+            f" these seem to be by {others[0]!r}. Save it with that."
+        )
     whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
     text = pl.read_csv(data, separator=separator, infer_schema=False).select(whole)
     return table.with_columns(column for column in text if column.str.contains(r"^[+-]?0\d").any())
+
+
+def _csv_fault(data: bytes, separator: str) -> str | None:
+    """In which line what is wrong with a file that polars refuses."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        near = data[max(0, error.start - 9) : error.start + 9]
+        return f"line {line}, is not UTF-8 (near {near!r}): save it as UTF-8."
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        columns = len(next(lines, []))
+        for cells in lines:
+            if len(cells) > columns:
+                return (
+                    f"line {line + 1}, has {len(cells)} cells, and the first line {columns}: put texts that hold a"
+                    f" {separator!r} in double quotes."
+                )
+            line = lines.line_num
+    except csv.Error as error:
+        return f"line {line + 1}, can't be read ({error}): is a double quote left open, or one in a text not doubled?"
+    return None
 
 
 def _stack(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:

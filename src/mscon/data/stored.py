@@ -65,6 +65,20 @@ class ParquetPart:
         columns = (about.column(number) for number in range(about.num_columns))
         return sum(each.total_uncompressed_size for each in columns if each.path_in_schema.partition(".")[0] == column)
 
+    def repeated(self, column: str) -> list[str]:
+        """What of a column is kept as a dictionary in some row group, so that equal cells stand in the file once."""
+        groups = [self.metadata.row_group(number) for number in range(self.metadata.num_row_groups)]
+        chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+        return sorted(
+            {
+                each.path_in_schema
+                for each in chunks
+                if each.path_in_schema.partition(".")[0] == column
+                and each.physical_type == "BYTE_ARRAY"
+                and any("DICTIONARY" in encoding for encoding in each.encodings)
+            }
+        )
+
     def nulls_of(self, column: str) -> int:
         """Rows whose cell is empty; of a struct, whose bytes and path both may be. 0 where the file does not tell."""
         return min(self._nulls(column).values(), default=0)
@@ -213,6 +227,8 @@ class PieceReader:
                 metadata=self.parts[number].metadata,
                 buffer_size=BUFFER if large else 0,
                 pre_buffer=not large,
+                # An image that stands in many rows is kept once in the file, and so it is in memory.
+                read_dictionary=None if large else self.parts[number].repeated(self.column),
             )
             self._file = (number, raw, opened)
         return self._file[2]

@@ -6,12 +6,14 @@ import os
 import secrets
 import socket
 import webbrowser
-from asyncio import CancelledError
+from asyncio import CancelledError, Transport
 from collections.abc import Callable
 from threading import Lock, Timer
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mscon.errors import UserError
 from mscon.explore.guard import FRAMED, Guard
@@ -31,6 +33,11 @@ SUGGESTED = 12
 
 DARK = "#16181b"
 """The report's paper in the dark."""
+
+PATIENCE = 15
+"""Seconds in which a connection's first request must have come whole, but for its body: each holds a file open, and of
+those there are few.
+"""
 
 KEPT_FOR = 3600
 """Seconds that a browser keeps an item's picture; with every start the pictures have other addresses."""
@@ -78,8 +85,10 @@ def serve(
     say("Ctrl-C ends it")
     if open_browser:
         Timer(0.5, webbrowser.open, [address]).start()
-    logging.getLogger("uvicorn.error").addFilter(_is_no_end)
-    settings = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1, ws="none")
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)
+    settings = uvicorn.Config(
+        app, http=_Prompt, ws="none", log_level="error", access_log=False, timeout_graceful_shutdown=1
+    )
     try:
         uvicorn.Server(settings).run(sockets=[listening])
     except KeyboardInterrupt:
@@ -153,7 +162,8 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
             if len(data) > MOST_BYTES:
                 return JSONResponse({"error": TOO_LARGE}, 413)
         try:
-            return JSONResponse({"key": explored.uploads.add(bytes(data))})
+            # Decoding takes up to seconds, in which the page goes on answering.
+            return JSONResponse({"key": await run_in_threadpool(explored.uploads.add, bytes(data))})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 415)
 
@@ -175,10 +185,25 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
     )
 
 
-def _is_no_end(record: logging.LogRecord) -> bool:
-    """Whether something is wrong: that Ctrl-C ends what is being drawn is not."""
+class _Prompt(H11Protocol):
+    """Closes a connection that was opened and asks for nothing, which uvicorn would keep for ever."""
+
+    def connection_made(self, transport: Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self.loop.call_later(PATIENCE, self._close_silent)
+
+    def _close_silent(self) -> None:
+        if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]
+            self.transport.close()
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether something is wrong: that Ctrl-C ends what is being drawn is not, nor that Gradio answers a question for
+    nobody's events with an error when it has begun to answer.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, CancelledError) and "graceful shutdown" not in str(record.msg)
+    begun = isinstance(error, RuntimeError) and "response already started" in str(error)
+    return not isinstance(error, CancelledError) and not begun and "graceful shutdown" not in str(record.msg)
 
 
 def _progress(found: Working) -> str:
