@@ -29,6 +29,22 @@ def test_a_step_that_ends_while_its_hanging_is_looked_into_is_not_given_up(
     assert [cause.startswith(each) for cause, each in zip(causes, told, strict=True)] == [True] * len(told)
 
 
+@pytest.mark.parametrize(("beats", "told"), [("-1 3", []), ("-1 2", ["process 1 does not answer"])])
+def test_before_the_first_step_one_is_given_up_only_if_it_does_not_answer(
+    beats: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    causes: list[str] = []
+    heart = _Heart(rank=0, size=2, seconds=0.1, store=store, begun=0.0)
+    heart._tell()
+    store.set("1", "-1 2")
+    monkeypatch.setattr("mscon.heartbeat.sleep", lambda _: store.set("1", beats))
+    monkeypatch.setattr(_Heart, "_end", lambda self, cause, speaks: causes.append(cause))
+    heart._give_up()
+    assert [cause.startswith(each) for cause, each in zip(causes, told, strict=True)] == [True] * len(told)
+    assert (heart.begun > 0) == (not told)
+
+
 def test_a_timeout_is_half_an_hour_or_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert timeout() == USUAL == 1800

@@ -215,6 +215,23 @@ def test_a_run_killed_outright_resumes_to_the_same_bits(tiny: dict, tmp_path: Pa
     assert steps == sorted(set(steps))
 
 
+def test_in_a_long_epoch_and_before_a_long_validation_no_more_than_minutes_are_lost(
+    tiny: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every step is one that a checkpoint is due after, and the first validation is where the process dies."""
+    recipe, whole = Recipe.of(tiny), train(Recipe.of(tiny), tmp_path / "whole")
+    monkeypatch.setattr("mscon.train.CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr("mscon.train._validate", lambda *_: sys.exit(9))
+        with pytest.raises(SystemExit):
+            train(recipe, tmp_path / "killed")
+    steps = next(record["step"] for record in whole.metrics() if record["kind"] == "val")
+    left = latest_checkpoint(tmp_path / "killed" / "checkpoints")
+    assert left is not None
+    assert left.name == f"step-{steps:08d}.safetensors"
+    assert_same_bits(whole, train(recipe, tmp_path / "killed", resume=True))
+
+
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool, bool]]:
     """Of every forward pass of a training's model: its rows, whether it kept a graph, and whether it trained."""

@@ -26,6 +26,9 @@ PULSE = 5.0
 REACH = timedelta(seconds=30)
 """Of a store: what does not answer for so long is gone."""
 
+GETTING_READY = -1
+"""In place of a step, before the first."""
+
 STALLED = 1
 """Exit status of processes that have waited in vain."""
 
@@ -45,7 +48,8 @@ def timeout() -> float:
 @contextmanager
 def heartbeats(fabric: Fabric) -> Iterator[Callable[[int], None]]:
     """Within it, a process says what step it begins by calling what is yielded. Where nothing is said for as long as
-    `timeout`, those that still answer name those that do not, or are behind, and all end with `STALLED`.
+    `timeout`, those that still answer name those that do not, or are behind, and all end with `STALLED`. Before the
+    first step, while images are decoded, only one that does not answer ends them.
 
     A collective operation knows only that somebody is missing, NCCL's not even that in time to say so: this goes by the
     store through which torchrun's processes have met, and by a thread in each.
@@ -69,7 +73,7 @@ class _Heart:
     size: int
     seconds: float
     store: dist.Store  # pyright: ignore[reportPrivateImportUsage]
-    step: int = 0
+    step: int = GETTING_READY
     begun: float = field(default_factory=monotonic)
     beats: int = 0
     ended: Event = field(default_factory=Event)
@@ -98,7 +102,8 @@ class _Heart:
     def _heard(self) -> list[tuple[int, int]]:
         """Of every process its step and how often it gave a sign of life."""
         there = [self.store.check([str(rank)]) for rank in range(self.size)]  # one that never spoke has no entry
-        told = [self.store.get(str(rank)).decode() if there[rank] else "0 0" for rank in range(self.size)]
+        nothing = f"{GETTING_READY} 0"
+        told = [self.store.get(str(rank)).decode() if there[rank] else nothing for rank in range(self.size)]
         return [(int(step), int(beats)) for step, beats in map(str.split, told)]
 
     def _give_up(self) -> None:
@@ -115,6 +120,9 @@ class _Heart:
         behind = [rank for rank in answering if now[rank][0] < furthest]
         if silent:
             cause = f"{_processes(silent)} not answer: stopped, out of memory, or cut off with the machine or network"
+        elif now[self.rank][0] == GETTING_READY:
+            self.begun = monotonic()  # which takes as long as it takes
+            return
         elif behind:
             cause = f"{_processes(behind)} not come along, still at step {min(now[rank][0] for rank in behind):,}"
         else:
@@ -122,9 +130,11 @@ class _Heart:
         self._end(cause, speaks=self.rank == min(set(answering) - set(behind)))
 
     def _end(self, cause: str, *, speaks: bool) -> None:
+        ready = self.step != GETTING_READY
+        waited = f"step {self.step:,} has not ended for" if ready else "the first step has not begun for"
         if speaks:
             print(
-                f"error: step {self.step:,} has not ended for {self.seconds:g} seconds: {cause}. Restart all processes"
+                f"error: {waited} {self.seconds:g} seconds: {cause}. Restart all processes"
                 f" with --resume (torchrun --max-restarts does); where steps do take so long, set {VARIABLE} higher",
                 file=sys.stderr,
                 flush=True,

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import compress, islice, tee
 from math import nan
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 import numpy as np
@@ -48,6 +49,9 @@ from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.unreadable import Unreadable
 from mscon.weighting import Aggregated, Excess
 
+CHECKPOINT_SECONDS = 600
+"""Between two checkpoints, but for the time that a validation takes: a training that is killed loses no more."""
+
 
 def train(
     recipe: Recipe,
@@ -77,13 +81,19 @@ def train(
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = new_fabric(recipe)
-    with ExitStack() as held, lost_connection_told(fabric):
+    with ExitStack() as held, lost_connection_told(fabric), heartbeats(fabric) as begins:
         each_process(fabric, lambda: held.enter_context(run_lock(folder)) if fabric.is_global_zero else None)
-        return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None)
+        return _train(recipe, folder, resume, known, fabric, display if fabric.is_global_zero else None, begins)
 
 
 def _train(
-    recipe: Recipe, folder: Path, resume: bool, known: Items | None, fabric: Fabric, display: Display | None
+    recipe: Recipe,
+    folder: Path,
+    resume: bool,
+    known: Items | None,
+    fabric: Fabric,
+    display: Display | None,
+    begins: Callable[[int], None],
 ) -> Run:
     first = fabric.is_global_zero  # of the processes that train together, the one that writes and shows
     # What the first process decodes and downloads, the others find there.
@@ -133,17 +143,20 @@ def _train(
         at = each_process(fabric, partial(_with_model, run, at, over=over))  # all end where there is none
     log = Log(run, at, items=settings.batch_size * settings.views_per_item, display=display, writes=first)
 
-    def save(at: Position) -> None:
+    def save(at: Position) -> float:
+        """And say when."""
         unreadable.write()
         if first:
             save_checkpoint(run.checkpoints, replace(at, unlogged=log.unlogged), parts, optimizer)
+        return monotonic()
 
     if display:
         display.started(run, data, at, steps)
 
     # Memory that is kept is not there for others, which is what micro-batches are about.
     kept_memory = nullcontext() if settings.micro_batch else freed_memory_kept()
-    with closing(log), stop_signals() as stopped, kept_memory, heartbeats(fabric) as begins:
+    saved = monotonic()
+    with closing(log), stop_signals() as stopped, kept_memory:
         for epoch in range(at.epoch, epochs_in_all):
             model.train()
             drawn = train_batches.epoch(epoch, start=at.batch)
@@ -173,12 +186,15 @@ def _train(
                     average.update_parameters(model)
                 at = Position(epoch, batch + 1, at.step + 1, at.best, log.seconds)
                 unreadable.check()
-                stop = highest(fabric, stopped())
+                due = first and monotonic() - saved > CHECKPOINT_SECONDS
+                stop, due = divmod(highest(fabric, 2 * stopped() + due), 2)
                 rate, epochs = optimizer.param_groups[0]["lr"], epoch + (batch + 1) / len(train_batches)
                 log.step(at, out, rate=rate, epochs=epochs, last=at.step == steps)
                 if stop:
                     save(at)
                     raise InterruptedRun(folder, stop)
+                if due:
+                    saved = save(at)
             at = Position(epoch + 1, 0, at.step, at.best, log.seconds)
             final = at.epoch == epochs_in_all
             if doubts and at.epoch % settings.audit_epochs == 0 and not final:
@@ -192,7 +208,7 @@ def _train(
                 if first and (better or settings.keep == "last" or score is None):
                     kept.save(run.model_path)
                 at = Position(at.epoch, 0, at.step, score if better else at.best, log.seconds)
-                save(at)
+                saved = save(at)
     fabric.barrier()  # the model is there for every process
     return run
 
