@@ -8,7 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_batch, check_equal_rows, check_names, check_numbers, check_weights
+from mscon.arguments import (
+    check_batch,
+    check_equal_rows,
+    check_mapping,
+    check_names,
+    check_numbers,
+    check_weights,
+    number,
+)
 from mscon.contrast import (
     AnchorLosses,
     AnyTargets,
@@ -59,7 +67,8 @@ class MSConLoss(nn.Module):
       are then the same everywhere, and gradients such that their average over the processes, which
       `DistributedDataParallel` takes, is that of one process. In one process it changes nothing.
 
-    **Raises:** `ValueError` for no similarity, names that do not match, or an unknown weighting or engine.
+    **Raises:** `ValueError` for no similarity, or one that is none; names that do not match; a temperature that is not
+    positive and finite; an unknown weighting or engine.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class MSConLoss(nn.Module):
         gather_distributed: bool = False,
     ):
         super().__init__()
+        check_mapping("similarities", similarities, "category")
         if not similarities:
             raise ValueError("MSConLoss needs at least one similarity")
         self.similarities = dict(similarities)
@@ -83,7 +93,7 @@ class MSConLoss(nn.Module):
                 raise ValueError(f"similarities[{name!r}] must be a similarity, such as Categorical(), not {each!r}")
         given = temperature if isinstance(temperature, Mapping) else dict.fromkeys(names, temperature)
         check_names("temperature", given, names)
-        values = [float(given[name]) for name in names]
+        values = [number("a temperature", given[name]) for name in names]
         self.temperatures = Temperatures(values, learned=learn_temperature, bounds=temperature_bounds)
         if learn_temperature and isinstance(weighting, Uncertainty) and weighting.paper:
             raise ValueError("the paper's joint form goes into the encoder's own group: leave out learn_temperature")
@@ -124,14 +134,14 @@ class MSConLoss(nn.Module):
           learn (`item_uncertainty.heteroscedastic`); for all or some of the names. The gradient reaches nothing else.
         - `embedding`: (N, D), what the projections were made from, for a weighting that looks at gradients there.
 
-        **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
-        `anchors`.
+        **Returns:** the total and its terms. A similarity without anchors, as in a batch of no rows, adds 0 with a
+        gradient of 0 and says so in `anchors`.
 
         **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
         check_batch(projections, labels, names)
-        given, log_variances = anchor_weights or {}, log_variance or {}
+        given, log_variances = ({} if each is None else each for each in (anchor_weights, log_variance))
         check_numbers("anchor_weights", given, labels)
         check_numbers("log_variance", log_variances, labels)
         check_weights("anchor_weights", given)
@@ -181,6 +191,8 @@ class MSConLoss(nn.Module):
         same items.
         """
         check_batch(projections, labels, list(self.similarities))
+        if views < 1:
+            raise ValueError(f"rows are 1 view of each item, or more, not {views}")
         if odd := [name for name in labels if len(labels[name]) % views]:
             raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
         of_first = self._sums(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast.sparse import distinct
 
 
@@ -67,8 +68,9 @@ class LinearTargets(Targets, Protocol):
 def whole_numbers(codes: Integer[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Labels as int64, from any type of integers.
 
-    **Raises:** `ValueError` for codes that are no integers.
+    **Raises:** `ValueError` for codes that are no integers, or not one for each row.
     """
+    check_tensor("labels", codes, "N")
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
     return codes.long()  # torch takes smaller ones for masks, or for no places at all
@@ -93,7 +95,7 @@ class LabelTargets:
 
         **Returns:** targets over the rows with a code ≥ 0; none of them when no row has one.
 
-        **Raises:** `ValueError` for codes that are no integers.
+        **Raises:** `ValueError` for codes that are no integers, or not one for each row.
         """
         codes = whole_numbers(codes)
         rows = (codes >= 0).nonzero().squeeze(1)

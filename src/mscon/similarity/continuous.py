@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import KernelTargets
 from mscon.contrast.numbers import check_period, floats, known_numbers, on_circle
 
@@ -32,8 +33,8 @@ class Continuous:
       not count. Left out, the batch is its own reference.
 
     **Raises:** `ValueError` for a bandwidth below 10⁻⁶ or above 10⁶, a period that is not positive and finite, or a
-    reference without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line
-    those are beyond all others.)
+    reference that is no tensor (n,) or holds no number; for numbers that are not floating point, and on a circle for
+    infinite ones. (On a line those are beyond all others.)
     """
 
     bandwidth: float = 0.05
@@ -45,6 +46,7 @@ class Continuous:
             raise ValueError(f"a bandwidth must be from {SMALLEST} to 1e6, not {self.bandwidth}")
         check_period(self.period)
         if self.reference is not None:
+            check_tensor("the reference of a continuous similarity", self.reference, "n")
             object.__setattr__(self, "reference", self._known(self.reference))
             if len(self.reference) == 0:
                 raise ValueError("the reference of a continuous similarity holds no number")

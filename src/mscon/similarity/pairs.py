@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import LinearTargets, TypeTargets
 from mscon.contrast.sparse import distinct, sparse
 from mscon.contrast.targets import whole_numbers
@@ -29,8 +30,9 @@ class Pairs:
     """
 
     def __init__(self, edges: Integer[Tensor, "e 2"], strength: Float[Tensor, " _"] | None = None):
-        if edges.ndim != 2 or edges.shape[1] != 2:
-            raise ValueError(f"edges must be (E, 2), two items each, not {tuple(edges.shape)}")
+        check_tensor("edges, two items each,", edges, "E", "2")
+        if strength is not None:
+            check_tensor("strength", strength, "E")
         edges = whole_numbers(edges.flatten()).reshape(edges.shape)
         strength = torch.ones(len(edges), dtype=torch.float64) if strength is None else strength.double()
         if len(strength) != len(edges):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
 from mscon.weighting.calibration import LEAST_SPAN, Classes, noise_share
-from mscon.weighting.weights import Weights
+from mscon.weighting.weights import Weights, check_similarities
 
 Function = Literal["calibrated", "signal", "odds", "inverse"]
 """What `Excess` makes of a relative excess."""
@@ -84,7 +84,8 @@ class Excess(nn.Module):
     - `silent`: for each similarity, whether no gradient of it is to reach the embedding (which is the caller's to see
       to); none is when left out. It is weighted by the same formula as the others.
 
-    **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
+    **Raises:** `ValueError` for no similarity, settings out of range or not one for each similarity, or an unknown
+    function.
     """
 
     function: Function
@@ -110,6 +111,7 @@ class Excess(nn.Module):
         silent: Sequence[bool] | None = None,
     ):
         super().__init__()
+        check_similarities(similarities)
         if function not in get_args(Function):
             raise ValueError(f"function must be one of {', '.join(get_args(Function))}, not {function!r}")
         if not (0.0 <= decay < 1.0 and 0.0 < least < float("inf")):
