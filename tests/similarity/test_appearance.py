@@ -52,7 +52,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = torch.arange(40).repeat(2)
     results: list[tuple[Tensor, Tensor]] = []
     for tile in (2**20, 120):
-        monkeypatch.setattr(blocks, "TILE", tile)
+        monkeypatch.setattr(blocks, "BLOCK_NUMBERS", tile)
         z = torch.randn(80, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
         loss = contrastive_loss(z, Appearance(FEATURES).targets(items)).loss
         (loss * torch.arange(80)).sum().backward()

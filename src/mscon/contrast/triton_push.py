@@ -31,7 +31,7 @@ from mscon.contrast.triton_configs import (
 )
 from mscon.contrast.triton_heads import LIMBS, WIDEST, PackedHeads, tile_width
 
-SMALLEST = 2.0**-126
+LEAST_NORMAL = 2.0**-126
 """The least normal float32. A sum of kernel values below it counts as none: its reciprocal would overflow."""
 
 LOG2E = log2(e)
@@ -157,7 +157,7 @@ def pull_and_floor(
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """Σ_j q_ij z_i·z_j/τ and H(q_i) from the sums of `push_forward`; 0 where Σ_j k_ij underflows."""
     near, pulled, square = sums.unbind(dim=1)
-    near, some = near.clamp(min=SMALLEST), near >= SMALLEST
+    near, some = near.clamp(min=LEAST_NORMAL), near >= LEAST_NORMAL
     pull, spread = pulled / near, square / near
     for part, temperature in zip(packed.unpack(pull), packed.temperatures, strict=True):
         part.div_(temperature)
@@ -195,7 +195,7 @@ def push_backward(
     b, values = u, u
     if packed.values is not None and sums is not None:
         near = sums[:, 0]
-        b = (of_pull / unit / near.clamp(min=SMALLEST)).where(near >= SMALLEST, 0.0)
+        b = (of_pull / unit / near.clamp(min=LEAST_NORMAL)).where(near >= LEAST_NORMAL, 0.0)
         values = packed.values
     gradient = packed.z.new_zeros(len(packed.z), packed.z.shape[2], dtype=torch.float32)
     for table in _tables(packed, own):

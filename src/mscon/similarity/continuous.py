@@ -10,7 +10,7 @@ from mscon.arguments import check_tensor
 from mscon.contrast import KernelTargets
 from mscon.contrast.numbers import check_period, floats, known_numbers, on_circle
 
-SMALLEST = 1e-6
+LEAST_BANDWIDTH = 1e-6
 """Of bandwidths: less than one item in any reference."""
 
 
@@ -42,8 +42,8 @@ class Continuous:
     reference: Float[Tensor, " n"] | None = None
 
     def __post_init__(self) -> None:
-        if not SMALLEST <= self.bandwidth <= 1.0 / SMALLEST:
-            raise ValueError(f"a bandwidth must be from {SMALLEST} to 1e6, not {self.bandwidth}")
+        if not LEAST_BANDWIDTH <= self.bandwidth <= 1.0 / LEAST_BANDWIDTH:
+            raise ValueError(f"a bandwidth must be from {LEAST_BANDWIDTH} to 1e6, not {self.bandwidth}")
         check_period(self.period)
         if self.reference is not None:
             check_tensor("the reference of a continuous similarity", self.reference, "n")
