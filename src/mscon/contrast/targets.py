@@ -77,6 +77,31 @@ def whole_numbers(codes: Integer[Tensor, " n"]) -> Int[Tensor, " n"]:
 
 
 @dataclass(frozen=True)
+class KnownCodes:
+    """Which rows of a batch have an integer label, and which labels occur there.
+
+    - `batch`: N.
+    - `rows`: positions of the M rows with a code ≥ 0, ascending.
+    - `codes`: those that occur, ascending; `counts`: how often each does.
+    - `places`: where among them the code of each of these rows stands.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    codes: Int[Tensor, " u"]
+    counts: Int[Tensor, " u"]
+    places: Int[Tensor, " m"]
+
+    @classmethod
+    def of(cls, codes: Integer[Tensor, " n"]) -> "KnownCodes":
+        """Of a batch's labels, any negative code being a missing one; **raises** as `whole_numbers`."""
+        codes = whole_numbers(codes)
+        rows = (codes >= 0).nonzero().squeeze(1)
+        occurring, places, counts = distinct(codes[rows])
+        return cls(len(codes), rows, occurring, counts, places)
+
+
+@dataclass(frozen=True)
 class LabelTargets:
     """q_i uniform over the other rows with the same label: q_ij = 1/|P(i)| for j in P(i), so H(q_i) = log |P(i)|."""
 
@@ -97,10 +122,8 @@ class LabelTargets:
 
         **Raises:** `ValueError` for codes that are no integers, or not one for each row.
         """
-        codes = whole_numbers(codes)
-        rows = (codes >= 0).nonzero().squeeze(1)
-        _, classes, sizes = distinct(codes[rows])
-        return cls(batch=len(codes), rows=rows, classes=classes, positives=sizes[classes] - 1)
+        known = KnownCodes.of(codes)
+        return cls(known.batch, known.rows, known.places, positives=known.counts[known.places] - 1)
 
     @property
     def anchors(self) -> Bool[Tensor, " m"]:
