@@ -2,6 +2,7 @@
 
 import math
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -226,6 +227,14 @@ def test_held_out_sums_are_those_of_the_loss_at_each_temperature_and_add_up_over
         torch.testing.assert_close(loss / anchors, losses.mean)
         torch.testing.assert_close(floor / anchors, losses.mean_floor)
         torch.testing.assert_close(chance / anchors, losses.mean_chance)
+
+
+def test_held_out_labels_are_made_into_targets_once_for_all_temperatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock(side_effect=LabelTargets.of)
+    monkeypatch.setattr(LabelTargets, "of", made)
+    z, labels = overconfident()
+    MSConLoss({"a": Categorical()}).held_out_sums({"a": z}, {"a": labels})
+    assert made.call_count == 1
 
 
 def test_of_several_views_the_first_counts_but_for_instances() -> None:

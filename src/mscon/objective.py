@@ -23,7 +23,6 @@ from mscon.contrast import (
     Engine,
     Head,
     KeyTargets,
-    Precision,
     Ranks,
     Shares,
     check_engine,
@@ -145,7 +144,7 @@ class MSConLoss(nn.Module):
         check_numbers("anchor_weights", given, labels)
         check_numbers("log_variance", log_variances, labels)
         check_weights("anchor_weights", given)
-        losses, ranks = outside_compiler(self._losses)(projections, labels)
+        (losses,), ranks = outside_compiler(self._losses)(projections, labels)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = mean_terms(losses, counts, ranks)
         if self.temperatures.learned:
@@ -207,8 +206,8 @@ class MSConLoss(nn.Module):
     def _sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
         """Those of all rows."""
         sums: list[Tensor] = []
-        for factor in TEMPERS:
-            losses, ranks = self._losses(projections, labels, factor)
+        tempered, ranks = self._losses(projections, labels, TEMPERS)
+        for losses in tempered:
             terms = mean_terms(losses, [None] * len(losses), ranks)
             marks = torch.stack([torch.ones_like(terms.loss), terms.loss, terms.floor, terms.chance]).double()
             sums.append(marks * terms.mass)
@@ -263,17 +262,13 @@ class MSConLoss(nn.Module):
             self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
 
     def _losses(
-        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], factor: float = 1.0
-    ) -> tuple[list[AnchorLosses], Ranks | None]:
+        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], factors: Sequence[float] = (1.0,)
+    ) -> tuple[list[list[AnchorLosses]], Ranks | None]:
         """The losses of this process's rows against those of all, per similarity; and the processes, if several.
 
-        At temperatures that are `factor` times as high.
+        Once for each of the `factors`, at temperatures that are so many times as high.
         """
         rows, values = ([of_all[name] for name in self.similarities] for of_all in (projections, labels))
-        temperatures = [factor * each for each in self.temperatures.values]
-        precisions: list[Precision] = [
-            product_precision(z, temperature) for z, temperature in zip(rows, temperatures, strict=True)
-        ]
         units = [unit_rows(z) for z in rows]
         ranks = Ranks.here() if self.gather_distributed else None
         shares: Shares | None = None
@@ -286,8 +281,13 @@ class MSConLoss(nn.Module):
             for (name, similarity), each in zip(self.similarities.items(), values, strict=True)
         ]
         units = self.temperatures.attached(units, [isinstance(each, KeyTargets) for each in targets], ranks)
-        heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
-        return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
+        found: list[list[AnchorLosses]] = []
+        for factor in factors:
+            temperatures = [factor * each for each in self.temperatures.values]
+            precisions = [product_precision(*each) for each in zip(rows, temperatures, strict=True)]
+            heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
+            found.append(contrastive_losses(heads, engine=self.engine, shares=shares))
+        return found, ranks
 
 
 def _taught(heads: list[tuple[AnchorLosses, Tensor]], ranks: Ranks | None) -> Tensor:
