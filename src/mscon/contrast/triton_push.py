@@ -49,17 +49,12 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def takes(heads: Sequence[Tensor], precisions: Sequence[Precision], *, kernel: bool = False) -> bool:
-    """Whether the kernels serve these heads on their device: float32, not too wide for a tile of its shared memory."""
-    if not available(heads[0].device):
+def takes(z: Tensor, precision: Precision, *, kernel: bool = False) -> bool:
+    """Whether the kernels serve this head on its device: float32, not too wide for a tile of its shared memory."""
+    if not available(z.device) or z.dtype != torch.float32 or z.shape[1] > WIDEST:
         return False
-    return all(
-        z.dtype == torch.float32
-        and z.shape[1] <= WIDEST
-        and len(_fitting(configs, z.device, width=tile_width(z.shape[1]), limbs=LIMBS[precision], kernel=kernel)) > 0
-        for z, precision in zip(heads, precisions, strict=True)
-        for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS)
-    )
+    needed: dict[str, Any] = {"width": tile_width(z.shape[1]), "limbs": LIMBS[precision], "kernel": kernel}
+    return all(_fitting(configs, z.device, **needed) for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS))
 
 
 def triton_push(
