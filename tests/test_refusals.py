@@ -55,7 +55,7 @@ REFUSED = {
     **{
         f"{weighting}({count})": f"a weighting is for 1 similarity or more, given by their number, not {count}"
         for weighting in ("Uncertainty", "Excess", "Aggregated")
-        for count in ("0", "-1", "2.5", "['a']", "True")
+        for count in ("0", "-1", "2.5", "['a']")
     },
     "Uncertainty(2, paper=True, start=math.nan)": "start must be finite, and penalty from 0 on: start=nan, penalty=1.0",
     "Uncertainty(2, paper=True, penalty=-1.0)": "start must be finite, and penalty from 0 on: start=1.0, penalty=-1.0",

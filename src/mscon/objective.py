@@ -23,6 +23,7 @@ from mscon.contrast import (
     Engine,
     Head,
     KeyTargets,
+    Precision,
     Ranks,
     Shares,
     check_engine,
@@ -140,7 +141,8 @@ class MSConLoss(nn.Module):
         """
         names = list(self.similarities)
         check_batch(projections, labels, names)
-        given, log_variances = ({} if each is None else each for each in (anchor_weights, log_variance))
+        none: Mapping[str, Tensor] = {}
+        given, log_variances = (none if each is None else each for each in (anchor_weights, log_variance))
         check_numbers("anchor_weights", given, labels)
         check_numbers("log_variance", log_variances, labels)
         check_weights("anchor_weights", given)
@@ -284,7 +286,7 @@ class MSConLoss(nn.Module):
         found: list[list[AnchorLosses]] = []
         for factor in factors:
             temperatures = [factor * each for each in self.temperatures.values]
-            precisions = [product_precision(*each) for each in zip(rows, temperatures, strict=True)]
+            precisions: list[Precision] = [product_precision(*each) for each in zip(rows, temperatures, strict=True)]
             heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
             found.append(contrastive_losses(heads, engine=self.engine, shares=shares))
         return found, ranks

@@ -188,7 +188,7 @@ def test_features_that_are_damaged_are_made_anew(
 def test_features_count_into_the_size_of_the_caches_and_are_not_kept_where_there_is_no_room(
     pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    making, train, taken = made(monkeypatch), np.arange(30), pixels.array.nbytes
+    making, train, taken = made(monkeypatch), np.arange(30), 40 * 32 * 32 * 3
     monkeypatch.setenv("MSCON_CACHE_GB", str((taken + 2000) / 1e9))  # no room for 40 × 24 × 4 bytes
     assert torch.equal(kept_appearance_features(pixels, train), kept_appearance_features(pixels, train))
     assert making.call_count == 2

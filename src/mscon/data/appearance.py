@@ -36,9 +36,9 @@ def kept_appearance_features(pixels: Pixels, train: Int64[np.ndarray, " m"]) -> 
     A cache keeps those of one set of training images, the last that was asked for, as a part of its size. Without a
     cache, or without room for them in it, they are made anew.
     """
-    home = Path(pixels.array.filename).parent if isinstance(pixels.array, np.memmap) else None
-    if home is None:
+    if not (isinstance(pixels.array, np.memmap) and pixels.array.filename):
         return appearance_features(pixels.array, train)
+    home = Path(pixels.array.filename).parent
     found = _read(home / KEPT, len(pixels.array), train)
     if found is None:
         found = appearance_features(pixels.array, train)
@@ -69,7 +69,7 @@ def _write(path: Path, features: np.ndarray, train: Int64[np.ndarray, " m"]) -> 
 def _mark(features: UInt8[np.ndarray, " b"], train: Int64[np.ndarray, " m"]) -> bytes:
     told = hashlib.blake2b(f"{VERSION} {len(train)}\n".encode(), digest_size=MARK)
     told.update(train.astype("<i8").tobytes())
-    told.update(features)
+    told.update(features.data)
     return told.digest()
 
 

@@ -40,7 +40,9 @@ class Continuous:
     bandwidth: float = 0.05
     period: float | None = None
     reference: Float[Tensor, " n"] | None = None
-    _ordered: dict[tuple[torch.dtype, torch.device], Tensor] = field(default_factory=dict, init=False, repr=False)
+    _ordered: dict[tuple[torch.dtype, torch.device], Tensor] = field(
+        default_factory=dict[tuple[torch.dtype, torch.device], Tensor], init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not LEAST_BANDWIDTH <= self.bandwidth <= 1.0 / LEAST_BANDWIDTH:

@@ -17,7 +17,7 @@ class Weights:
 
 def check_similarities(count: object) -> None:
     """**Raises** `ValueError` for what is no number of similarities that a weighting could be for."""
-    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+    if not isinstance(count, Integral) or count < 1:
         raise ValueError(f"a weighting is for 1 similarity or more, given by their number, not {count!r}")
 
 
