@@ -113,8 +113,8 @@ def _decode(size: int) -> Callable[[], object]:
 
 
 def _order(rows: int, processes: int) -> Callable[[], object]:
-    shards = np.arange(rows) // 1_000
-    batches = WindowBatches(torch.arange(rows), 128, 0, shards, 16, rank=0, world_size=processes)
+    pieces = np.arange(rows) // 1_000
+    batches = WindowBatches(torch.arange(rows), 128, 0, pieces, 16, rank=0, world_size=processes)
     return lambda: next(batches.epoch(0))
 
 

@@ -67,13 +67,13 @@ def trained(folder: Path, mixed: int | None, seed: int, epochs: int) -> float:
 
 def same_group(rows: int, mixed: int, seed: int) -> float:
     """Of the pairs of a batch, mean over ten epochs."""
-    shards = np.arange(rows) // GROUP
-    batches = WindowBatches(torch.arange(rows), BATCH, seed, shards, mixed)
+    pieces = np.arange(rows) // GROUP
+    batches = WindowBatches(torch.arange(rows), BATCH, seed, pieces, mixed)
     shares = []
     for epoch in range(10):
         for batch in batches.epoch(epoch):
-            shard = shards[batch.numpy()]
-            shares.append(((shard[:, None] == shard).sum() - BATCH) / (BATCH * (BATCH - 1)))
+            piece = pieces[batch.numpy()]
+            shares.append(((piece[:, None] == piece).sum() - BATCH) / (BATCH * (BATCH - 1)))
     return float(np.mean(shares))
 
 

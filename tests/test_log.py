@@ -1,9 +1,13 @@
 """The log: what its numbers mean."""
 
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mscon import log
 from mscon.checkpoint import Position
@@ -73,3 +77,32 @@ def test_a_batch_of_one_class_has_no_relative_excess(rows: int) -> None:
     means.add(out)
     assert out.terms["a"].relative_excess.isnan()
     assert means.take()["a"]["relative_excess"] is None
+
+
+class Transfers(TorchDispatchMode):
+    """Counts how often a number is asked for, each time waiting for a device that is not the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_asks_the_device_once_however_many_similarities_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, plain, lists = [f"{number}" for number in range(7)], Tensor.tolist, Mock()
+    monkeypatch.setattr(Tensor, "tolist", lambda tensor: (lists(), plain(tensor))[1])
+    z = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    loss_fn = MSConLoss(dict.fromkeys(names, Categorical()))
+    out = loss_fn(dict.fromkeys(names, z), dict.fromkeys(names, torch.arange(8) % 2))
+    lists.reset_mock()
+    means = log.TermMeans()
+    with Transfers() as transfers:
+        means.add(out)
+    assert transfers.count + lists.call_count == 1
+    for name, mean in means.take().items():
+        term = out.terms[name]
+        assert mean["loss"] == float(term.loss) * float(term.mass) / float(term.mass)
+        assert (mean["weight"], mean["anchors"]) == (float(term.weight), float(term.anchors))

@@ -1,19 +1,18 @@
 """MSConLoss as its users call it, and what the relative excess says of clean and of noisy similarities."""
 
 import math
-import subprocess
-import sys
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from mscon import Categorical, Instance, MSConLoss, contrastive_loss, supcon_loss
-from mscon.contrast import LabelTargets
+from mscon.contrast import Engine, LabelTargets
 from mscon.held_out import TEMPERS
-from mscon.similarity import balanced_weights
-from mscon.weighting import Excess, Uncertainty
+from mscon.similarity import Appearance, Continuous, Hierarchy, Pairs, RankNContrast, Similarity, Tags, balanced_weights
+from mscon.weighting import Excess, Uncertainty, WeightingName
 
 
 def simplex(classes: int) -> Tensor:
@@ -67,6 +66,24 @@ def test_similarity_without_labels_adds_nothing_and_says_so() -> None:
     assert not z["b"].grad.any()
 
 
+@pytest.mark.parametrize("engine", ["auto", "dense", "tiled"])
+@pytest.mark.parametrize("weighting", ["excess", "equal", "uncertainty"])
+def test_a_batch_of_no_rows_adds_nothing_and_says_so(engine: Engine, weighting: WeightingName) -> None:
+    numbers: dict[str, Similarity] = {"near": Continuous(), "ranked": RankNContrast()}
+    codes: dict[str, Similarity] = {"a": Categorical(), "it": Instance(), "looks": Appearance(torch.eye(3))}
+    codes |= {"tags": Tags([("x",)]), "paths": Hierarchy([("x",)]), "linked": Pairs(torch.tensor([[0, 1]]))}
+    z = {name: torch.randn(0, 3, requires_grad=True) for name in (*numbers, *codes)}
+    labels = {name: torch.empty(0, dtype=torch.float32 if name in numbers else torch.int64) for name in z}
+    loss_fn = MSConLoss(numbers | codes, engine=engine, weighting=weighting, learn_temperature=True)
+    out = loss_fn(z, labels)
+    out.total.backward()
+    assert float(out.total.detach()) == 0.0
+    for name, term in out.terms.items():
+        assert (int(term.anchors), float(term.loss.detach())) == (0, 0.0)
+        assert z[name].grad is not None
+    assert not loss_fn.held_out_sums(z, labels).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -87,39 +104,6 @@ def test_the_calibration_is_told_the_temperature() -> None:
     weighting = Excess(2)
     MSConLoss({"a": Categorical(), "b": Categorical()}, temperature={"a": 0.5, "b": 0.2}, weighting=weighting)
     assert weighting.temperatures.tolist() == [0.5, 0.2]
-
-
-UNKNOWN = """
-import torch
-from mscon import Categorical, MSConLoss
-from mscon.similarity import Hierarchy, Tags
-
-for make in (
-    lambda: MSConLoss({"a": Categorical()}, weighting="excss"),
-    lambda: Tags([("a",)], weighting="rare"),
-    lambda: Tags.of(["sky, sea"]),
-    lambda: Hierarchy(["Shoes/Boots"]),
-    lambda: MSConLoss({"a": Categorical()})(torch.randn(4, 2), {"a": torch.zeros(4)}),
-    lambda: MSConLoss({"a": Categorical()})({"a": torch.randn(4, 2)}, {"a": [0, 0, 1, 1]}),
-):
-    try:
-        make()
-    except ValueError as error:
-        print(error)
-"""
-
-
-def test_unknown_words_and_text_for_lists_are_refused() -> None:
-    # Without the type checks that are on in this process, as a user would meet it.
-    done = subprocess.run([sys.executable, "-c", UNKNOWN], capture_output=True, text=True, check=True)
-    of_objective, of_tags, *of_text, of_projections, of_labels = done.stdout.splitlines()
-    assert "equal, uncertainty, uncertainty-exact, excess" in of_objective
-    assert "'excss'" in of_objective
-    assert of_tags.endswith("'rarity' or 'even', not 'rare'")
-    for each, text in zip(of_text, ("'sky, sea'", "'Shoes/Boots'"), strict=True):
-        assert each.endswith(f"not one text: {text}")
-    assert of_projections == "projections must be given by name, {'a': …}, not as a Tensor"
-    assert of_labels == "labels['a'] must be a tensor, not a list"
 
 
 def test_bad_batches_are_refused() -> None:
@@ -243,6 +227,14 @@ def test_held_out_sums_are_those_of_the_loss_at_each_temperature_and_add_up_over
         torch.testing.assert_close(loss / anchors, losses.mean)
         torch.testing.assert_close(floor / anchors, losses.mean_floor)
         torch.testing.assert_close(chance / anchors, losses.mean_chance)
+
+
+def test_held_out_labels_are_made_into_targets_once_for_all_temperatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock(side_effect=LabelTargets.of)
+    monkeypatch.setattr(LabelTargets, "of", made)
+    z, labels = overconfident()
+    MSConLoss({"a": Categorical()}).held_out_sums({"a": z}, {"a": labels})
+    assert made.call_count == 1
 
 
 def test_of_several_views_the_first_counts_but_for_instances() -> None:

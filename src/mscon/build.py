@@ -9,7 +9,7 @@ from torch import nn
 
 from mscon.baselines import Contrastive, CrossEntropy, RowLosses, SummedLosses, Triplets
 from mscon.copies import silent_copies
-from mscon.data.appearance import COMPONENTS, appearance_features
+from mscon.data.appearance import COMPONENTS, kept_appearance_features
 from mscon.data.information import in_common
 from mscon.data.labels import LabelColumn
 from mscon.data.pairs import training_pairs
@@ -138,7 +138,7 @@ def new_similarity(name: str, recipe: Recipe, data: Prepared) -> Similarity:
     if kind == "instance":
         return Instance()
     if kind == "appearance":
-        return Appearance(appearance_features(data.pixels.array, data.split.train))
+        return Appearance(kept_appearance_features(data.pixels, data.split.train))
     if kind == "pairs":
         pairs = training_pairs(data.pairs[name], data.split)
         return Pairs(torch.from_numpy(pairs.edges), torch.from_numpy(pairs.strength))

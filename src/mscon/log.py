@@ -2,7 +2,7 @@
 
 from math import isnan
 from time import perf_counter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -110,7 +110,8 @@ class TermMeans:
     those means.
     """
 
-    NAMES = ("loss", "floor", "chance", "weight")
+    MEANS = ("loss", "floor", "chance")
+    KEYS = (*MEANS, "weight", "anchors", "mass")
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, float]] = {}
@@ -119,13 +120,14 @@ class TermMeans:
     def add(self, out: MSConOutput) -> None:
         """One more batch."""
         self.batches += 1
-        for name, term in out.terms.items():
-            sums = self.sums.setdefault(name, dict.fromkeys((*self.NAMES, "anchors", "mass"), 0.0))
-            mass = float(term.mass)
-            for key in self.NAMES:
-                sums[key] += float(getattr(term, key).detach()) * (1.0 if key == "weight" else mass)
-            sums["anchors"] += float(term.anchors)
-            sums["mass"] += mass
+        # All numbers together: each that is asked for alone waits for the device anew.
+        numbers = [getattr(term, key).detach().double() for term in out.terms.values() for key in self.KEYS]
+        rows = cast("list[list[float]]", torch.stack(numbers).reshape(-1, len(self.KEYS)).tolist())  # pyright: ignore[reportUnknownMemberType]
+        for name, row in zip(out.terms, rows, strict=True):
+            found = dict(zip(self.KEYS, row, strict=True))
+            sums = self.sums.setdefault(name, dict.fromkeys(self.KEYS, 0.0))
+            for key, value in found.items():
+                sums[key] += value * found["mass"] if key in self.MEANS else value
 
     def take(self) -> dict[str, dict[str, float | None]]:
         """The means so far, and a fresh start."""
@@ -141,7 +143,7 @@ class TermMeans:
                 "weight": weight,
                 "anchors": 0,
             }
-        loss, floor, chance = (sums[key] / sums["mass"] for key in ("loss", "floor", "chance"))
+        loss, floor, chance = (sums[key] / sums["mass"] for key in self.MEANS)
         relative = float(relative_excess(*(torch.tensor(each, dtype=torch.float64) for each in (loss, floor, chance))))
         return {
             "loss": loss,

@@ -8,7 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mscon.arguments import check_batch, check_equal_rows, check_names, check_numbers, check_weights
+from mscon.arguments import (
+    check_batch,
+    check_equal_rows,
+    check_mapping,
+    check_names,
+    check_numbers,
+    check_weights,
+    number,
+)
 from mscon.contrast import (
     AnchorLosses,
     AnyTargets,
@@ -59,7 +67,8 @@ class MSConLoss(nn.Module):
       are then the same everywhere, and gradients such that their average over the processes, which
       `DistributedDataParallel` takes, is that of one process. In one process it changes nothing.
 
-    **Raises:** `ValueError` for no similarity, names that do not match, or an unknown weighting or engine.
+    **Raises:** `ValueError` for no similarity, or one that is none; names that do not match; a temperature that is not
+    positive and finite; an unknown weighting or engine.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class MSConLoss(nn.Module):
         gather_distributed: bool = False,
     ):
         super().__init__()
+        check_mapping("similarities", similarities, "category")
         if not similarities:
             raise ValueError("MSConLoss needs at least one similarity")
         self.similarities = dict(similarities)
@@ -83,7 +93,7 @@ class MSConLoss(nn.Module):
                 raise ValueError(f"similarities[{name!r}] must be a similarity, such as Categorical(), not {each!r}")
         given = temperature if isinstance(temperature, Mapping) else dict.fromkeys(names, temperature)
         check_names("temperature", given, names)
-        values = [float(given[name]) for name in names]
+        values = [number("a temperature", given[name]) for name in names]
         self.temperatures = Temperatures(values, learned=learn_temperature, bounds=temperature_bounds)
         if learn_temperature and isinstance(weighting, Uncertainty) and weighting.paper:
             raise ValueError("the paper's joint form goes into the encoder's own group: leave out learn_temperature")
@@ -124,18 +134,19 @@ class MSConLoss(nn.Module):
           learn (`item_uncertainty.heteroscedastic`); for all or some of the names. The gradient reaches nothing else.
         - `embedding`: (N, D), what the projections were made from, for a weighting that looks at gradients there.
 
-        **Returns:** the total and its terms. A similarity without anchors adds 0 with a gradient of 0 and says so in
-        `anchors`.
+        **Returns:** the total and its terms. A similarity without anchors, as in a batch of no rows, adds 0 with a
+        gradient of 0 and says so in `anchors`.
 
         **Raises:** `ValueError` for names or lengths that do not match, and weights of anchors that are no weights.
         """
         names = list(self.similarities)
         check_batch(projections, labels, names)
-        given, log_variances = anchor_weights or {}, log_variance or {}
+        none: Mapping[str, Tensor] = {}
+        given, log_variances = (none if each is None else each for each in (anchor_weights, log_variance))
         check_numbers("anchor_weights", given, labels)
         check_numbers("log_variance", log_variances, labels)
         check_weights("anchor_weights", given)
-        losses, ranks = outside_compiler(self._losses)(projections, labels)
+        (losses,), ranks = outside_compiler(self._losses)(projections, labels)
         counts = [_anchor_weights(self.similarities[name], labels[name], given.get(name)) for name in names]
         batch = mean_terms(losses, counts, ranks)
         if self.temperatures.learned:
@@ -181,6 +192,8 @@ class MSConLoss(nn.Module):
         same items.
         """
         check_batch(projections, labels, list(self.similarities))
+        if views < 1:
+            raise ValueError(f"rows are 1 view of each item, or more, not {views}")
         if odd := [name for name in labels if len(labels[name]) % views]:
             raise ValueError(f"{len(labels[odd[0]])} rows of {odd[0]!r} are not {views} views of the same items")
         of_first = self._sums(
@@ -195,8 +208,8 @@ class MSConLoss(nn.Module):
     def _sums(self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Float[Tensor, "t 4 c"]:
         """Those of all rows."""
         sums: list[Tensor] = []
-        for factor in TEMPERS:
-            losses, ranks = self._losses(projections, labels, factor)
+        tempered, ranks = self._losses(projections, labels, TEMPERS)
+        for losses in tempered:
             terms = mean_terms(losses, [None] * len(losses), ranks)
             marks = torch.stack([torch.ones_like(terms.loss), terms.loss, terms.floor, terms.chance]).double()
             sums.append(marks * terms.mass)
@@ -251,17 +264,13 @@ class MSConLoss(nn.Module):
             self.weighting.temperatures.copy_(torch.tensor(self.temperatures.values, dtype=torch.float64))
 
     def _losses(
-        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], factor: float = 1.0
-    ) -> tuple[list[AnchorLosses], Ranks | None]:
+        self, projections: Mapping[str, Tensor], labels: Mapping[str, Tensor], factors: Sequence[float] = (1.0,)
+    ) -> tuple[list[list[AnchorLosses]], Ranks | None]:
         """The losses of this process's rows against those of all, per similarity; and the processes, if several.
 
-        At temperatures that are `factor` times as high.
+        Once for each of the `factors`, at temperatures that are so many times as high.
         """
         rows, values = ([of_all[name] for name in self.similarities] for of_all in (projections, labels))
-        temperatures = [factor * each for each in self.temperatures.values]
-        precisions: list[Precision] = [
-            product_precision(z, temperature) for z, temperature in zip(rows, temperatures, strict=True)
-        ]
         units = [unit_rows(z) for z in rows]
         ranks = Ranks.here() if self.gather_distributed else None
         shares: Shares | None = None
@@ -274,8 +283,13 @@ class MSConLoss(nn.Module):
             for (name, similarity), each in zip(self.similarities.items(), values, strict=True)
         ]
         units = self.temperatures.attached(units, [isinstance(each, KeyTargets) for each in targets], ranks)
-        heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
-        return contrastive_losses(heads, engine=self.engine, shares=shares), ranks
+        found: list[list[AnchorLosses]] = []
+        for factor in factors:
+            temperatures = [factor * each for each in self.temperatures.values]
+            precisions: list[Precision] = [product_precision(*each) for each in zip(rows, temperatures, strict=True)]
+            heads = [Head(*each) for each in zip(units, targets, temperatures, precisions, strict=True)]
+            found.append(contrastive_losses(heads, engine=self.engine, shares=shares))
+        return found, ranks
 
 
 def _taught(heads: list[tuple[AnchorLosses, Tensor]], ranks: Ranks | None) -> Tensor:

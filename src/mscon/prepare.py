@@ -197,8 +197,8 @@ def window_batches(
 ) -> WindowBatches:
     """Batches of some rows of a catalog whose images stay in their Parquet files, row group by row group."""
     assert data.catalog.stored is not None
-    shards = data.catalog.stored.shards[rows]
-    return WindowBatches(torch.from_numpy(rows), size, seed, shards, recipe.image.open, rank, world_size)
+    pieces = data.catalog.stored.pieces[rows]
+    return WindowBatches(torch.from_numpy(rows), size, seed, pieces, recipe.image.open, rank, world_size)
 
 
 def largest_batch(recipe: Recipe, data: Prepared) -> int:

@@ -61,7 +61,7 @@ def test_loss_floor_and_chance_are_the_published_sums_in_blocks_of_any_size(
 ) -> None:
     z = rows(len(values))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "TILE", tile)
+        patch.setattr(blocks, "BLOCK_NUMBERS", tile)
         found = marks(z, values, period=period, temperature=0.3)
     torch.testing.assert_close(found, textbook(z, values, period, 0.3), rtol=1e-10, atol=1e-12)
     assert (found[0] >= found[1] - 1e-12).all()
@@ -73,7 +73,7 @@ def test_blocks_change_neither_value_nor_gradient(period: float | None, monkeypa
     values, z = [3.0, 1.0, 1.0, 9.5, 4.0, -2.0, 7.0, 3.0, 0.25], rows(9)
     results: list[tuple[Tensor, Tensor]] = []
     for tile in (2**20, 30, 1):
-        monkeypatch.setattr(blocks, "TILE", tile)
+        monkeypatch.setattr(blocks, "BLOCK_NUMBERS", tile)
         leaf = z.clone().requires_grad_()
         losses = marks(leaf, values, period=period)[0]
         (losses * torch.linspace(1.0, 2.0, 9, dtype=z.dtype)).sum().backward()

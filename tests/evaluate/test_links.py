@@ -64,7 +64,7 @@ def test_tiles_and_the_order_of_edges_and_candidates_change_nothing(monkeypatch:
     assert values(find_links(features, edges[::-1, ::-1].copy(), candidates[::-1].copy(), resamples=10)) == (
         pytest.approx(whole)
     )
-    monkeypatch.setattr(links, "TILE", 80 * 7)
+    monkeypatch.setattr(links, "BLOCK_NUMBERS", 80 * 7)
     assert values(find_links(features, edges, candidates, resamples=10)) == pytest.approx(whole)
 
 

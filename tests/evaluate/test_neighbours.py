@@ -87,9 +87,9 @@ def test_a_number_that_does_not_vary_on_test_has_no_score(simulated):
 
 def test_tiles_change_nothing(simulated, monkeypatch):
     whole = knn_categorical(simulated.features, simulated.columns, simulated.split)
-    monkeypatch.setattr(neighbours, "TILE", 360 * 7)
+    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", 360 * 7)
     assert same(knn_categorical(simulated.features, simulated.columns, simulated.split), whole)
-    monkeypatch.setattr(neighbours, "TILE", 1)
+    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", 1)
     assert same(knn_categorical(simulated.features, simulated.columns, simulated.split), whole)
 
 

@@ -1,19 +1,28 @@
 """Appearance: its equation as written, what it refuses, and what of a picture its features keep."""
 
 import math
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from mscon import Appearance
 from mscon.contrast import blocks, contrastive_loss
-from mscon.data.appearance import COMPONENTS, appearance_features
+from mscon.data.appearance import COMPONENTS, appearance_features, kept_appearance_features
+from mscon.data.cache import Pixels, load_pixels
+from mscon.data.catalog import Catalog
 from mscon.data.classical import classical_features
+from mscon.data.eviction import make_room
+from mscon.errors import UserError
 
 FEATURES = torch.randn(40, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -52,7 +61,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = torch.arange(40).repeat(2)
     results: list[tuple[Tensor, Tensor]] = []
     for tile in (2**20, 120):
-        monkeypatch.setattr(blocks, "TILE", tile)
+        monkeypatch.setattr(blocks, "BLOCK_NUMBERS", tile)
         z = torch.randn(80, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
         loss = contrastive_loss(z, Appearance(FEATURES).targets(items)).loss
         (loss * torch.arange(80)).sum().backward()
@@ -115,3 +124,85 @@ def test_components_are_those_of_the_training_images_alone(monkeypatch: pytest.M
     assert not one[:, 40:].any()
     monkeypatch.setattr("mscon.data.appearance.TOGETHER", 7)
     torch.testing.assert_close(appearance_features(images, np.arange(40)), one)
+
+
+def few_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which the components are found in no time."""
+    monkeypatch.setattr("mscon.data.appearance.COMPONENTS", 24)
+    monkeypatch.setattr("mscon.data.appearance.classical_features", lambda images: classical_features(images)[:, :40])
+
+
+@pytest.fixture
+def pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pixels:
+    few_features(monkeypatch)
+    files: list[bytes] = []
+    for image in striped(40, seed=3):
+        file = BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        files.append(file.getvalue())
+    catalog = Catalog(pl.DataFrame({"image": files}), "image", "/", "stripes")
+    return load_pixels(catalog, size=32, folder=tmp_path)
+
+
+def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """How often features are made from pictures from now on."""
+    making = Mock(side_effect=appearance_features)
+    monkeypatch.setattr("mscon.data.appearance.appearance_features", making)
+    return making
+
+
+def test_features_are_made_once_for_the_same_pictures_and_training_items(
+    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, train = made(monkeypatch), np.arange(30)
+    first = kept_appearance_features(pixels, train)
+    assert torch.equal(first, appearance_features(pixels.array, train))
+    assert torch.equal(kept_appearance_features(pixels, train), first)
+    assert making.call_count == 1
+    (home,) = tmp_path.iterdir()
+    assert not list(home.glob("*.partial"))
+    for others in (np.arange(1, 31), np.arange(29), train[::-1].copy()):
+        assert torch.equal(kept_appearance_features(pixels, others), appearance_features(pixels.array, others))
+    assert making.call_count == 4
+
+
+@pytest.mark.parametrize("place", [0, 5, 32, 1000, -1, "cut", "empty", "longer"])
+def test_features_that_are_damaged_are_made_anew(
+    place: int | str, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = np.arange(30)
+    first = kept_appearance_features(pixels, train)
+    (kept,) = tmp_path.glob("*/appearance.bin")
+    stored = bytearray(kept.read_bytes())
+    if isinstance(place, int):
+        stored[place] ^= 1
+    else:
+        stored = {"cut": stored[:-4], "empty": bytearray(), "longer": stored + b"1234"}[place]
+    kept.write_bytes(stored)
+    making = made(monkeypatch)
+    for _ in range(2):
+        assert torch.equal(kept_appearance_features(pixels, train), first)
+    assert making.call_count == 1
+
+
+def test_features_count_into_the_size_of_the_caches_and_are_not_kept_where_there_is_no_room(
+    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, train, taken = made(monkeypatch), np.arange(30), 40 * 32 * 32 * 3
+    monkeypatch.setenv("MSCON_CACHE_GB", str((taken + 2000) / 1e9))  # no room for 40 × 24 × 4 bytes
+    assert torch.equal(kept_appearance_features(pixels, train), kept_appearance_features(pixels, train))
+    assert making.call_count == 2
+    assert not list(tmp_path.glob("*/appearance.bin"))
+    monkeypatch.setenv("MSCON_CACHE_GB", str((taken + 8000) / 1e9))
+    kept_appearance_features(pixels, train)
+    assert list(tmp_path.glob("*/appearance.bin"))
+    with pytest.raises(UserError, match="are in use"):
+        make_room(tmp_path, 4500)
+
+
+def test_without_a_cache_features_are_made_of_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_features(monkeypatch)
+    images, making = striped(20, seed=4), made(monkeypatch)
+    without = Pixels(images, np.arange(20), ())
+    assert torch.equal(kept_appearance_features(without, np.arange(9)), appearance_features(images, np.arange(9)))
+    assert making.call_count == 1

@@ -320,7 +320,7 @@ def test_values_of_the_wrong_type_are_refused() -> None:
         *["labels must be integer codes, -1 where one is missing, not torch.float32"] * 6,
         *["labels must be integer codes, -1 where one is missing, not torch.bool"] * 6,
         *["numbers must be floating point, NaN where one is missing, not torch.int64"] * 2,
-        "edges must be (E, 2), two items each, not (2,)",
-        "edges must be (E, 2), two items each, not (1, 3)",
+        "edges, two items each, must be a tensor (E, 2), not one of (2,)",
+        "edges, two items each, must be a tensor (E, 2), not one of (1, 3)",
         "labels must be integer codes, -1 where one is missing, not torch.float32",
     ]

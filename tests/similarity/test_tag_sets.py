@@ -1,6 +1,7 @@
 """Tags: rarity, sets that cannot be, and the way from items to values."""
 
 import math
+import timeit
 
 import pytest
 import torch
@@ -66,3 +67,13 @@ def test_with_a_single_tag_each_it_is_the_same_label() -> None:
 def test_counts_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="3 counts for 1 sets"):
         Tags([("a",)], counts=[1, 2, 3])
+
+
+def test_a_batch_takes_no_longer_for_a_long_table() -> None:
+    def shortest(kinds: int) -> float:
+        similarity = Tags([(f"{number % 50}", f"{number % 7} of 7") for number in range(kinds)])
+        values = torch.arange(16) * (kinds // 16)
+        times = timeit.repeat(lambda: similarity.targets(values), number=1, repeat=7)
+        return min(times)
+
+    assert shortest(200_000) < 8.0 * shortest(100)

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, get_args
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from mscon.terms import BatchTerms
 from mscon.weighting import Excess, Fixed, Function, Uncertainty
-from mscon.weighting.calibration import Classes, relative_excess_of
+from mscon.weighting.calibration import Classes, noise_share, relative_excess_of
 
 
 def terms(loss: list[float], floor: list[float], chance: list[float], anchors: list[int]) -> BatchTerms:
@@ -161,6 +163,47 @@ def test_a_similarity_without_held_out_anchors_stays_with_its_batches() -> None:
     weighting.observe_held_out(terms([3.0, 0.0], [1.0, 0.0], [5.0, 0.0], [10, 0]))
     torch.testing.assert_close(weighting.trust.relative_excess, torch.tensor([0.5, 0.3], dtype=torch.float64))
     assert weighting.trust.held_out.tolist() == [True, False]
+
+
+def test_the_noise_share_is_solved_for_once_per_change_and_never_kept_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solve = Mock(side_effect=noise_share)
+    monkeypatch.setattr("mscon.weighting.excess.noise_share", solve)
+    weighting = Excess(2)
+    batch = with_relative_excess(0.9, 0.2)
+
+    def anew() -> Tensor:
+        """The weights of a module that has the same state and has solved nothing yet."""
+        other = Excess(2, temperatures=weighting.temperatures.tolist())
+        other.load_state_dict(weighting.state_dict())
+        return other.eval()(batch).weight
+
+    def solved_for(change: Callable[[], object]) -> int:
+        change()
+        solve.reset_mock()
+        for _ in range(5):
+            assert torch.equal(weighting(batch).weight, anew())
+        return solve.call_count - 5
+
+    assert solved_for(lambda: weighting(batch)) == 5, "batches change at every step"
+    assert solved_for(lambda: weighting.observe_held_out(with_relative_excess(0.3, 0.6))) == 1
+    assert solved_for(lambda: weighting.temperatures.fill_(0.5)) == 1
+    state = {name: each.flip(-1) for name, each in weighting.state_dict().items()}
+    assert solved_for(lambda: weighting.load_state_dict(state)) == 1
+    assert solved_for(lambda: weighting.eval()) == 0
+
+
+def test_a_trust_that_a_validation_asked_for_serves_a_training() -> None:
+    weighting = Excess(2).double()
+    batch = with_relative_excess(0.3, 0.2)
+    batch = replace(batch, loss=batch.loss.detach().double().requires_grad_())
+    with torch.inference_mode():
+        weighting.observe_held_out(batch)
+        asked = weighting.trust.weight
+    (weighting(batch).weight * batch.loss).sum().backward()
+    assert batch.loss.grad is not None
+    torch.testing.assert_close(batch.loss.grad, asked.clone())
 
 
 def test_what_is_held_out_can_be_left_out_of_account() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-TILE = 2**20
+BLOCK_NUMBERS = 2**20
 """Numbers of a block of rows by all that they are compared with: some ten tensors of that size are held at a time."""
 
 
@@ -19,6 +19,6 @@ def in_blocks(work: Callable[[slice], Any], own: slice, *, rows: int, width: int
     - `width`: with how many others each of them is compared.
     """
     first, last, _ = own.indices(rows)
-    size = max(1, TILE // width)
+    size = max(1, BLOCK_NUMBERS // width)
     blocks = [slice(start, min(start + size, last)) for start in range(first, last, size)]
     return [checkpoint(work, block, use_reentrant=False) for block in blocks]  # pyright: ignore[reportUnknownMemberType]

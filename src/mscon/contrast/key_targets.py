@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from mscon.contrast.blocks import in_blocks
-from mscon.contrast.sparse import distinct
-from mscon.contrast.targets import whole_numbers
+from mscon.contrast.targets import KnownCodes
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,10 @@ class KeyTargets:
 
         **Raises:** `ValueError` for an item that has no features.
         """
-        values = whole_numbers(values)
-        rows = (values >= 0).nonzero().squeeze(1)
-        items, own, _ = distinct(values[rows])
-        if len(items) and int(items.max()) >= len(features):
-            raise ValueError(f"item {int(items.max())} has no features: there are those of {len(features)} items")
-        return cls(len(values), rows, F.normalize(features[items], dim=1), own)
+        known = KnownCodes.of(values)
+        if len(known.codes) and (last := int(known.codes[-1])) >= len(features):
+            raise ValueError(f"item {last} has no features: there are those of {len(features)} items")
+        return cls(known.batch, known.rows, F.normalize(features[known.codes], dim=1), known.places)
 
     @property
     def anchors(self) -> Bool[Tensor, " m"]:

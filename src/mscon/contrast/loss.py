@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, log
+from math import inf, log
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor, number
 from mscon.contrast.dense import dense_loss
 from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.key_targets import KeyTargets, key_losses
@@ -106,11 +107,11 @@ def contrastive_loss(
     **Raises:** `ValueError` for projections that are no rows, targets that are none or of another number of rows, a
     temperature that is not positive, or an engine that is unknown or cannot serve here.
     """
-    if z.dim() != 2:
-        raise ValueError(f"projections must be rows, of two dimensions, not {tuple(z.shape)}")
+    check_tensor("projections", z, "N", "d")
     if not hasattr(targets, "batch"):
         raise ValueError(f"targets must be such as LabelTargets.of(labels), not {type(targets).__name__}")
-    if not (temperature > 0.0 and isfinite(temperature)):
+    temperature = number("temperature", temperature)
+    if not 0.0 < temperature < inf:
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
     check_engine(engine)
     head = Head(unit_rows(z), targets, temperature, product_precision(z, temperature))

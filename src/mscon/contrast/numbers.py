@@ -7,12 +7,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mscon.arguments import check_tensor
+
 GRID = 2.0**40
 """Steps of a circle: 8.1 o'clock is the same on every day, though 24.1 − 24 is not 0.1."""
 
 
 def floats(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """The values as they are. **Raises:** `ValueError` for what cannot say that one is missing."""
+    """The values as they are. **Raises:** `ValueError` for what cannot say that one is missing, and more than one for
+    each row.
+    """
+    check_tensor("labels", values, "N")
     if not values.dtype.is_floating_point:
         raise ValueError(f"numbers must be floating point, NaN where one is missing, not {values.dtype}")
     return values

@@ -1,7 +1,7 @@
 """push of all similarities of a batch at once, by the engine that suits it."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +11,8 @@ from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision
 from mscon.contrast.ranks import Ranks
 from mscon.contrast.tiled import PushPull, tiled_push, tiled_push_pull
+
+Result = TypeVar("Result")
 
 Engine = Literal["auto", "dense", "tiled", "triton"]
 """How the quadratic part is computed; every engine gives the same values and gradients, up to rounding."""
@@ -44,7 +46,7 @@ def push(
     """push_i = log Σ_{j≠i} exp(z_i·z_j / τ) of several heads, in O(N·d) memory.
 
     **Arguments:** as `tiled_push`; `engine` is `"triton"`, `"tiled"`, or `"auto"`: Triton's kernels on a CUDA device
-    for what they take, else tiles.
+    for the heads that they take, tiles for the others.
 
     **Raises:** `ValueError` when `"triton"` is asked for what its kernels do not take.
     """
@@ -73,14 +75,15 @@ def _push(
     engine: Engine,
     ranks: Ranks | None,
 ) -> list[Tensor]:
-    if not heads:
-        return []
-    settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
-    if _takes_triton(engine, heads, precisions):
+    def work(some: list[int], triton: bool) -> list[Tensor]:
+        settings = _settings(some, temperatures, precisions, ranks)
+        if not triton:
+            return tiled_push([heads[c] for c in some], **settings)
         from mscon.contrast.triton_push import triton_push
 
-        return triton_push(heads, **settings)
-    return tiled_push(heads, **settings)
+        return triton_push([heads[c] for c in some], **settings)
+
+    return _apart(_served(engine, heads, precisions), work)
 
 
 def _push_pull(
@@ -91,60 +94,67 @@ def _push_pull(
     engine: Engine,
     ranks: Ranks | None,
 ) -> list[PushPull]:
-    if not heads:
-        return []
-    settings: dict[str, Any] = {"temperatures": temperatures, "precisions": precisions, "ranks": ranks}
-    if not _may_be_triton(engine, heads[0]):
-        return tiled_push_pull(heads, kernels, **settings)
-    tiles_only = [each.period is not None or each.fine for each in kernels]
-    if any(tiles_only) and engine == "triton":
+    def work(some: list[int], triton: bool) -> list[PushPull]:
+        settings = _settings(some, temperatures, precisions, ranks)
+        rows, near = [heads[c] for c in some], [kernels[c] for c in some]
+        if not triton:
+            return tiled_push_pull(rows, near, **settings)
+        from mscon.contrast.triton_push import triton_push_pull
+
+        values = [each.centred(z.dtype) for each, z in zip(near, rows, strict=True)]
+        return triton_push_pull(rows, values, [each.bandwidth for each in near], **settings)
+
+    served = _served(engine, heads, precisions, kernel=True)
+    has_kernel = [each and k.period is None and not k.fine for each, k in zip(served, kernels, strict=True)]
+    if engine == "triton" and has_kernel != served:
         raise ValueError(
             "engine 'triton' has no kernel for values on a circle, or over more than 1,000 bandwidths:"
             " take engine='auto'"
         )
-    if any(tiles_only) and not all(tiles_only):
-        found: dict[int, PushPull] = {}
-        for kind in (False, True):  # one after the other, so that the fused kernel gets what it can
-            some = [place for place, each in enumerate(tiles_only) if each == kind]
-            results = _push_pull(
-                [heads[place] for place in some],
-                [kernels[place] for place in some],
-                [temperatures[place] for place in some],
-                [precisions[place] for place in some],
-                engine,
-                ranks,
-            )
-            found |= zip(some, results, strict=True)
-        return [found[place] for place in range(len(heads))]
-    if not any(tiles_only) and _takes_triton(engine, heads, precisions, kernel=True):
-        from mscon.contrast.triton_push import triton_push_pull
+    return _apart(has_kernel, work)
 
-        values = [each.centred(z.dtype) for each, z in zip(kernels, heads, strict=True)]
-        return triton_push_pull(heads, values, [each.bandwidth for each in kernels], **settings)
-    return tiled_push_pull(heads, kernels, **settings)
+
+def _apart(triton: Sequence[bool], work: Callable[[list[int], bool], list[Result]]) -> list[Result]:
+    """What `work` finds of the heads that Triton serves, and then of the others, in the order of all."""
+    found: dict[int, Result] = {}
+    for kind in (True, False):
+        if some := [c for c, each in enumerate(triton) if each == kind]:
+            found |= zip(some, work(some, kind), strict=True)
+    return [found[c] for c in range(len(triton))]
+
+
+def _settings(
+    some: Sequence[int], temperatures: Sequence[float], precisions: Sequence[Precision], ranks: Ranks | None
+) -> dict[str, Any]:
+    return {
+        "temperatures": [temperatures[c] for c in some],
+        "precisions": [precisions[c] for c in some],
+        "ranks": ranks,
+    }
 
 
 def _may_be_triton(engine: Engine, z: Tensor) -> bool:
     return engine == "triton" or (engine == "auto" and z.device.type == "cuda")
 
 
-def _takes_triton(
+def _served(
     engine: Engine, heads: Sequence[Tensor], precisions: Sequence[Precision], *, kernel: bool = False
-) -> bool:
-    """Whether the fused kernels are to serve these heads; **raises** where they were asked for and cannot."""
-    if not _may_be_triton(engine, heads[0]):
-        return False
+) -> list[bool]:
+    """Which heads the fused kernels are to serve; **raises** where they were asked for and cannot."""
+    none = [False] * len(heads)
+    if not heads or not _may_be_triton(engine, heads[0]):
+        return none
     asked_for, device = engine == "triton", heads[0].device
     try:
         from mscon.contrast.triton_push import available, takes
     except ImportError as error:
         if asked_for:
             raise ValueError(f"engine 'triton' needs Triton, which comes with torch for CUDA: {error}") from None
-        return False
+        return none
     if asked_for and not available(device):
         raise ValueError(
             "engine 'triton' needs a CUDA device of compute capability 8.0 or more, and these projections are on"
             f" {device}: take engine='auto'"
         )
     # What they do not take, they say themselves to who asked for them.
-    return asked_for or takes(heads, precisions, kernel=kernel)
+    return [asked_for or takes(*each, kernel=kernel) for each in zip(heads, precisions, strict=True)]

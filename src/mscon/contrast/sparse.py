@@ -1,4 +1,4 @@
-"""Sparse matrices and distinct values, in the one form that the targets need."""
+"""Sparse matrices and their rows, and distinct values, in the one form that the targets need."""
 
 from typing import cast
 
@@ -11,6 +11,13 @@ def sparse(where: Int[Tensor, "2 e"], values: Float[Tensor, " e"], shape: tuple[
     """A matrix with `values` at the (row, column) pairs of `where`; what comes twice adds up."""
     matrix = torch.sparse_coo_tensor(where, values, shape, check_invariants=False)  # pyright: ignore[reportUnknownMemberType]
     return matrix.coalesce()
+
+
+def entries(first: Int[Tensor, " r"], lengths: Int[Tensor, " r"]) -> tuple[Int[Tensor, " e"], Int[Tensor, " e"]]:
+    """Of rows whose entries stand one after the other from `first` on: the row of each entry, and where it stands."""
+    rows = torch.arange(len(first), device=first.device).repeat_interleave(lengths)
+    before = lengths.cumsum(0) - lengths
+    return rows, torch.arange(len(rows), device=first.device) + (first - before)[rows]
 
 
 def distinct(values: Shaped[Tensor, " n"]) -> tuple[Shaped[Tensor, " u"], Int[Tensor, " n"], Int[Tensor, " u"]]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast.sparse import distinct
 
 
@@ -67,11 +68,37 @@ class LinearTargets(Targets, Protocol):
 def whole_numbers(codes: Integer[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Labels as int64, from any type of integers.
 
-    **Raises:** `ValueError` for codes that are no integers.
+    **Raises:** `ValueError` for codes that are no integers, or not one for each row.
     """
+    check_tensor("labels", codes, "N")
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise ValueError(f"labels must be integer codes, -1 where one is missing, not {codes.dtype}")
     return codes.long()  # torch takes smaller ones for masks, or for no places at all
+
+
+@dataclass(frozen=True)
+class KnownCodes:
+    """Which rows of a batch have an integer label, and which labels occur there.
+
+    - `batch`: N.
+    - `rows`: positions of the M rows with a code ≥ 0, ascending.
+    - `codes`: those that occur, ascending; `counts`: how often each does.
+    - `places`: where among them the code of each of these rows stands.
+    """
+
+    batch: int
+    rows: Int[Tensor, " m"]
+    codes: Int[Tensor, " u"]
+    counts: Int[Tensor, " u"]
+    places: Int[Tensor, " m"]
+
+    @classmethod
+    def of(cls, codes: Integer[Tensor, " n"]) -> "KnownCodes":
+        """Of a batch's labels, any negative code being a missing one; **raises** as `whole_numbers`."""
+        codes = whole_numbers(codes)
+        rows = (codes >= 0).nonzero().squeeze(1)
+        occurring, places, counts = distinct(codes[rows])
+        return cls(len(codes), rows, occurring, counts, places)
 
 
 @dataclass(frozen=True)
@@ -93,12 +120,10 @@ class LabelTargets:
 
         **Returns:** targets over the rows with a code ≥ 0; none of them when no row has one.
 
-        **Raises:** `ValueError` for codes that are no integers.
+        **Raises:** `ValueError` for codes that are no integers, or not one for each row.
         """
-        codes = whole_numbers(codes)
-        rows = (codes >= 0).nonzero().squeeze(1)
-        _, classes, sizes = distinct(codes[rows])
-        return cls(batch=len(codes), rows=rows, classes=classes, positives=sizes[classes] - 1)
+        known = KnownCodes.of(codes)
+        return cls(known.batch, known.rows, known.places, positives=known.counts[known.places] - 1)
 
     @property
     def anchors(self) -> Bool[Tensor, " m"]:

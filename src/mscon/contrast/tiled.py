@@ -17,7 +17,7 @@ from mscon.contrast.kernel_targets import KernelTargets
 from mscon.contrast.precision import Precision, products
 from mscon.contrast.ranks import Ranks
 
-TILE = 512
+TILE_ROWS = 512
 """Rows of a tile: 512² float32 scores are 1 MiB, of which two fit into a core's second-level cache (measured in
 docs/performance.md).
 """
@@ -32,7 +32,7 @@ def tiled_push(
     temperatures: Sequence[float],
     precisions: Sequence[Precision] | None = None,
     ranks: Ranks | None = None,
-    tile: int = TILE,
+    tile: int = TILE_ROWS,
 ) -> list[Float[Tensor, " _"]]:
     """push_i = log Σ_{j≠i} exp(z_i·z_j / τ) of several heads, each in O(N·d + tile²) memory.
 
@@ -69,7 +69,7 @@ def tiled_push_pull(
     temperatures: Sequence[float],
     precisions: Sequence[Precision] | None = None,
     ranks: Ranks | None = None,
-    tile: int = TILE,
+    tile: int = TILE_ROWS,
 ) -> list[PushPull]:
     """push as `tiled_push`, and pull toward kernel targets, in one pass.
 

@@ -31,7 +31,7 @@ from mscon.contrast.triton_configs import (
 )
 from mscon.contrast.triton_heads import LIMBS, WIDEST, PackedHeads, tile_width
 
-SMALLEST = 2.0**-126
+LEAST_NORMAL = 2.0**-126
 """The least normal float32. A sum of kernel values below it counts as none: its reciprocal would overflow."""
 
 LOG2E = log2(e)
@@ -49,17 +49,12 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def takes(heads: Sequence[Tensor], precisions: Sequence[Precision], *, kernel: bool = False) -> bool:
-    """Whether the kernels serve these heads on their device: float32, not too wide for a tile of its shared memory."""
-    if not available(heads[0].device):
+def takes(z: Tensor, precision: Precision, *, kernel: bool = False) -> bool:
+    """Whether the kernels serve this head on its device: float32, not too wide for a tile of its shared memory."""
+    if not available(z.device) or z.dtype != torch.float32 or z.shape[1] > WIDEST:
         return False
-    return all(
-        z.dtype == torch.float32
-        and z.shape[1] <= WIDEST
-        and len(_fitting(configs, z.device, width=tile_width(z.shape[1]), limbs=LIMBS[precision], kernel=kernel)) > 0
-        for z, precision in zip(heads, precisions, strict=True)
-        for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS)
-    )
+    needed: dict[str, Any] = {"width": tile_width(z.shape[1]), "limbs": LIMBS[precision], "kernel": kernel}
+    return all(_fitting(configs, z.device, **needed) for configs in (PUSH_CONFIGS, GRADIENT_CONFIGS))
 
 
 def triton_push(
@@ -157,7 +152,7 @@ def pull_and_floor(
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """Σ_j q_ij z_i·z_j/τ and H(q_i) from the sums of `push_forward`; 0 where Σ_j k_ij underflows."""
     near, pulled, square = sums.unbind(dim=1)
-    near, some = near.clamp(min=SMALLEST), near >= SMALLEST
+    near, some = near.clamp(min=LEAST_NORMAL), near >= LEAST_NORMAL
     pull, spread = pulled / near, square / near
     for part, temperature in zip(packed.unpack(pull), packed.temperatures, strict=True):
         part.div_(temperature)
@@ -195,7 +190,7 @@ def push_backward(
     b, values = u, u
     if packed.values is not None and sums is not None:
         near = sums[:, 0]
-        b = (of_pull / unit / near.clamp(min=SMALLEST)).where(near >= SMALLEST, 0.0)
+        b = (of_pull / unit / near.clamp(min=LEAST_NORMAL)).where(near >= LEAST_NORMAL, 0.0)
         values = packed.values
     gradient = packed.z.new_zeros(len(packed.z), packed.z.shape[2], dtype=torch.float32)
     for table in _tables(packed, own):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mscon.contrast.sparse import distinct, sparse
 
-TILE = 512
+TYPES_AT_A_TIME = 512
 """Types at a time, where entropies are taken over all pairs of them."""
 
 
@@ -145,8 +145,8 @@ class TypeTargets:
 def _tiles(factors: tuple[Tensor, ...], types: int) -> Iterator[tuple[slice, Float[Tensor, "u t"]]]:
     """V in blocks of columns."""
     *others, last = factors
-    for start in range(0, types, TILE):
-        places = torch.arange(start, min(start + TILE, types), device=last.device)
+    for start in range(0, types, TYPES_AT_A_TIME):
+        places = torch.arange(start, min(start + TYPES_AT_A_TIME, types), device=last.device)
         block = last.index_select(1, places)
         block = block.to_dense() if block.is_sparse else block
         for factor in reversed(others):

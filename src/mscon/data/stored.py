@@ -269,7 +269,7 @@ class Stored:
         return replace(self, reader=self.reader.holding(held))
 
     @property
-    def shards(self) -> Int64[np.ndarray, " n"]:
+    def pieces(self) -> Int64[np.ndarray, " n"]:
         """Each row's piece."""
         return np.searchsorted(self.reader.starts, self.places, side="right") - 1
 

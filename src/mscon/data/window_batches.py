@@ -1,4 +1,4 @@
-"""Batches of a catalog that is read shard by shard: a shuffle that has only a few shards open at once."""
+"""Batches of a catalog that is read piece by piece: a shuffle that has only a few pieces open at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from mscon.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class WindowBatches:
-    """The items of every batch of every epoch, as `Batches` has them, for items whose images lie in shards, such as
+    """The items of every batch of every epoch, as `Batches` has them, for items whose images lie in pieces, such as
     the row groups of Parquet files, that cost much to open.
 
-    An epoch puts the shards into a random order. Each process takes an equal part of the items, in order of their
-    shards, so that it opens its own shards alone: a shard on the border of two parts is opened by both. Within its part
-    the j-th of m shards gives its items at random times between j and j + w, w being `open`, times beyond the end
+    An epoch puts the pieces into a random order. Each process takes an equal part of the items, in order of their
+    pieces, so that it opens its own pieces alone: a piece on the border of two parts is opened by both. Within its part
+    the j-th of m pieces gives its items at random times between j and j + w, w being `open`, times beyond the end
     counting from the beginning (mod m):
 
         time = (j + w · u) mod m,   u uniform in [0, 1)
 
-    So at any time at most w + 1 shards are open, as many items as w shards have are mixed, and the last w shards are
-    opened twice. Two items of a batch are of the same shard about once in w times, where a full shuffle has that once
-    in as many times as there are shards. With no more than w shards it is a full shuffle. The len(items) mod
+    So at any time at most w + 1 pieces are open, as many items as w pieces have are mixed, and the last w pieces are
+    opened twice. Two items of a batch are of the same piece about once in w times, where a full shuffle has that once
+    in as many times as there are pieces. With no more than w pieces it is a full shuffle. The len(items) mod
     batch_size items that are last wait for another epoch.
 
     **Arguments:**
 
     - `items`, `batch_size`, `seed`, `rank`, `world_size`: as in `Batches`.
-    - `shards`: the number of each item's shard, in any order.
+    - `pieces`: the number of each item's piece, in any order.
     - `open`: w.
 
     **Raises:**
@@ -42,7 +42,7 @@ class WindowBatches:
     items: Tensor
     batch_size: int
     seed: int
-    shards: Int64[np.ndarray, " n"]
+    pieces: Int64[np.ndarray, " n"]
     open: int
     rank: int = 0
     world_size: int = 1
@@ -63,10 +63,10 @@ class WindowBatches:
     def _positions(self, epoch: int) -> Int64[np.ndarray, " p"]:
         """Those of this rank's items in an epoch, in their order."""
         rng = np.random.default_rng((self.seed, epoch))
-        _, shard = np.unique(self.shards, return_inverse=True)
-        turn = rng.permutation(shard.max() + 1)[shard]
-        # Random within a shard too: which of its items wait, and which go to which of two ranks.
-        order = rng.permutation(len(shard))
+        _, piece = np.unique(self.pieces, return_inverse=True)
+        turn = rng.permutation(piece.max() + 1)[piece]
+        # Random within a piece too: which of its items wait, and which go to which of two ranks.
+        order = rng.permutation(len(piece))
         order = order[np.argsort(turn[order], kind="stable")]
         share = len(self) * self.batch_size // self.world_size
         mine = order[self.rank * share : (self.rank + 1) * share]

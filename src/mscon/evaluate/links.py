@@ -15,7 +15,7 @@ from mscon.evaluate.bootstrap import RESAMPLES, Interval, defined, interval, res
 
 AT = (1, 5, 10, 50)
 # Cosines that are held at a time: 64 MiB in float32.
-TILE = 2**24
+BLOCK_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _directed(edges: np.ndarray, order: np.ndarray, rows: int) -> Int64[np.ndarr
 def _ranks(unit: Float[Tensor, "m d"], links: Int64[np.ndarray, "l 2"]) -> Float64[np.ndarray, " l"]:
     """The rank from 1 of each link's second item among all but its first; of equal ones the earlier place is ahead."""
     ranks = np.empty(len(links))
-    place, size = torch.arange(len(unit), device=unit.device), max(1, TILE // len(unit))
+    place, size = torch.arange(len(unit), device=unit.device), max(1, BLOCK_NUMBERS // len(unit))
     for start in range(0, len(links), size):
         one, other = torch.from_numpy(links[start : start + size]).to(unit.device).T
         asked, row = one.unique(return_inverse=True)

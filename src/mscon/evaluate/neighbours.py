@@ -18,7 +18,7 @@ from mscon.evaluate.measures import correlation, mean_average_precision, single
 
 NEIGHBOURS = (20, 5, 1)
 # Cosines that are held at a time: 64 MiB in float32.
-TILE = 2**24
+BLOCK_NUMBERS = 2**24
 # What a neighbour's cosine adds to its vote of 1 while there are few: enough to break ties, and no more.
 TIE_BREAK = 1e-3
 
@@ -194,7 +194,7 @@ def _nearest(
     features: Float[Tensor, "n d"], asked: Int64[np.ndarray, " q"], known: Int64[np.ndarray, " m"], *, count: int
 ) -> _Near:
     """The highest cosines of every asked row, descending, and the positions in `known` that they belong to."""
-    targets, size = _unit(features, known), max(1, TILE // len(known))
+    targets, size = _unit(features, known), max(1, BLOCK_NUMBERS // len(known))
     tiles = (asked[first : first + size] for first in range(0, len(asked), size))
     tops = [torch.topk(_unit(features, tile) @ targets.T, min(count, len(known))) for tile in tiles]
     return _Near(torch.cat([top.values for top in tops]), torch.cat([top.indices for top in tops]))
@@ -206,7 +206,7 @@ def _unit(features: Float[Tensor, "n d"], rows: Int64[np.ndarray, " m"]) -> Floa
 
 def _vote(near: _Near, codes: Int64[Tensor, " m"]) -> Int64[Tensor, " q"]:
     voted, classes = codes.to(near.places.device)[near.places], int(codes.max()) + 1
-    size = max(1, TILE // classes)
+    size = max(1, BLOCK_NUMBERS // classes)
     return torch.cat(
         [
             votes.new_zeros(len(votes), classes).scatter_add_(1, each, votes).argmax(1)

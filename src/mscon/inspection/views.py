@@ -16,7 +16,7 @@ SAMPLE = 2000
 TOGETHER = 32
 """Images of these that are held as floats at a time: at 1,024 px that is 0.4 GB, where all would be 25."""
 
-SHARDS = 8
+PIECES = 8
 """Row groups that these are taken from, where each would have to be read for them."""
 
 TOLD_APART = 0.5
@@ -72,9 +72,9 @@ def _sample(data: Prepared) -> Int64[np.ndarray, " k"]:
     """Some rows, ascending; of images that stay in their Parquet files those of a few row groups."""
     rng, rows = np.random.default_rng(0), np.arange(len(data.catalog))
     if isinstance(data.pixels.array, StreamedImages) and data.catalog.stored is not None:
-        shards = data.catalog.stored.shards
-        present = np.unique(shards)
-        rows = rows[np.isin(shards, rng.choice(present, min(SHARDS, len(present)), replace=False))]
+        pieces = data.catalog.stored.pieces
+        present = np.unique(pieces)
+        rows = rows[np.isin(pieces, rng.choice(present, min(PIECES, len(present)), replace=False))]
     return np.sort(rng.choice(rows, min(SAMPLE, len(rows)), replace=False))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import KeyTargets
 
 
@@ -23,14 +24,15 @@ class Appearance:
 
     **Arguments:** `features`: x of every item; a row's value says which is its own.
 
-    **Raises:** `ValueError` for features that are not finite.
+    **Raises:** `ValueError` for features that are no tensor (n, d) of finite floats.
     """
 
     features: Float[Tensor, "n d"]
 
     def __post_init__(self) -> None:
-        if not bool(self.features.isfinite().all()):
-            raise ValueError("features must be finite")
+        check_tensor("features", self.features, "n", "d")
+        if not (self.features.is_floating_point() and bool(self.features.isfinite().all())):
+            raise ValueError(f"features must be finite floats: {self.features.dtype}")
 
     def targets(self, values: Integer[Tensor, " n"]) -> KeyTargets:
         """Targets from item numbers, the rows of `features`; a negative number is a row that takes no part.

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import LabelTargets
 from mscon.contrast.targets import whole_numbers
 
@@ -19,14 +20,17 @@ class Categorical:
     - `class_weights`: how much an anchor of each class counts in the similarity's mean loss, ≥ 0; alike when left out.
       `balanced_weights` makes them from the classes' sizes.
 
-    **Raises:** `ValueError` for weights below 0, or not finite.
+    **Raises:** `ValueError` for weights that are no tensor (k,), below 0, or not finite.
     """
 
     class_weights: Float[Tensor, " k"] | None = None
 
     def __post_init__(self) -> None:
         weights = self.class_weights
-        if weights is not None and not bool(((weights >= 0) & weights.isfinite()).all()):
+        if weights is None:
+            return
+        check_tensor("class_weights", weights, "k")
+        if not bool(((weights >= 0) & weights.isfinite()).all()):
             raise ValueError(f"class_weights must be numbers from 0 on: {weights}")
 
     def targets(self, values: Integer[Tensor, " n"]) -> LabelTargets:

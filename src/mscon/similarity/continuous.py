@@ -1,15 +1,16 @@
 """Alike means: near in value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import KernelTargets
 from mscon.contrast.numbers import check_period, floats, known_numbers, on_circle
 
-SMALLEST = 1e-6
+LEAST_BANDWIDTH = 1e-6
 """Of bandwidths: less than one item in any reference."""
 
 
@@ -32,19 +33,23 @@ class Continuous:
       not count. Left out, the batch is its own reference.
 
     **Raises:** `ValueError` for a bandwidth below 10⁻⁶ or above 10⁶, a period that is not positive and finite, or a
-    reference without a number; for numbers that are not floating point, and on a circle for infinite ones. (On a line
-    those are beyond all others.)
+    reference that is no tensor (n,) or holds no number; for numbers that are not floating point, and on a circle for
+    infinite ones. (On a line those are beyond all others.)
     """
 
     bandwidth: float = 0.05
     period: float | None = None
     reference: Float[Tensor, " n"] | None = None
+    _ordered: dict[tuple[torch.dtype, torch.device], Tensor] = field(
+        default_factory=dict[tuple[torch.dtype, torch.device], Tensor], init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
-        if not SMALLEST <= self.bandwidth <= 1.0 / SMALLEST:
-            raise ValueError(f"a bandwidth must be from {SMALLEST} to 1e6, not {self.bandwidth}")
+        if not LEAST_BANDWIDTH <= self.bandwidth <= 1.0 / LEAST_BANDWIDTH:
+            raise ValueError(f"a bandwidth must be from {LEAST_BANDWIDTH} to 1e6, not {self.bandwidth}")
         check_period(self.period)
         if self.reference is not None:
+            check_tensor("the reference of a continuous similarity", self.reference, "n")
             object.__setattr__(self, "reference", self._known(self.reference))
             if len(self.reference) == 0:
                 raise ValueError("the reference of a continuous similarity holds no number")
@@ -61,12 +66,23 @@ class Continuous:
         Values and reference are compared in the coarser one's type: 0.3 as float32 is 0.3 as float64.
         """
         known = self._known(values)
-        reference = known if self.reference is None else self.reference.to(values.device)
-        coarser = max(values.dtype, reference.dtype, key=lambda each: torch.finfo(each).eps)
-        values, among = (on_circle(each.to(coarser), self.period) for each in (values, reference))
-        among = among.sort().values
+        if self.reference is None:
+            coarser, among = values.dtype, self._in_order(known)
+        else:
+            coarser = max(values.dtype, self.reference.dtype, key=lambda each: torch.finfo(each).eps)
+            among = self._reference_in_order(coarser, values.device)
+        values = on_circle(values.to(coarser), self.period)
         below, not_above = (torch.searchsorted(among, values, right=right) for right in (False, True))
         return ((below + not_above).double() / (2.0 * max(1, len(among)))).masked_fill(values.isnan(), torch.nan)
+
+    def _reference_in_order(self, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " n"]:
+        """Put in order once for each type that batches have: it may hold a million values."""
+        if self.reference is not None and (dtype, device) not in self._ordered:
+            self._ordered[dtype, device] = self._in_order(self.reference.to(device).to(dtype))
+        return self._ordered[dtype, device]
+
+    def _in_order(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return on_circle(values, self.period).sort().values
 
     def _known(self, values: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
         """The values that are there."""

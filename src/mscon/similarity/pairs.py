@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from mscon.arguments import check_tensor
 from mscon.contrast import LinearTargets, TypeTargets
-from mscon.contrast.sparse import distinct, sparse
-from mscon.contrast.targets import whole_numbers
+from mscon.contrast.sparse import entries, sparse
+from mscon.contrast.targets import KnownCodes, whole_numbers
 
 
 class Pairs:
@@ -29,8 +30,9 @@ class Pairs:
     """
 
     def __init__(self, edges: Integer[Tensor, "e 2"], strength: Float[Tensor, " _"] | None = None):
-        if edges.ndim != 2 or edges.shape[1] != 2:
-            raise ValueError(f"edges must be (E, 2), two items each, not {tuple(edges.shape)}")
+        check_tensor("edges, two items each,", edges, "E", "2")
+        if strength is not None:
+            check_tensor("strength", strength, "E")
         edges = whole_numbers(edges.flatten()).reshape(edges.shape)
         strength = torch.ones(len(edges), dtype=torch.float64) if strength is None else strength.double()
         if len(strength) != len(edges):
@@ -49,23 +51,22 @@ class Pairs:
 
     def targets(self, values: Integer[Tensor, " n"]) -> LinearTargets:
         """Targets from item numbers, equal for views of one item; a negative number is a row that takes no part."""
-        values, device = whole_numbers(values), values.device
-        self._move_to(device)
-        rows = (values >= 0).nonzero().squeeze(1)
-        items, types, _ = distinct(values[rows])
+        known = KnownCodes.of(values)
+        items = known.codes
+        self._move_to(values.device)
         # Items beyond the table have no links: their part of it is empty and begins at its end.
         end = len(self.strongest)
         starts = self.starts[items.clamp(max=end)]
         lengths = self.starts[(items + 1).clamp(max=end)] - starts
-        one = torch.arange(len(items), device=device).repeat_interleave(lengths)
-        places = torch.arange(len(one), device=device) + (starts + lengths - lengths.cumsum(0))[one]
+        one, places = entries(starts, lengths)
         partner = self.second[places]
         other = torch.searchsorted(items, partner).clamp(max=len(items) - 1)
         here = items[other] == partner
         linked = lengths.nonzero().squeeze(1)
         where = torch.cat([torch.stack([one[here], other[here]]), linked.expand(2, -1)], dim=1)
         strength = torch.cat([self.strength[places[here]], self.strongest[items[linked]]])
-        return TypeTargets.of_matrix(rows, types, sparse(where, strength, (len(items), len(items))), batch=len(values))
+        v = sparse(where, strength, (len(items), len(items)))
+        return TypeTargets.of_matrix(known.rows, known.places, v, batch=known.batch)
 
     def _move_to(self, device: torch.device) -> None:
         """The table goes where the batches are and stays there: with millions of links, a copy per step would tell."""

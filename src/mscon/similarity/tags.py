@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from math import log
+from math import inf, log
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Int, Integer
 from torch import Tensor
 
+from mscon.arguments import number
 from mscon.contrast import LinearTargets
 from mscon.similarity.groups import Groups, refuse_text
 
@@ -28,7 +29,7 @@ class Tags:
     - `weighting`: `"rarity"`, w_t = log(items / items with t) for items that have any, or `"even"`, w_t = 1.
     - `counts`: how many items have each set, for rarity; once each when left out.
 
-    **Raises:** `ValueError` for an unknown weighting, or counts that do not match.
+    **Raises:** `ValueError` for an unknown weighting, or counts that do not match or are below 0.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Tags:
         refuse_text(sets)
         if counts is not None and len(counts) != len(sets):
             raise ValueError(f"{len(counts)} counts for {len(sets)} sets of tags")
+        if counts is not None and not all(0.0 <= number("a count of items", each) < inf for each in counts):
+            raise ValueError(f"counts of items must be from 0 on and finite: {list(counts)}")
         self.tags = tuple(sorted({tag for each in sets for tag in each}))
         codes = {tag: code for code, tag in enumerate(self.tags)}
         groups = [sorted({codes[tag] for tag in each}) for each in sets]

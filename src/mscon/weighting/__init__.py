@@ -67,7 +67,7 @@ def new_weighting(choice: WeightingChoice, names: Sequence[str], *, temperatures
         case Mapping():
             if set(choice) != set(names):
                 raise ValueError(f"weighting names {sorted(choice)}, the similarities are {sorted(names)}")
-            return Fixed([float(choice[name]) for name in names])
+            return Fixed([choice[name] for name in names])
         case str() if choice in get_args(Aggregator):
             return Aggregated(len(names), choice)
         case Fixed() | Uncertainty() | Excess() | Aggregated():

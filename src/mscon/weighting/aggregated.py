@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
-from mscon.weighting.weights import Weights, sum_to_count
+from mscon.weighting.weights import Weights, check_similarities, sum_to_count
 
 Aggregator = Literal["UPGrad", "PCGrad", "MGDA", "AlignedMTL", "DualProj", "IMTLG"]
 """Those of TorchJD's aggregators that are weights of gradients and need no more than their inner products."""
@@ -32,7 +32,8 @@ class Aggregated(nn.Module):
 
     `backward` can be set to what a wrapper of the model asks for in place of `torch.autograd.backward`, as Fabric does.
 
-    **Raises:** `ImportError` that says what to install, for a name without TorchJD; `ValueError` for an unknown name.
+    **Raises:** `ImportError` that says what to install, for a name without TorchJD; `ValueError` for an unknown name,
+    and for no similarity.
     """
 
     weight: Tensor
@@ -40,6 +41,9 @@ class Aggregated(nn.Module):
 
     def __init__(self, similarities: int, aggregator: Aggregator | Callable[[Tensor], Tensor] = "UPGrad"):
         super().__init__()
+        check_similarities(similarities)
+        if not callable(aggregator) and not isinstance(cast(object, aggregator), str):
+            raise ValueError(f"the aggregator must be a name or a function of inner products, not {aggregator!r}")
         self.similarities = similarities
         self.backward: Callable[..., object] = torch.autograd.backward
         self.aggregator = _of_torchjd(aggregator) if isinstance(aggregator, str) else aggregator

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mscon.terms import BatchTerms
 from mscon.weighting.calibration import LEAST_SPAN, Classes, noise_share
-from mscon.weighting.weights import Weights
+from mscon.weighting.weights import Weights, check_similarities
 
 Function = Literal["calibrated", "signal", "odds", "inverse"]
 """What `Excess` makes of a relative excess."""
@@ -36,6 +36,17 @@ class Trust:
     noise_share: Float[Tensor, " c"]
     weight: Float[Tensor, " c"]
     held_out: Bool[Tensor, " c"]
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """What was made of these numbers last."""
+
+    given: Tensor
+    trust: Trust
+
+    def is_of(self, given: Tensor) -> bool:
+        return self.given.device == given.device and torch.equal(self.given, given)
 
 
 class Excess(nn.Module):
@@ -84,7 +95,8 @@ class Excess(nn.Module):
     - `silent`: for each similarity, whether no gradient of it is to reach the embedding (which is the caller's to see
       to); none is when left out. It is weighted by the same formula as the others.
 
-    **Raises:** `ValueError` for settings out of range or not one for each similarity, or an unknown function.
+    **Raises:** `ValueError` for no similarity, settings out of range or not one for each similarity, or an unknown
+    function.
     """
 
     function: Function
@@ -110,6 +122,7 @@ class Excess(nn.Module):
         silent: Sequence[bool] | None = None,
     ):
         super().__init__()
+        check_similarities(similarities)
         if function not in get_args(Function):
             raise ValueError(f"function must be one of {', '.join(get_args(Function))}, not {function!r}")
         if not (0.0 <= decay < 1.0 and 0.0 < least < float("inf")):
@@ -125,6 +138,7 @@ class Excess(nn.Module):
             raise ValueError(f"need {similarities} values of silent, not all true, not {silent}")
         self.similarities, self.function, self.held_out = similarities, function, held_out
         self.decay, self.least = decay, least
+        self._solved: _Solved | None = None
         # Rows: Σ excess, Σ (chance − floor), how many anchors.
         self.register_buffer("batches", torch.zeros(3, similarities, dtype=torch.float64))
         self.register_buffer("held_out_items", torch.zeros(3, similarities, dtype=torch.float64))
@@ -142,7 +156,8 @@ class Excess(nn.Module):
             sums = _sums(terms)
             seen = sums[2] > 0
             self.batches.copy_(torch.where(seen, self.decay * self.batches + (1.0 - self.decay) * sums, self.batches))
-        return Weights(weight=self.trust.weight.to(terms.loss.dtype), penalty=terms.loss.new_zeros(()))
+        weight = self.trust.weight.to(terms.loss.dtype, copy=True)
+        return Weights(weight=weight, penalty=terms.loss.new_zeros(()))
 
     def observe_held_out(self, terms: BatchTerms) -> None:
         """Take r from held-out items, in whatever mode the module is; this takes the place of what was held out before.
@@ -160,8 +175,17 @@ class Excess(nn.Module):
     @property
     def trust(self) -> Trust:
         """Relative excess, noise share and weight of each similarity as things stand."""
-        held_out = (self.held_out_items[2] > 0) & self.held_out
-        sums = torch.where(held_out, self.held_out_items, self.batches)
+        # What is kept must serve a training as well, even if a validation asked first.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            held_out = (self.held_out_items[2] > 0) & self.held_out
+            sums = torch.where(held_out, self.held_out_items, self.batches)
+            given = torch.cat([sums, self.temperatures.unsqueeze(0), held_out.unsqueeze(0)])
+            # Held-out sums change once per validation, and the noise share is a bisection.
+            if self._solved is None or not self._solved.is_of(given):
+                self._solved = _Solved(given, self._trust(sums, held_out))
+            return self._solved.trust
+
+    def _trust(self, sums: Float[Tensor, "3 c"], held_out: Bool[Tensor, " c"]) -> Trust:
         excess, span = sums[:2] / sums[2].where(sums[2] > 0, 1.0)
         tells = span > LEAST_SPAN
         r = torch.where(tells, excess / span.where(tells, 1.0), 1.0)

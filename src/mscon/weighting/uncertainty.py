@@ -1,10 +1,12 @@
 """Weights from one learned variance per similarity, as published."""
 
+from math import inf, isfinite
+
 import torch
 from torch import nn
 
 from mscon.terms import BatchTerms
-from mscon.weighting.weights import Weights, sum_to_count
+from mscon.weighting.weights import Weights, check_similarities, sum_to_count
 
 
 class Uncertainty(nn.Module):
@@ -29,13 +31,16 @@ class Uncertainty(nn.Module):
     starts there, and `penalty` what it is multiplied by: 0 and ½ are Kendall, Gal and Cipolla's L_c / σ_c² + log σ_c
     for cross-entropies (2018, arXiv 1705.07115, equation 10).
 
-    **Raises:** `ValueError` for `start` or `penalty` without `paper`.
+    **Raises:** `ValueError` for `start` or `penalty` without `paper` or out of range, and for no similarity.
     """
 
     BOUND = 4.0
 
     def __init__(self, similarities: int, *, paper: bool = False, start: float = 1.0, penalty: float = 1.0):
         super().__init__()
+        check_similarities(similarities)
+        if not (isfinite(start) and 0.0 <= penalty < inf):
+            raise ValueError(f"start must be finite, and penalty from 0 on: {start=}, {penalty=}")
         if not paper and (start, penalty) != (1.0, 1.0):
             raise ValueError("start and penalty are of the joint form: give paper=True with them")
         self.similarities, self.paper, self.penalty = similarities, paper, penalty
