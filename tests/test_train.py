@@ -222,7 +222,7 @@ def test_in_a_long_epoch_and_before_a_long_validation_no_more_than_minutes_are_l
     recipe, whole = Recipe.of(tiny), train(Recipe.of(tiny), tmp_path / "whole")
     monkeypatch.setattr("mscon.train.CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patched:
-        patched.setattr("mscon.train._validate", lambda *_: sys.exit(9))
+        patched.setattr("mscon.train.validate", lambda *_: sys.exit(9))
         with pytest.raises(SystemExit):
             train(recipe, tmp_path / "killed")
     steps = next(record["step"] for record in whole.metrics() if record["kind"] == "val")

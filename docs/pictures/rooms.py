@@ -24,7 +24,7 @@ FLOORS = (
         "report": (6.8, "report"),
         "search": (10.8, "search"),
     },
-    {"train": (2.8, "train display doubts")},
+    {"train": (2.8, "train step validation display doubts")},
     {"evaluate": (5.6, "evaluate")},
     {
         "inspection": (4.4, "inspection"),

@@ -57,6 +57,7 @@ def embed_catalog(
     half: bool = False,
     rows: int = ROWS,
     progress: Callable[[int, int], None] | None = None,
+    waits: Callable[[int], None] | None = None,
 ) -> Embedded:
     """Embed any catalog with a run's model and write one Parquet file, whole or not at all.
 
@@ -75,6 +76,8 @@ def embed_catalog(
     - `half`: float16 in place of float32.
     - `rows`: of a shard.
     - `progress`: called with rows done and rows in all.
+    - `waits`: called with the number of shards that other processes have in hand, where they keep this one waiting for
+      a minute.
 
     **Raises:** `UserError` for a catalog that cannot be used or none of whose images can be read, a run without a
     model, or a file that cannot be written.
@@ -95,7 +98,7 @@ def embed_catalog(
         return done
     kept = kept_pixels(catalog, images, size=settings.size, id=id)
     shards = Shards.beside(out, key, -(-len(catalog) // rows))
-    for shard in shards.undone():
+    for shard in shards.undone(waits):
         numbers = np.arange(shard * rows, min(len(catalog), (shard + 1) * rows))
         pixels, skipped = _kept(kept, numbers) if kept else _decoded(run, catalog, numbers)
         before = shards.done * rows

@@ -165,6 +165,7 @@ class MSConModel(nn.Module, HubModel):
         try:
             architecture = Architecture.from_json(metadata[FORMAT])
             _check_sizes(architecture, weights, own_encoder=encoder is not None)
+            _check_numbers(weights)
             model = cls(encoder if encoder is not None else _encoder(architecture, path), architecture)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -266,6 +267,12 @@ def _encoder(architecture: Architecture, path: Path) -> nn.Module:
         embedding_norm=architecture.embedding_norm,
         options=architecture.backbone_options,
     )
+
+
+def _check_numbers(weights: Mapping[str, Tensor]) -> None:
+    for name, each in weights.items():
+        if each.is_floating_point() and each.isnan().any():
+            raise ValueError(f"{name} holds NaN")
 
 
 def _check_sizes(architecture: Architecture, weights: Mapping[str, Tensor], *, own_encoder: bool) -> None:

@@ -18,13 +18,23 @@ _DEEP = re.compile(
     re.ASCII,
 )
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
 
 def parse_json(text: str) -> Any:
-    """What `json.loads` makes of a text. **Raises** `ValueError` for what is no JSON, or is nested too deeply."""
+    """What `json.loads` makes of a text.
+
+    **Raises:** `ValueError` for what is no JSON, is nested too deeply, or holds half of a character, as `"\\ud800"`.
+    """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if _HALF.search(text):  # or both halves of one, which is for the encoder to tell
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("its lists or tables are nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a character, which no text can") from None
+    return found
 
 
 def parse_toml(text: str) -> dict[str, Any]:

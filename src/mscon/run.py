@@ -54,6 +54,7 @@ class Run:
         if not (folder / "recipe.toml").exists():
             meant = nearest(folder.name, (each.parent.name for each in folder.parent.glob("*/recipe.toml")))
             raise UserError(f"{folder} is not a run: it has no recipe.toml.{meant} Name a folder made by `mscon train`")
+        _check_files(folder)
         recipe = Recipe.read(folder / "recipe.toml")
         path = folder / "labels.json"
         try:
@@ -171,6 +172,13 @@ class Run:
         """Drop what was logged after `step`: a resumed training logs it again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(kept))
+
+
+def _check_files(folder: Path) -> None:
+    """**Raises** `UserError` for what would be waited for without end when it is read."""
+    for path in (*folder.iterdir(), *folder.glob("checkpoints/*")):
+        if path.is_fifo() or path.is_char_device():
+            raise UserError(f"{path} is no file but a pipe or a device: remove it")
 
 
 def check_no_run(folder: Path) -> None:

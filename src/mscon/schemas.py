@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from mscon.errors import UserError
+from mscon.files import digest
 from mscon.parsing import explained, parse_json
 
 # A number that a figure can be drawn from; none that is measured is near the ends.
@@ -157,6 +158,7 @@ class Rows(TypedDict):
 class Evaluation(TypedDict):
     """evaluation.json."""
 
+    model: NotRequired[str]
     labels: dict[str, Scored]
     rows: NotRequired[Rows]
     links: NotRequired[dict[str, Linked]]
@@ -216,8 +218,14 @@ class Ablated(TypedDict):
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """A run's evaluation.json; None where there is none. **Raises** `UserError` for a file that is none."""
-    return _read(folder / "evaluation.json", Evaluation, "an evaluation", f"mscon evaluate {folder}")
+    """A run's evaluation.json; None where there is none, or it is of another model than the run has by now. **Raises**
+    `UserError` for a file that is none.
+    """
+    found = _read(folder / "evaluation.json", Evaluation, "an evaluation", f"mscon evaluate {folder}")
+    model = folder / "model.safetensors"
+    if found is None or "model" not in found or not model.is_file():
+        return found
+    return found if found["model"] == digest(model) else None
 
 
 def read_ablation(folder: Path) -> dict[str, Any] | None:

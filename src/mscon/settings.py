@@ -10,6 +10,9 @@ from mscon.weighting import Aggregator, WeightingName
 SHARED = "shared"
 """The shared embedding's name among the similarities, which none of them has."""
 
+MOST_WIDE, MOST_OFTEN = 2**16, 10**9
+"""Of a layer, and of epochs and steps: more is a slip of the finger."""
+
 
 class Section(BaseModel):
     """What all have in common: nothing unknown, no infinity, and no change once they are read."""
@@ -20,7 +23,9 @@ class Section(BaseModel):
 class CatalogSettings(Section):
     """Which table, and which of its columns mean what."""
 
-    source: str = Field(description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'.")
+    source: str = Field(
+        min_length=1, description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'."
+    )
     image: str | None = Field(
         default=None, description="Image column: paths, URLs or bytes. Found by name when left out."
     )
@@ -111,10 +116,14 @@ class SimilaritySettings(Section):
     first: str | None = Field(default=None, description="pairs: the table's column of the one item.")
     second: str | None = Field(default=None, description="pairs: of the other item.")
     strength: str | None = Field(default=None, description="pairs: of the strength; found when left out, as these.")
-    temperature: float | None = Field(default=None, gt=0, description="Its own τ in place of the objective's.")
-    head_dim: int | None = Field(default=None, ge=2, description="Its own projection width in place of the model's.")
+    temperature: float | None = Field(
+        default=None, ge=1e-4, le=1e4, description="Its own τ in place of the objective's."
+    )
+    head_dim: int | None = Field(
+        default=None, ge=2, le=MOST_WIDE, description="Its own projection width in place of the model's."
+    )
     head_layers: int | None = Field(
-        default=None, ge=1, description="Its own number of head layers in place of the model's (appearance: 1)."
+        default=None, ge=1, le=4, description="Its own number of head layers in place of the model's (appearance: 1)."
     )
     views: ViewLimits | None = Field(
         default=None, description="Limits to the views, where stronger ones would destroy its label: brightness = 0."
@@ -181,15 +190,18 @@ class ModelSettings(Section):
         description="What the embedding is gathered from; [] for the backbone's own pooling.",
     )
     head_layers: int = Field(default=2, ge=1, le=4, description="Linear layers of a projection head.")
-    head_width: int = Field(default=512, ge=1, description="Hidden width of a head.")
+    head_width: int = Field(default=512, ge=1, le=MOST_WIDE, description="Hidden width of a head.")
     head_norm: bool = Field(default=True, description="Normalisation before a head's ReLU, of the kind of `norm`.")
-    head_dim: int = Field(default=128, ge=2, description="Width of a projection.")
+    head_dim: int = Field(default=128, ge=2, le=MOST_WIDE, description="Width of a projection.")
     heads: Literal["separate", "shared", "masked"] = Field(
         default="separate",
         description="One for each similarity; shared: one for all; masked: one for all, its numbers weighed by each.",
     )
     embedding_dim: int | None = Field(
-        default=None, ge=2, description="A linear map of what the stages give, to this width; none when left out."
+        default=None,
+        ge=2,
+        le=MOST_WIDE,
+        description="A linear map of what the stages give, to this width; none when left out.",
     )
     embedding_norm: bool = Field(default=True, description="Normalise what the stages give, by `norm`.")
     norm: Literal["batch", "group", "frozen"] = Field(
@@ -204,7 +216,9 @@ class ObjectiveSettings(Section):
         default="contrastive",
         description="Of what labels give. To compare with: cross-entropy of a classifier; triplets, as CSN has them.",
     )
-    temperature: float = Field(default=0.1, gt=0, description="τ of every similarity that sets none of its own.")
+    temperature: float = Field(
+        default=0.1, ge=1e-4, le=1e4, description="τ of every similarity that sets none of its own."
+    )
     learn_temperature: bool = Field(default=False, description="Train τ of each similarity, from there on.")
     temperature_bounds: tuple[float, float] = Field(default=(0.02, 1.0), description="Of a τ that is learned.")
     weighting: WeightingName | Aggregator | dict[str, float] = Field(
@@ -237,11 +251,16 @@ class TrainingSettings(Section):
     """The loop."""
 
     epochs: int = Field(
-        default=30, ge=1, description="An epoch is every training item once (or as many items, per class)."
+        default=30,
+        ge=1,
+        le=MOST_OFTEN,
+        description="An epoch is every training item once (or as many items, per class).",
     )
-    steps: int | None = Field(default=None, ge=1, description="Steps in all, in place of epochs.")
-    batch_size: int = Field(default=128, ge=2, description="Items of a step, over all processes; each comes in views.")
-    views_per_item: int = Field(default=2, ge=1, description="Augmented copies of an item in a step.")
+    steps: int | None = Field(default=None, ge=1, le=MOST_OFTEN, description="Steps in all, in place of epochs.")
+    batch_size: int = Field(
+        default=128, ge=2, le=2**20, description="Items of a step, over all processes; each comes in views."
+    )
+    views_per_item: int = Field(default=2, ge=1, le=1000, description="Augmented copies of an item in a step.")
     micro_batch: int | None = Field(
         default=None,
         ge=1,
@@ -253,11 +272,14 @@ class TrainingSettings(Section):
         " Left out: by the pairs where there are some, else random.",
     )
     per_class: int = Field(
-        default=4, ge=2, description="Items per class, or linked to one another, when a similarity is the sampler."
+        default=4,
+        ge=2,
+        le=2**20,
+        description="Items per class, or linked to one another, when a similarity is the sampler.",
     )
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with momentum 0.9.")
     nesterov: bool = Field(default=True, description="Of sgd: Nesterov's form of momentum.")
-    lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
+    lr: float = Field(default=2e-3, gt=0, le=1e4, description="Highest learning rate.")
     weight_decay: float = Field(
         default=0.05, ge=0, description="On weight matrices and filters; never on biases and norms."
     )
@@ -270,12 +292,17 @@ class TrainingSettings(Section):
     keep: Literal["best", "last"] = Field(
         default="best", description="The model kept: least validation excess, or the last."
     )
-    seed: int = Field(default=0, ge=0, description="Of the weights, the order, the views and a made split.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of the weights, the order, the views and a made split.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
         default="auto", description="auto: bf16 where hardware has it."
     )
     audit_epochs: int = Field(
-        default=0, ge=0, description="Epochs between audits: labels that look wrong are left out; 0 for none."
+        default=0,
+        ge=0,
+        le=MOST_OFTEN,
+        description="Epochs between audits: labels that look wrong are left out; 0 for none.",
     )
-    checkpoint_epochs: int = Field(default=1, ge=1, description="Epochs between validations, each with a checkpoint.")
+    checkpoint_epochs: int = Field(
+        default=1, ge=1, le=MOST_OFTEN, description="Epochs between validations, each with a checkpoint."
+    )

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from mscon.errors import UserError
 from mscon.files import make_folder
 
-PATIENCE = 0.5
-"""Seconds between two looks at shards that other processes have in hand."""
+PATIENCE, LONG = 0.5, 60.0
+"""Seconds between two looks at shards that other processes have in hand, and after which somebody is told of it."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,15 @@ class Shards:
         """How many are done."""
         return sum(path.exists() for path in self.paths)
 
-    def undone(self) -> Iterator[int]:
+    def undone(self, waits: Callable[[int], None] | None = None) -> Iterator[int]:
         """Each shard that is not done, and meanwhile in hand: to be done before the next is asked for.
 
-        Ends when all are done, by whatever process; while only others have some in hand, it waits for these. **Raises**
-        `UserError` when the disk refuses.
+        Ends when all are done, by whatever process; while only others have some in hand, it waits for these, and tells
+        `waits` once of how many, when that takes long: one of them may be stopped. **Raises** `UserError` when the disk
+        refuses.
         """
         make_folder(self.folder)
+        since = time.monotonic()
         left = [shard for shard in range(self.count) if not self.path(shard).exists()]
         while left:
             taken = False
@@ -74,9 +76,13 @@ class Shards:
                     if held and not self.path(shard).exists():
                         taken = True
                         yield shard
+                        since = time.monotonic()
             left = [shard for shard in left if not self.path(shard).exists()]
             if left and not taken:
                 time.sleep(PATIENCE)
+                if waits and time.monotonic() - since > LONG:
+                    waits(len(left))
+                    waits = None
 
     @contextmanager
     def closing(self) -> Iterator[bool]:

@@ -37,6 +37,11 @@ def check_trained_on(folder: Path, recipe: Recipe, data: Prepared) -> None:
     try:
         before = pl.read_parquet(path, glob=False, hive_partitioning=False)
         changes = list(_changes(before, trained_on(recipe, data), data))
+    except LookupError:
+        raise UserError(
+            f"{path}: tells of an item or a class that the run does not have: it or labels.json is another run's. To go"
+            " on with the catalog as it is now, remove this file"
+        ) from None
     except (OSError, PolarsError, PanicException) as error:
         raise UserError(
             f"{path}: cannot be read: {error}. To go on with the catalog as it is now, remove this file"

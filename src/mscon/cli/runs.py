@@ -218,10 +218,17 @@ def embed(
     from mscon.run import Run
 
     first = torchrun("RANK", 0) == 0  # of the processes that torchrun started, the one that speaks
-    with progress_bar("embedding images", shown=first) as progress:
-        found = embed_catalog(
-            Run.open(run), Catalog.read(catalog, image=image), out, id=id, half=half, progress=progress
+    opened, items = Run.open(run), Catalog.read(catalog, image=image)
+
+    def waits(shards: int) -> None:
+        say(
+            terminal(stderr=True),
+            f"waiting for {shards} shards that other processes have in hand: one that was stopped keeps them until it"
+            " goes on or ends",
         )
+
+    with progress_bar("embedding images", shown=first) as progress:
+        found = embed_catalog(opened, items, out, id=id, half=half, progress=progress, waits=waits)
     if not first:
         return
     console = terminal()

@@ -22,6 +22,7 @@ from mscon.evaluate.paper_probe import LR, probe_by_sgd
 from mscon.evaluate.predictions import write_predictions
 from mscon.evaluate.retrieval import score_retrieval
 from mscon.evaluate.scores import Label, probe_all
+from mscon.files import digest
 from mscon.model import MSConModel
 from mscon.prepare import Prepared
 from mscon.run import Run
@@ -59,7 +60,7 @@ def evaluate_run(
     **Raises:** `UserError` for a published folder, a run without a model, or a catalog that cannot be used.
     """
     run.check_whole()
-    model = run.model()
+    model, of = run.model(), digest(run.model_path)
     data = run.prepare()
     pixels = data.pixels.array
     embeddings = embed_pixels(model, pixels)
@@ -78,6 +79,7 @@ def evaluate_run(
             scores[name]["paper_probe"] = entry
     links = _links(model, data, embeddings)
     evaluation = {
+        "model": of,
         "rows": {name: len(getattr(data.split, name)) for name in PARTS},
         "labels": scores,
         "links": links,

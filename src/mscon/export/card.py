@@ -40,9 +40,6 @@ TOLD = (
 )
 """The values of a recipe that the card shows."""
 
-STALE_SECONDS = 60.0
-"""How much older than the model an evaluation may be: in a folder that was copied, files are as old as one another."""
-
 
 class Plain(str):
     """Text that is Markdown already."""
@@ -80,7 +77,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     - `repo`: where on the Hub it will be, such as `"me/shoes"`, which is what the card loads it from; left out, the
       card loads it from its own folder.
     """
-    recipe, evaluation = run.recipe, fresh_evaluation(run) or {}
+    recipe, evaluation = run.recipe, read_evaluation(run.folder) or {}
     results, catalog = _results(evaluation), catalog_name(public_source(recipe.catalog.source))
     items = run.items()
     counts = {} if items is None else {part: items.table["split"].eq(part).sum() for part in PARTS}
@@ -114,17 +111,6 @@ def public_source(source: str) -> str:
     """A table's address without the folders, the server and the signature that lead to it."""
     parts = [each for each in source.partition("?")[0].replace("\\", "/").split("/") if each and "*" not in each]
     return parts[-1] if parts else "catalog"
-
-
-def fresh_evaluation(run: Run) -> dict[str, Any] | None:
-    """evaluation.json; None where there is none, or it was written before the model. **Raises** `UserError` for a file
-    that is none.
-    """
-    evaluation = read_evaluation(run.folder)
-    if evaluation is None:
-        return None
-    age = run.model_path.stat().st_mtime - (run.folder / "evaluation.json").stat().st_mtime
-    return evaluation if age <= STALE_SECONDS else None
 
 
 def _finished(value: Any) -> Any:

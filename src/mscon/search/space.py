@@ -151,7 +151,8 @@ class Space:
         table = self.catalog.table
         try:
             found = table.select(pl.sql_expr(where).alias("passing"))["passing"]
-        except (pl.exceptions.PolarsError, ValueError) as error:
+        # `least()` of nothing makes polars panic.
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
             told = first_line(error).partition("; valid columns")[0]
             raise not_read(where, told, table.columns) from None
         if found.dtype != pl.Boolean:
