@@ -13,7 +13,8 @@ class End:
     """Where one similarity stood when training ended; None where that was not logged.
 
     - `loss`, `floor`, `chance`, `excess`: of training, in nats; `relative_excess`: of training, and `held_out`.
-    - `weight`: what its loss was multiplied by; `noise_share`: of its labels, as the weighting reads it.
+    - `weight`: how far it was trusted after the last look at held-out items, as the diagnostics have it, and not in the
+      steps before it; `noise_share`: of its labels, as the weighting reads it.
     - `temperature`: τ; `doubted`: labels left out of training in the end.
     """
 
@@ -85,11 +86,12 @@ def _changing(curves: dict[str, Curve]) -> dict[str, Curve]:
 
 def _end(name: str, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> End:
     trained, looked_at = (records[-1] if records else {} for records in (train, held_out))
+    weights = (_at(looked_at, "trust", name, "weight"), *(_at(of, "terms", name, "weight") for of in (looked_at, trained)))
     return End(
         name,
         **{key: _at(trained, "terms", name, key) for key in ("loss", "floor", "chance", "excess", "relative_excess")},
         held_out=_at(looked_at, "terms", name, "relative_excess"),
-        weight=_at(trained or looked_at, "terms", name, "weight"),
+        weight=next((weight for weight in weights if weight is not None), None),
         noise_share=_at(looked_at, "trust", name, "noise_share"),
         temperature=_at(looked_at, "temperature", name),
         doubted=_at(looked_at, "doubted", name),
