@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from mscon.evaluate.bootstrap import verdict
+from mscon.evaluate.bootstrap import FEW, verdict
 from mscon.inspection import ALONE, MUCH, Sampler, counted, larger_batches
 from mscon.words import joined_names, listed, span
 
@@ -89,7 +89,7 @@ class HeadFacts:
     - `repeats`: the similarity whose copy it is, and beside which it learns without leading the encoder, see
       `mscon.copies`.
     - `told`: whether a probe or its own head is above chance on test, by the lower end of the interval; False where
-      nobody looked.
+      nobody looked, or there are too few test items to say.
     """
 
     name: str
@@ -152,7 +152,11 @@ class Diagnostics:
     below: tuple[BelowFacts, ...] = ()
 
     def beside(self, labels: Mapping[str, Any], links: Mapping[str, Any]) -> "Diagnostics":
-        """The same, told what test items say: the entries of evaluation.json under `labels` and `links`."""
+        """The same, told what test items say: the entries of evaluation.json under `labels` and `links`. Those of fewer
+        than `FEW` test items, whose intervals are too narrow, say nothing.
+        """
+        labels = {name: each for name, each in labels.items() if each["n"] >= FEW}
+        links = {name: each for name, each in links.items() if each["asked"] >= FEW}
         trained = [labels[head.name] for head in self.heads if head.name in labels]
         above = any(_low(each["floors"]["untrained"]["difference"]) > 0.0 for each in trained)
         heads = (replace(head, told=_told(labels.get(head.name), links.get(head.name))) for head in self.heads)

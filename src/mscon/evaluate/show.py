@@ -7,14 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.evaluate.bootstrap import verdict
+from mscon.evaluate.bootstrap import FEW, verdict
 from mscon.evaluate.notes import print_notes
 from mscon.evaluate.retrieval import MEASURES
 
 FLOORS = ("untrained", "pixels", "classical")
-
-FEW = 30
-"""Test items of a label below which its score is printed with a warning."""
 
 UNITS = {"accuracy": "%", "r2": "R²", "mAP": "mAP"}
 

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from mscon.data.splits import PARTS
-from mscon.evaluate.show import FEW
+from mscon.evaluate.bootstrap import FEW
 from mscon.hub import CITATION, TASK, escaped, front_matter
 from mscon.model import MSConModel
 from mscon.recipe import Recipe

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mscon.evaluate.show import FEW
+from mscon.evaluate.bootstrap import FEW
 from mscon.report.classes import class_tables
 from mscon.report.course import Course, read_course
 from mscon.report.curves import read_curves

@@ -86,7 +86,10 @@ def _changing(curves: dict[str, Curve]) -> dict[str, Curve]:
 
 def _end(name: str, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> End:
     trained, looked_at = (records[-1] if records else {} for records in (train, held_out))
-    weights = (_at(looked_at, "trust", name, "weight"), *(_at(of, "terms", name, "weight") for of in (looked_at, trained)))
+    weights = (
+        _at(looked_at, "trust", name, "weight"),
+        *(_at(of, "terms", name, "weight") for of in (looked_at, trained)),
+    )
     return End(
         name,
         **{key: _at(trained, "terms", name, key) for key in ("loss", "floor", "chance", "excess", "relative_excess")},
