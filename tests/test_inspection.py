@@ -124,6 +124,21 @@ def test_a_sampler_is_proposed_where_it_would_help(tiny: dict, change: dict, sam
     assert ("training.sampler" in larger_batches("character", facts.sampler)) == (sampler is not None)
 
 
+def test_a_training_that_takes_the_sampler_that_is_proposed_begins(tiny: dict) -> None:
+    """Of 5 classes a batch of 32 cannot hold 4 items each; 6 labelled items fill none at all."""
+    recipe = Recipe.of(tiny, {"training.views_per_item": 1, "similarities.style": {}})
+    data = prepare(recipe)
+    data.values["style"][:] = -1
+    data.values["style"][data.split.train[:6]] = [0, 0, 1, 1, 2, 2]
+    facts = {each.name: each for each in batch_facts(recipe, data)}
+    assert facts["style"].sampler is None
+    advice = larger_batches("character", facts["character"].sampler, facts["character"].per_class)
+    taken = dict(re.findall(r"(training\.\w+) = '?(\w+)", advice))
+    assert list(taken) == ["training.sampler", "training.per_class"]
+    changed = Recipe.of(tiny, taken | {"training.per_class": int(taken["training.per_class"])})
+    assert len(training_batches(changed, data)) > 0
+
+
 def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
     recipe = Recipe.of(tiny, {"similarities.style": {}})
     data = prepare(recipe)

@@ -84,8 +84,8 @@ class HeadFacts:
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
     - `bound`: whether that is the `least` or the `most` that the weighting allows, or its learned temperature the
       highest (`hottest`) or the lowest (`coldest`) allowed.
-    - `alone`: share of its labelled items without another that is alike in a training batch; `sampler`: what a sampler
-      would bring together, see `mscon.inspection.BatchFacts`.
+    - `alone`: share of its labelled items without another that is alike in a training batch; `sampler`, `per_class`:
+      what a sampler would bring together, see `mscon.inspection.BatchFacts`.
     - `repeats`: the similarity whose copy it is, and beside which it learns without leading the encoder, see
       `mscon.copies`.
     - `told`: whether a probe or its own head is above chance on test, by the lower end of the interval; False where
@@ -100,6 +100,7 @@ class HeadFacts:
     bound: Bound | None
     alone: float
     sampler: Sampler | None = None
+    per_class: int | None = None
     repeats: str | None = None
     told: bool = False
 
@@ -272,7 +273,7 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
     if head.alone > ALONE:
         yield (
             f"{name}: {head.alone:.0%} of its items find no other that is alike in a batch, and only their own views to"
-            f" be near to. {larger_batches(name, head.sampler)}"
+            f" be near to. {larger_batches(name, head.sampler, head.per_class)}"
         )
 
 

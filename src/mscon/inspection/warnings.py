@@ -63,7 +63,7 @@ def batch_warnings(batches: Sequence[BatchFacts], size: int) -> Iterator[str]:
     for each in batches:
         if each.lonely > ALONE:
             alone = f"{each.name}: {each.lonely:.0%} of its items find no other that is alike in a batch of {size}."
-            yield f"{alone} {larger_batches(each.name, each.sampler)}"
+            yield f"{alone} {larger_batches(each.name, each.sampler, each.per_class)}"
 
 
 def redundancy_warnings(
