@@ -110,7 +110,8 @@ class LoadedRun:
 
         **Arguments:**
 
-        - `images`: a picture as in `embed`, or an item's id, which may be a whole number; of several, what lies between them is looked for.
+        - `images`: a picture as in `embed`, or an item's id, which may be a whole number; of several, what lies between
+          them is looked for.
         - `weights`: similarity, or `shared`, → how much it counts, negative for what shall not be alike; without any,
           every similarity counts 1.
         - `k`: at most so many items. `where`: a condition on the columns in SQL, such as `"year > 2012"`.
