@@ -1,6 +1,7 @@
 """The newer sections' contents: classes, the course of training, uncertainty, what other commands left."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def test_the_course_is_what_the_lines_say_and_what_never_changes_has_no_curve() 
     assert (end.excess, end.held_out, end.weight, end.noise_share, end.temperature, end.doubted) == (
         *(2.0, 0.5, 1.5, 0.25, 0.2, 7),
     )
+    (unlabelled,) = read_course(records, ["a"], labelled=()).ends
+    assert replace(end, noise_share=None) == unlabelled
     assert read_course([], ["a"]).ends == ()
 
 

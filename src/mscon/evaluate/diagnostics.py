@@ -238,7 +238,7 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
     name = head.name
     if head.uniformity is not None and head.uniformity > POINT:
         yield (
-            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:.2f})."
+            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:z.2f})."
             f" Lower its temperature (similarities.{name}.temperature)."
         )
     # What is trusted least is so for being at chance in training: once said is enough.

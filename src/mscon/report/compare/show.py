@@ -34,7 +34,8 @@ def show(found: Comparison, console: Console) -> None:
     if found.labels:
         _print(console, "linear probes, scored on test", names, [(_title(row), _cells(row)) for row in found.labels])
         console.print(Text(f"below a score: it − that of {names[0]} on the same items, [95% interval];", style="dim"))
-        console.print("green: above, red: below. * never trained on by any run", style="dim")
+        starred = any(map(_starred, found.labels))
+        console.print(f"green: above, red: below.{' * never trained on by any run' * starred}", style="dim")
     if found.retrieval:
         spaces = [
             (f"{row.label}{of}", [_mean(score) for score in scores])
@@ -66,7 +67,12 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Iterable[tu
 
 
 def _title(row: LabelRow) -> str:
-    return row.label + "*" * (True not in row.in_domain)
+    return row.label + "*" * _starred(row)
+
+
+def _starred(row: LabelRow) -> bool:
+    """Whether no run was trained on it."""
+    return True not in row.in_domain
 
 
 def _cells(row: LabelRow) -> list[Text]:
