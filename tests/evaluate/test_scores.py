@@ -28,7 +28,8 @@ from mscon.evaluate import (
     probe_tags,
     score,
 )
-from mscon.evaluate.show import FEW, FLOORS, number, show
+from mscon.evaluate.bootstrap import FEW
+from mscon.evaluate.show import FLOORS, number, show
 
 CATEGORICAL = [
     "role",
