@@ -1,6 +1,5 @@
 """A comparison, printed: a column for each run."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from mscon.report.compare.comparison import Comparison, LabelRow
 from mscon.report.compare.paired import Difference
 from mscon.report.course import End
 from mscon.report.probes import Score
+from mscon.words import json_text
 
 
 def show(found: Comparison, console: Console) -> None:
@@ -52,7 +52,7 @@ def show(found: Comparison, console: Console) -> None:
 
 def as_json(found: Comparison) -> str:
     """The same for programs, curves left out."""
-    return json.dumps(found.to_json(), indent=2, ensure_ascii=False)
+    return json_text(found.to_json())
 
 
 def _print(console: Console, title: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Text]]]) -> None:
