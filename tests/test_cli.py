@@ -179,6 +179,17 @@ def test_resume_keeps_the_recipe(mscon, letters: Path) -> None:
     assert "a resumed run keeps its recipe" in err
 
 
+@pytest.mark.parametrize("words", [("inspect",), ("train",), ("train", "--similarity", "a"), ("embed", "{run}")])
+def test_a_run_where_a_catalog_is_asked_for_is_told_with_what_to_type(mscon, two_runs, words: tuple[str, ...]) -> None:
+    command, *options = (word.format(run=two_runs[0]) for word in words)
+    code, out, err = mscon(command, *options, two_runs[0], *(["-o", "x.parquet"] if command == "embed" else []))
+    assert (code, out) == (2, "")
+    assert f"{two_runs[0]} is a run's folder, no catalog" in err.replace("\n", " ")
+    assert f"mscon train {two_runs[0]} --resume" in err
+    assert f"{two_runs[0]}/recipe.toml" in err
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -43,8 +43,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def commands(page: Path) -> list[list[str]]:
     """The words of every `mscon` command on a line of its own, behind torchrun, or alone in a row's first cell."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    shown = [block for language, block in blocks if language in ("", "sh")]
+    lines = [line for block in shown for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"^\| `(mscon \w+ [^`]+)` \|", text, flags=re.MULTILINE)
     found = [re.match(r"(?:\.venv/bin/|torchrun .*-m )?mscon ([^|]+)", line) for line in lines]
     return [shlex.split(each[1], comments=True) for each in found if each]

@@ -11,12 +11,15 @@ import torch
 from PIL import Image
 
 from mscon import Catalog
+from mscon.cli import app
+from mscon.command_line import recipe_of
 from mscon.export import export_backbone, export_onnx, noise, publish
 from mscon.model import build_model
-from mscon.prepare import prepare
+from mscon.prepare import prepare, training_batches
 from mscon.recipe import Recipe
 from mscon.run import Run
 from mscon.search.index import index_catalog
+from test_docs import commands
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("category", "closure", "colour")
@@ -35,6 +38,22 @@ def test_a_pages_python_runs(page: Path, shop: Path, monkeypatch: pytest.MonkeyP
     with torch.random.fork_rng():
         for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
             exec(compile(block, str(page), "exec"), names)
+
+
+def test_a_reader_who_brings_a_catalog_as_the_page_does_can_train_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pages = [ROOT / "docs" / "howto" / name for name in ("own-catalog.md", "imbalanced-classes.md")]
+    exec(BLOCK.findall(pages[0].read_text(encoding="utf-8"))[0], {})
+    trainings = [words[1:] for page in pages for words in commands(page) if words[0] == "train"]
+    assert len(trainings) == 3
+    for words in trainings:
+        _, given, _ = app.parse_args(["train", *words], exit_on_error=False, print_error=False)
+        asked = given.arguments
+        settings = [*asked["set_"], "image.size=32"]
+        recipe = recipe_of(asked["catalog"], asked["similarity"], None, None, settings)
+        assert len(training_batches(recipe, prepare(recipe))) > 0
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,18 @@ def test_a_model_around_a_module_of_ones_own(tmp_path: Path) -> None:
         MSConModel.from_pretrained(tmp_path)
 
 
+def test_the_card_of_a_module_of_ones_own_names_what_its_reader_has_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = MSConModel(nn.Linear(7, 4), Architecture(backbone=None, embedding_dim=4, head_dims={"a": 2})).eval()
+    own.save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
+    names: dict[str, Any] = {"YourEncoder": lambda: nn.Linear(7, 4), "your_batch": torch.ones(1, 7)}
+    exec(compile(code, "README.md", "exec"), names)
+    torch.testing.assert_close(names["embedding"], own.embed(torch.ones(1, 7)))
+
+
 def test_what_was_downloaded_before_is_found_by_its_revision(model: MSConModel, tmp_path: Path) -> None:
     cache = tmp_path / "models--me--shoes"  # as huggingface_hub lays it out
     model.save_pretrained(cache / "snapshots" / COMMIT)

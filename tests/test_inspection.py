@@ -2,9 +2,12 @@
 
 import math
 import re
+from collections import Counter
 from dataclasses import replace
+from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from mscon.errors import UserError
-from mscon.inspection import Redundancy, batch_facts, inspect, larger_batches, show
-from mscon.inspection.warnings import redundancy_warnings
+from mscon.inspection import ColumnFacts, Redundancy, batch_facts, column_facts, inspect, larger_batches, show
+from mscon.inspection.warnings import reading_warnings, redundancy_warnings
 from mscon.prepare import prepare, training_batches
 from mscon.recipe import Recipe
 
@@ -71,6 +74,39 @@ def test_a_table_of_pairs_is_counted_by_split(tiny: dict, tmp_path: Path) -> Non
     assert "most frequent" not in printed, "there is no label to tell of"
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "said"),
+    [
+        ([1.0, 2.0, None, 3.0], None, "a: read as numbers, though they are few and whole"),
+        ([1.0, 2.0, None, 3.0], "continuous", None),
+        ([1.0, 2.0, 1.0, 3.0], None, None),  # without a gap a table keeps what it was given
+        ([1.0, 2.5, None, 3.0], None, None),
+        (["x", "y", "N/A", "x"], None, r"a: 'N/A' \(60 items\) is read as a class like any other"),
+        (["x", "None", "null", "x"], None, r"a: 'None', 'null' \(120 items\)"),
+        (["x", "nano", "nonesuch", None], None, None),
+        ([["x", "y"], ["x", "N/A"], ["x"], ["x"]], "hierarchy", "a: 'x/N"),
+    ],
+)
+def test_labels_that_are_perhaps_read_amiss_are_told_of(
+    tiny: dict, tmp_path: Path, cells: list[Any], kind: str | None, said: str | None
+) -> None:
+    table = pl.read_parquet(tiny["catalog"]["source"]).head(240).with_columns(pl.Series("a", cells * 60))
+    table.with_columns(split=pl.Series(["train", "train", "val", "test"] * 60)).write_parquet(tmp_path / "a.parquet")
+    similarities = {"a": {"kind": kind} if kind else {}}
+    recipe = Recipe.of(tiny | {"catalog": {"source": str(tmp_path / "a.parquet")}, "similarities": similarities})
+    found = list(reading_warnings([column_facts("a", recipe, prepare(recipe))]))
+    assert len(found) == (said is not None)
+    assert said is None or re.match(said, found[0])
+
+
+@pytest.mark.parametrize(("days", "warned"), [(100, True), (30, False)])
+def test_dates_that_are_nearly_all_different_are_told_of(days: int, warned: bool) -> None:
+    dates = [str(date(2024, 1, 1) + timedelta(days=row % days)) for row in range(120)]
+    counts = dict(Counter(dates))
+    facts = ColumnFacts("day", "similarity", "categorical", {}, 0, counts)
+    assert [each.startswith("day: dates are read as classes") for each in reading_warnings([facts])] == [True] * warned
+
+
 def test_a_class_that_no_training_item_has_is_told(tiny: dict) -> None:
     recipe = Recipe.of(tiny)
     data = prepare(recipe)
@@ -122,6 +158,21 @@ def test_a_sampler_is_proposed_where_it_would_help(tiny: dict, change: dict, sam
     facts = {each.name: each for each in batch_facts(recipe, prepare(recipe))}["character"]
     assert facts.sampler == sampler
     assert ("training.sampler" in larger_batches("character", facts.sampler)) == (sampler is not None)
+
+
+def test_a_training_that_takes_the_sampler_that_is_proposed_begins(tiny: dict) -> None:
+    """Of 5 classes a batch of 32 cannot hold 4 items each; 6 labelled items fill none at all."""
+    recipe = Recipe.of(tiny, {"training.views_per_item": 1, "similarities.style": {}})
+    data = prepare(recipe)
+    data.values["style"][:] = -1
+    data.values["style"][data.split.train[:6]] = [0, 0, 1, 1, 2, 2]
+    facts = {each.name: each for each in batch_facts(recipe, data)}
+    assert facts["style"].sampler is None
+    advice = larger_batches("character", facts["character"].sampler, facts["character"].per_class)
+    taken = dict(re.findall(r"(training\.\w+) = '?(\w+)", advice))
+    assert list(taken) == ["training.sampler", "training.per_class"]
+    changed = Recipe.of(tiny, taken | {"training.per_class": int(taken["training.per_class"])})
+    assert len(training_batches(changed, data)) > 0
 
 
 def test_redundant_labels_and_lonely_anchors_are_warned_of(tiny: dict) -> None:
@@ -182,6 +233,9 @@ def test_pairs_of_labels_that_share_little_have_one_row_together(tiny: dict) -> 
     printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert re.findall(r"one · (\d) +(\d+%)", printed) == [("0", "30%"), ("1", "5%")]
     assert re.search(r"2 other pairs +below 5%", printed)
+    console = Console(file=StringIO(), width=200)
+    show(replace(facts, redundancy=pairs[3:]), console)
+    assert re.search(r"\n1 pair +below 5%", console.file.getvalue())  # pyright: ignore[reportAttributeAccessIssue]
     assert "positives: other views that one is pulled to" in printed
     assert "0% nothing" in printed
 

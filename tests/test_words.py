@@ -1,11 +1,12 @@
 """Names and numbers in a sentence."""
 
+import json
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mscon.words import joined_names, listed, span
+from mscon.words import ODD, joined_names, json_text, listed, span
 
 
 def test_words_are_listed_as_in_a_sentence() -> None:
@@ -31,3 +32,11 @@ def test_names_are_together_where_a_way_of_pairs_leads_from_one_to_the_other(pai
 
 def test_groups_and_their_names_stand_as_they_first_come() -> None:
     assert joined_names([("a", "b"), ("x", "y"), ("c", "d"), ("b", "c")]) == [("a", "b", "c", "d"), ("x", "y")]
+
+
+@given(st.dictionaries(st.text(), st.text(st.sampled_from([*ODD, "\n", "é", '"', "\\"])) | st.integers()))
+def test_json_that_is_printed_commands_no_terminal_and_reads_the_same(value: dict[str, str | int]) -> None:
+    printed = json_text(value)
+    assert json.loads(printed) == value
+    assert not set(printed) & set(ODD)
+    assert ("é" in "".join(map(str, value.values()))) <= ("é" in printed), "what harms nobody stays as it is"

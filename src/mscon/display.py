@@ -111,7 +111,7 @@ class TerminalDisplay:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"
 
 
 def _clock(seconds: float) -> str:

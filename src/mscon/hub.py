@@ -140,15 +140,20 @@ def front_matter(**results: Any) -> str:
 def bare_card(model: "MSConModel") -> str:
     """The card of a model of which nothing is known but itself."""
     architecture = model.architecture
-    backbone = "a module of its author's own" if architecture.backbone is None else f"`{architecture.backbone}`"
     heads = listed([escaped(name) for name in model.similarities], "and")
-    encoder = ", encoder=encoder" if architecture.backbone is None else ""
-    size = architecture.image_size or "SIZE"
-    images = f"torch.zeros(1, {architecture.in_chans}, {size}, {size}, dtype=torch.uint8)"
+    if architecture.backbone is None:
+        what = "a module of its author's own, that turns what it is given"
+        code = """encoder = YourEncoder()  # the module that it was built around; its weights are replaced
+model = MSConModel.from_pretrained(".", encoder=encoder)  # this folder; on the Hub, its name there
+batch = your_batch  # as that module takes it; three-channel images in uint8 are normalised before"""
+    else:
+        what, size = f"`{architecture.backbone}`, that turns an image", architecture.image_size or 224
+        code = f"""model = MSConModel.from_pretrained(".")  # this folder; on the Hub, its name there
+batch = torch.zeros(1, {architecture.in_chans}, {size}, {size}, dtype=torch.uint8)  # your images: RGB, 0 to 255"""
     return f"""{front_matter()}
 # A model made with mscon
 
-An encoder, {backbone}, that turns an image into {architecture.embedding_dim:,} numbers, with projections under {heads},
+An encoder, {what} into {architecture.embedding_dim:,} numbers, with projections under {heads},
 by multi-similarity contrastive learning ([arXiv 2307.02712](https://arxiv.org/abs/2307.02712)). It was saved without
 its run, so what it was trained on and what it is worth are not told here.
 
@@ -158,9 +163,8 @@ its run, so what it was trained on and what it is worth are not told here.
 import torch
 from mscon import MSConModel
 
-model = MSConModel.from_pretrained("."{encoder})  # this folder; on the Hub, its name there
-images = {images}  # yours: RGB, 0 to 255
-embedding = model.embed(images)
+{code}
+embedding = model.embed(batch)
 projections = {{name: model.project_embedding(embedding, name) for name in model.similarities}}
 ```
 

@@ -1,5 +1,6 @@
 """A trained run at hand in code: images in, vectors and neighbours out."""
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Frames = Literal["polars", "pandas"]
+Id = int | np.integer[Any]
+"""An item's id where it is a whole number; others are texts."""
 
 
 def load(folder: str | Path, *, device: str | torch.device | None = None) -> "LoadedRun":
@@ -95,7 +98,7 @@ class LoadedRun:
 
     def search(
         self,
-        images: GivenImage | Sequence[GivenImage],
+        images: GivenImage | Id | Sequence[GivenImage | Id],
         *,
         weights: Weights | None = None,
         k: int = 10,
@@ -107,7 +110,8 @@ class LoadedRun:
 
         **Arguments:**
 
-        - `images`: a picture as in `embed`, or an item's id; of several, what lies between them is looked for.
+        - `images`: a picture as in `embed`, or an item's id, which may be a whole number; of several, what lies between
+          them is looked for.
         - `weights`: similarity, or `shared`, → how much it counts, negative for what shall not be alike; without any,
           every similarity counts 1.
         - `k`: at most so many items. `where`: a condition on the columns in SQL, such as `"year > 2012"`.
@@ -133,7 +137,7 @@ class LoadedRun:
 
     def hits(
         self,
-        images: GivenImage | Sequence[GivenImage],
+        images: GivenImage | Id | Sequence[GivenImage | Id],
         *,
         weights: Weights | None = None,
         k: int = 10,
@@ -142,7 +146,8 @@ class LoadedRun:
     ) -> Hits:
         """The same as arrays, with rows of what was searched."""
         items = among if among is not None else self.catalog
-        words = [each if isinstance(each, str | bytes | Path) else as_file(each) for each in as_images(images)]
+        asked = as_images(_named(images))
+        words = [each if isinstance(each, str | bytes | Path) else as_file(each) for each in asked]
         return items.search(query_of(self.run, items, words, model=self.model), weights, k=k, where=where)
 
     def pictures(self, ids: Sequence[str], *, among: Collection | None = None) -> list[Image.Image]:
@@ -170,3 +175,12 @@ class LoadedRun:
             known = pl.DataFrame({"row": there, column: self._vectors(h, name)}, schema_overrides={"row": pl.Int64})
             frame = frame.with_columns(rows.join(known, on="row", how="left", maintain_order="left")[column])
         return frame
+
+
+def _named(images: GivenImage | Id | Sequence[GivenImage | Id]) -> GivenImage | Sequence[GivenImage]:
+    """The same, ids that are numbers as the texts that they are in every table of mscon's."""
+    if isinstance(images, int | np.integer):
+        return str(images)
+    if isinstance(images, Image.Image | np.ndarray | bytes | str | os.PathLike):
+        return images
+    return [str(each) if isinstance(each, int | np.integer) else each for each in images]

@@ -1,6 +1,8 @@
 """Names and numbers as sentences have them."""
 
+import json
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 ODD = (
     *(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"),
@@ -8,12 +10,20 @@ ODD = (
 )
 """Characters that no word needs: a terminal obeys them, as ESC begins its commands, or they turn round what follows."""
 
+_ESCAPED = {ord(each): f"\\u{ord(each):04x}" for each in ODD}
 _REPLACED = dict.fromkeys(map(ord, ODD), "\N{REPLACEMENT CHARACTER}")
 
 
 def plain(words: str) -> str:
     """A stranger's words with "�" for each of `ODD`."""
     return words.translate(_REPLACED)
+
+
+def json_text(value: Any) -> str:
+    """JSON that commands no terminal: `ODD` in strings is escaped, so programs read the same; dates and the like are
+    text.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str).translate(_ESCAPED)
 
 
 def listed(words: Sequence[str], last: str) -> str:

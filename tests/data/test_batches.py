@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mscon.data.batches import Batches, _visits
+from mscon.data.batches import Batches, _visits, fitting_per_class
 from mscon.errors import UserError
 
 Arguments = dict[str, Any]  # of Batches, which is built in the tests: a strategy may use no chance of its own
@@ -216,10 +216,22 @@ def test_a_batch_that_does_not_divide_into_m_is_refused():
 
 
 def test_too_few_classes_are_refused_and_the_advice_works():
-    with pytest.raises(UserError, match=r"needs 32 classes, but there are 5: raise per_class to 32, or .* to 20"):
+    with pytest.raises(UserError, match=r"needs 32 classes, but there are 5: raise per_class to 32 .*, or .* to 20 "):
         skewed([50] * 5, size=128, m=4)
+    with pytest.raises(UserError, match=r"needs 2 classes, but there are 1: lower batch_size to 8 "):
+        skewed([50], size=16, m=8)
     assert len(skewed([50] * 5, size=128, m=32)) == 1
     assert len(skewed([50] * 5, size=20, m=4)) == 12
+
+
+@given(size=st.integers(2, 200), classes=st.integers(0, 40), least=st.integers(1, 12))
+def test_a_number_of_items_per_class_that_is_said_to_fit_does_and_none_below_it(size: int, classes: int, least: int):
+    def fits(m: int) -> bool:
+        return size % m == 0 and 2 <= size // m <= classes
+
+    found = fitting_per_class(size, classes, least=least)
+    assert found is None or found >= least
+    assert [m for m in range(least, size + 1) if fits(m)][:1] == ([] if found is None else [found])
 
 
 def test_codes_without_m_are_refused():

@@ -170,7 +170,10 @@ def test_the_usual_name_goes_before_other_columns_that_fit(photos: Path) -> None
 
 
 def test_without_a_usual_name_several_image_columns_are_named(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"columns front, back could all hold images\. Name the one .* image='…'"):
+    with pytest.raises(
+        UserError,
+        match=r"columns front, back could all hold images\. Name the one to use: --image NAME, in code image='",
+    ):
         catalog_of(photos, front=PHOTOS, back=PHOTOS)
 
 

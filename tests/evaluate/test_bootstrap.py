@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mscon.evaluate import bootstrap
-from mscon.evaluate.bootstrap import interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import accuracy_interval, interval, resampled, resampled_accuracy, resampled_r2
 from mscon.evaluate.measures import mean_average_precision, single, spearman
 from mscon.evaluate.ridge import r_squared
 
@@ -126,9 +126,21 @@ def test_a_single_group_gives_no_interval():
     assert np.isnan(interval(resampled(spearman, truth, truth, one)).low)
 
 
-def test_a_perfect_predictor_has_no_spread():
-    ends = interval(resampled_accuracy(np.ones((30, 1), dtype=bool))[:, 0])
-    assert (ends.low, ends.high) == (1.0, 1.0)
+@pytest.mark.parametrize("items", [2, 5, 30, 1000])
+@pytest.mark.parametrize("right", [True, False])
+def test_where_all_are_right_or_none_the_interval_is_wilsons(items: int, right: bool):
+    """Its inner end is the share p that differs from what was seen by 1.96 √(p (1 − p) / g), g groups of items."""
+    correct, groups = np.full((3 * items, 1), right), np.repeat(np.arange(items), 3)
+    ends = accuracy_interval(resampled_accuracy(correct, groups)[:, 0], items)
+    inner, outer = (ends.low, ends.high) if right else (ends.high, ends.low)
+    assert outer == float(right)
+    assert abs(right - inner) == pytest.approx(1.959964 * np.sqrt(inner * (1 - inner) / items))
+
+
+def test_any_other_accuracy_has_the_percentile_interval_and_a_single_group_has_none():
+    samples = resampled_accuracy(np.arange(40)[:, None] < 39)[:, 0]
+    assert accuracy_interval(samples, 40) == interval(samples)
+    assert np.isnan(accuracy_interval(resampled_accuracy(np.ones((9, 1), bool), np.zeros(9, int))[:, 0], 1).low)
 
 
 def test_r2_is_not_defined_on_resamples_of_one_value():

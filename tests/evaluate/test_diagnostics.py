@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from mscon.evaluate import diagnostics
+from mscon.evaluate.bootstrap import FEW
 from mscon.evaluate.diagnostics import Diagnostics, HeadFacts, PairFacts, warnings
 from mscon.evaluate.geometry import effective_rank, linear_cka
 from mscon.inspection import ALONE
@@ -243,7 +244,7 @@ def entry(low: float | None, *, own: float | None, majority: float | None, gain:
     ends = {"value": low, "low": low, "high": low}
     head = {"value": own, "low": own, "high": own}
     gains = {"untrained": {"difference": {"low": gain, "high": 0.1}}}
-    return ends | {"role": "in-domain", "own_head": head, "majority": majority, "floors": gains}
+    return ends | {"role": "in-domain", "own_head": head, "majority": majority, "floors": gains, "n": 100}
 
 
 @pytest.mark.parametrize(
@@ -266,10 +267,24 @@ def test_a_label_is_told_where_its_probe_or_its_own_head_is_above_chance_with_th
 
 
 def test_links_that_the_own_head_finds_are_told_and_a_probe_above_the_untrained_one_is_noted() -> None:
-    links = {"gender": {"own_head": {"recall": {"10": {"value": 0.5, "low": 0.3, "high": 0.7, "chance": 0.2}}}}}
+    recall = {"recall": {"10": {"value": 0.5, "low": 0.3, "high": 0.7, "chance": 0.2}}}
+    links = {"gender": {"own_head": recall, "asked": 100}}
     found = HONEST.beside({"category": entry(0.1, own=0.1, majority=0.3, gain=0.01)}, links)
     assert [head.told for head in found.heads] == [False, True]
     assert found.above_untrained
+
+
+def test_of_few_test_items_nothing_is_concluded() -> None:
+    floors = {"floors": {"untrained": {"difference": {"low": 0.1, "high": 0.9}}}}
+    worse = {"floors": {"untrained": {"difference": {"low": -0.9, "high": -0.1}}}}
+    recall = {"own_head": {"recall": {"10": {"value": 1.0, "low": 1.0, "high": 1.0, "chance": 0.2}}}}
+    for items in (5, FEW - 1, FEW):
+        label = entry(1.0, own=1.0, majority=0.3) | {"n": items}
+        found = HONEST.beside(
+            {"category": label | floors, "brand": label | worse}, {"gender": recall | {"asked": items}}
+        )
+        said = [*(head.told for head in found.heads), found.above_untrained, bool(found.below)]
+        assert said == [items >= FEW] * 4
 
 
 def test_a_label_that_a_floor_tells_better_is_named_with_the_floors_and_what_to_do() -> None:

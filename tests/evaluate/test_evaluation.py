@@ -16,8 +16,9 @@ from mscon.display import TerminalDisplay
 from mscon.errors import UserError
 from mscon.evaluate.audit_run import audit_run
 from mscon.evaluate.audit_run import show as show_audit
+from mscon.evaluate.bootstrap import FEW
 from mscon.evaluate.evaluation import evaluate_run
-from mscon.evaluate.show import FEW, score_notes, show
+from mscon.evaluate.show import score_notes, show
 from mscon.inspection import inspect
 from mscon.prepare import prepare
 from mscon.recipe import Recipe

@@ -28,7 +28,8 @@ from mscon.evaluate import (
     probe_tags,
     score,
 )
-from mscon.evaluate.show import FEW, FLOORS, show
+from mscon.evaluate.bootstrap import FEW
+from mscon.evaluate.show import FLOORS, number, show
 
 CATEGORICAL = [
     "role",
@@ -173,6 +174,18 @@ def test_duplicated_items_leave_the_interval_as_it_is_only_when_they_are_one_gro
     assert alone["high"] - alone["low"] < 0.85 * (once["high"] - once["low"])
 
 
+def test_an_accuracy_of_all_or_none_has_an_interval_of_some_width_in_its_unit_of_groups(simulated):
+    few = simulated.columns["few"]
+    told = torch.nn.functional.one_hot(torch.from_numpy(few.clip(0)), 8).float()
+    groups, features = np.arange(len(few)) // 3, {"model": told, "blind": torch.zeros_like(told)}
+    heads, tested = {"few": told}, simulated.split.test
+    entry = score(features, {"few": Label("in-domain", few)}, simulated.split, heads=heads, groups=groups)["few"]
+    count = len(np.unique(groups[tested[few[tested] >= 0]]))
+    for each in (entry, entry["own_head"]):
+        assert (each["value"], each["high"]) == (1.0, 1.0)
+        assert each["low"] == pytest.approx(count / (count + 1.959964**2))
+
+
 def test_progress_ends_at_the_number_of_feature_sets(simulated):
     seen = []
     score(
@@ -236,5 +249,27 @@ def test_a_score_on_a_handful_of_items_is_printed_as_one() -> None:
     show({"labels": labels, "links": {}, "diagnostics": {"warnings": []}}, console)
     printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "few: only 29 test items: its score says little" in printed
+    assert "never trained on" not in printed, "nothing is starred"
     assert "many:" not in printed
     assert "new: 4 of its 30 test items are of classes that no training item has" in printed
+
+
+def test_stars_are_explained_where_there_are_any_and_one_pair_is_a_pair() -> None:
+    floor = {"value": 0.5, "low": 0.4, "high": 0.6, "difference": {"value": -1e-6, "low": -1e-6, "high": 1e-6}}
+    near = {"value": 0.5, "low": 0.4, "high": 0.6}
+    label: dict[str, Any] = {"role": "ood", "metric": "accuracy", "majority": 0.5, "knn": 0.5, "n": 99} | near
+    label |= {"own_head": None, "floors": dict.fromkeys(FLOORS, floor)}
+    recall = {"recall": {"10": near | {"chance": 0.1}}, "reciprocal_rank": near}
+    links = {name: {"pairs": pairs, "asked": 99, "own_head": recall, "embedding": recall} for name, pairs in PAIRS}
+    console = Console(file=StringIO(), width=200)
+    show({"labels": {"a": label}, "links": links, "diagnostics": {"warnings": []}}, console)
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "* never trained on; intervals" in printed
+    assert "one (1 pair) " in printed
+    assert "two (2 pairs) " in printed
+    assert "-0.0" not in printed
+    assert number(-1e-6, 1.0) == "0.000"
+    assert number(-1e-6, 1.0, sign=True) == "+0.000"
+
+
+PAIRS = (("one", 1), ("two", 2))

@@ -1,5 +1,6 @@
 """Conditions from choices: what passes is what was chosen, in memory and in an index, whatever the words are."""
 
+from dataclasses import replace
 from itertools import product
 
 import polars as pl
@@ -58,6 +59,19 @@ def test_a_condition_that_cannot_be_read_is_told_as_it_was_typed(items: Collecti
         passing(items, condition({}, "wieght = 'bold'"))
 
 
+def test_classes_that_are_numbers_can_be_chosen_from(space: Space) -> None:
+    """Whole ones, gaps among them, are shown as the run calls them."""
+    whole = [None if row % 5 == 0 else float(row % 3) for row in range(len(space))]
+    halves = [row % 3 / 2 for row in range(len(space))]
+    table = space.catalog.table.with_columns(whole=pl.Series(whole), halves=pl.Series(halves))
+    items = Space(space.ids, replace(space.catalog, table=table), space.blocks)
+    assert choices(items, ["whole", "halves"]) == {}
+    found = choices(items, ["whole", "halves"], {"whole": "categorical", "halves": "categorical"})
+    assert found == {"whole": [0, 1, 2, MISSING], "halves": [0.0, 0.5, 1.0]}
+    assert items.passing(condition({"whole": [1]}, None)).sum() == whole.count(1.0)
+    assert items.passing(condition({"halves": [0.5]}, None)).sum() == halves.count(0.5)
+
+
 def test_columns_of_many_values_are_no_list(space: Space) -> None:
     names = [str(row) for row in range(len(space))]
     few = [row % MOST for row in range(len(space))]
@@ -65,6 +79,8 @@ def test_columns_of_many_values_are_no_list(space: Space) -> None:
     wide = Space(space.ids, Catalog(table, space.catalog.image, space.catalog.root, "x"), space.blocks)
     found = choices(wide, ["many", "few", "flag", "absent", "image"])
     assert found == {"few": list(range(MOST)), "flag": [False, True]}
+    kinds = {"few": "continuous", "many": "categorical", "ink": "categorical"}
+    assert choices(wide, ["few", "flag", "ink"], kinds) == {"flag": [False, True]}  # ink has too many values
     asked = ask_item(wide, 0)
     hits = find(wide, asked, {"character": 1.0}, k=999, where=condition({"flag": [True], "few": [0, 1]}, None))
     assert hits.rows.tolist()

@@ -114,6 +114,7 @@ def test_points_are_coloured_by_classes_or_numbers_and_missing_ones_are_grey(spa
     scale = points(wide, many_rows, "n")["colours"]
     assert scale["kind"] == "numbers"
     assert 0 < scale["low"] < scale["high"] < 11.5
+    assert points(wide, many_rows, "n", "categorical")["colours"]["kind"] == "classes"
     classes = points(wide, many_rows, "many")["colours"]
     assert classes["names"] == [f"word {place}" for place in range(CLASSES)]
     assert classes["codes"] == [row // 2 if row < 2 * CLASSES else OTHERS for row in range(24)]

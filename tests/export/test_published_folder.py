@@ -14,7 +14,7 @@ import yaml
 from mscon.errors import UserError
 from mscon.evaluate.evaluation import evaluate_run
 from mscon.export import export_onnx, publish, sample_of
-from mscon.export.card import public_source
+from mscon.export.card import model_card, public_source
 from mscon.hub import escaped
 from mscon.model import MSConModel
 from mscon.run import Run
@@ -87,6 +87,19 @@ def test_the_tables_hold_the_scores_with_intervals_and_floors(card: str, evaluat
     assert split is not None
     assert f"{len(split)} items: {split.table['split'].eq('train').sum()} train" in card
     assert "| price | continuous | items near in value | 0.1 |" in card
+
+
+def test_items_without_a_readable_image_are_counted_apart(evaluated: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(evaluated.folder, folder)
+    run, items = Run.open(folder), evaluated.items()
+    assert items is not None
+    trained = items.table["split"].eq("train").arg_true()[:2].to_list()
+    run.write_json("skipped.json", [{"row": row, "id": str(row), "reason": "truncated"} for row in trained])
+    card = model_card(run, run.model(), name="x")
+    readable = items.table["split"].eq("train").sum() - 2
+    assert f"{len(items) - 2} items: {readable} train" in card
+    assert "and 2 more whose images could not be read." in card
 
 
 def test_names_of_the_user_are_text_and_never_markup(card: str) -> None:

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from mscon.errors import UserError
 from mscon.evaluate.predictions import read_predictions
 from mscon.report.compare import compare_runs
+from mscon.report.compare.show import show
 
 Runs = tuple[Path, Path]
 
@@ -23,6 +27,12 @@ def test_the_terminal_shows_what_differs_and_what_came_of_it(mscon, two_runs: Ru
     scores = json.loads((two_runs[1] / "evaluation.json").read_text())["labels"]
     assert f"{100 * scores['character']['value']:.1f} %" in out
     assert "note: kind is left out: only one was scored on it." in out
+    assert "typeface*" in out
+    assert "* never trained on by any run" in out
+    rows = [row for row in compare_runs(two_runs).labels if True in row.in_domain]
+    console = Console(file=StringIO(), width=200)
+    show(replace(compare_runs(two_runs), labels=tuple(rows)), console)
+    assert "*" not in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_name_of_a_folder_is_no_markup(mscon, two_runs: Runs, tmp_path: Path) -> None:

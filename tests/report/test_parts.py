@@ -210,6 +210,18 @@ def test_weights_are_read_where_more_is_logged_of_them() -> None:
     assert [weight.values.tolist() for weight in weights] == [[0.5] * 3, [2.0] * 2, [0.5] * 3]
 
 
+def test_of_a_similarity_without_labels_no_noise_in_them_is_told() -> None:
+    names, lines = ["a", "appearance"], []
+    for step in (1, 2):
+        of_a = line("val", step)
+        both = {"terms": dict.fromkeys(names, of_a["terms"]["a"])}
+        lines.append(of_a | both | {"trust": {name: {"noise_share": step / 4} for name in names}})
+    course = read_course(lines, names, ["a"])
+    panels = curve_panels(read_curves(lines, names), course)
+    assert ["noise share" in panels[name] for name in names] == [True, False]
+    assert [end.noise_share for end in course.ends] == [0.5, None]
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_curve_of_a_single_point_has_a_mark(steps: int) -> None:
     lines = [line("train", step) for step in range(steps)]

@@ -1,6 +1,7 @@
 """The newer sections' contents: classes, the course of training, uncertainty, what other commands left."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mscon.report.text import LONGEST, brief
 from mscon.report.thumbnails import SIZES, thumbnails
 from mscon.report.uncertainty import PARTS, read_uncertainty
 from mscon.run import Run
+from mscon.schemas import read_evaluation
 
 
 def told(truth: list[str], predicted: list[str]) -> pl.DataFrame:
@@ -74,7 +76,19 @@ def test_the_course_is_what_the_lines_say_and_what_never_changes_has_no_curve() 
     assert (end.excess, end.held_out, end.weight, end.noise_share, end.temperature, end.doubted) == (
         *(2.0, 0.5, 1.5, 0.25, 0.2, 7),
     )
+    (unlabelled,) = read_course(records, ["a"], labelled=()).ends
+    assert replace(end, noise_share=None) == unlabelled
     assert read_course([], ["a"]).ends == ()
+
+
+def test_the_weight_at_the_end_is_the_one_that_the_diagnostics_tell(two_runs: tuple[Path, Path]) -> None:
+    for folder in two_runs:
+        records, evaluation = list(Run.open(folder).metrics()), read_evaluation(folder)
+        assert evaluation is not None
+        diagnosed = {head["name"]: head["weight"] for head in evaluation["diagnostics"]["heads"]}
+        assert {end.name: end.weight for end in read_course(records, list(diagnosed)).ends} == pytest.approx(diagnosed)
+        of_steps = [record for record in records if record["kind"] == "train"]  # a run without any look yet
+        assert all(end.weight is not None for end in read_course(of_steps, list(diagnosed)).ends)
 
 
 def test_fifths_of_uncertainty_rise_and_hold_every_test_item_once(two_runs: tuple[Path, Path]) -> None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mscon.data import Catalog
+from mscon.data.labels import LabelColumn
 from mscon.errors import UserError
 from mscon.model import build_model
 from mscon.run import Run
@@ -61,6 +64,40 @@ def test_it_finds_what_the_catalog_in_memory_finds(
             for name, cosines in found.cosines.items():
                 assert cosines[place] == pytest.approx(wanted.cosines[name][there[each]], abs=1e-5)
     assert sum(each not in there for each in ids) <= 1
+
+
+DATES = (
+    *("day >= DATE '2024-01-31'", "day BETWEEN DATE '2024-01-31' AND DATE '2024-02-03'", "day IN (DATE '2024-02-01')"),
+    *("moment < TIMESTAMP '2024-01-31 12:00:00'", "moment >= DATE '2024-02-01'", "zoned >= DATE '2024-02-01'"),
+)
+
+
+def test_dates_and_text_learned_as_numbers_are_compared_as_such_in_memory_and_in_an_index(
+    run: Run, catalog: Path, tmp_path: Path
+) -> None:
+    days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 2, 29), eager=True)
+    moments = days.cast(pl.Datetime) + timedelta(hours=12)
+    table = pl.read_parquet(catalog).with_columns(
+        image=pl.lit(f"{catalog.parent}/") + pl.col("image"),
+        price=pl.lit(" ") + pl.int_range(pl.len()).cast(pl.String),
+        day=days,
+        moment=moments.cast(pl.Datetime("ns")),
+        zoned=moments.dt.replace_time_zone("UTC"),
+    )
+    table.write_parquet(tmp_path / "dated.parquet")
+    learned = replace(run, labels=run.labels | {"price": LabelColumn("price", "continuous")})
+    space = Space.of(learned, str(tmp_path / "dated.parquet"))
+    index_catalog(learned, Catalog.read(str(tmp_path / "dated.parquet")), str(tmp_path / "dated.lance"))
+    index = Index.open(str(tmp_path / "dated.lance"), learned)
+    rest = table.with_row_index().filter(pl.col("index") != 7)  # which has no image
+    number = pl.col("price").str.strip_chars().cast(pl.Float64)
+    assert space.passing("price > 9.5").sum() == index.count("price > 9.5") == len(rest.filter(number > 9.5))
+    for where in DATES:
+        assert 0 < space.passing(where).sum() == index.count(where) < len(rest), where
+    for where in ("day >= '2024-01-31'", "moment = '2024-01-31'"):
+        for count in (space.passing, index.count):
+            with pytest.raises(UserError, match="a date, too, behind DATE"):
+                count(where)
 
 
 def test_labels_and_pictures_are_in_it(run: Run, space: Space, table: str) -> None:
@@ -185,6 +222,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from mscon.data import Catalog
+from mscon.data.labels import LabelColumn
 from mscon.run import Run
 from mscon.search.index import index_catalog, update
 

@@ -1,5 +1,6 @@
 """A run at hand in code: what goes in comes out the same, whatever kind of image or table it is."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -119,3 +120,12 @@ def test_mistakes_are_explained(loaded: LoadedRun, tmp_path: Path) -> None:
         loaded.search("sku 99")
     with pytest.raises(UserError):
         mscon.load(tmp_path)
+
+
+def test_an_id_may_be_a_whole_number(loaded: LoadedRun) -> None:
+    items = replace(loaded.catalog, ids=[str(1000 + row) for row in range(len(loaded.catalog))])
+    wanted = loaded.hits(["1003"], among=items).rows.tolist()
+    for given in (1003, [1003], np.int64(1003)):
+        assert loaded.hits(given, among=items).rows.tolist() == wanted
+    with pytest.raises(UserError, match="10: neither an id of"):
+        loaded.search(10, among=items)

@@ -109,6 +109,7 @@ def test_a_condition_keeps_what_passes(run: Run, space: Space) -> None:
         ("colour = g", "Text stands in single quotes"),
         ("year + 1", "is no condition; write one such as"),
         ("year >", "--where 'year >': "),
+        ("year = '2004-01-31'", "a date, too, behind DATE: day >= DATE '2024-01-31'"),
     ):
         with pytest.raises(UserError, match=message):
             space.search(query, where=where)
@@ -125,6 +126,7 @@ def test_a_query_that_is_none_is_explained(run: Run, space: Space, tmp_path: Pat
         ([tmp_path / "text.jpg"], "text.jpg: "),
         ([b"hello"], "the picture: "),
         (["nul\0"], "neither an id"),
+        (["sku 7"], r"sku 7: an item of .*shop.parquet whose image could not be read: ."),
     ):
         with pytest.raises(UserError, match=message):
             query_of(run, space, words)

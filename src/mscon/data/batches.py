@@ -76,10 +76,11 @@ class Batches:
                 f"A batch of {size} items cannot hold {m} of each class: make batch_size a multiple of {m}."
             )
         if size // m > classes:
-            enough = next(k for k in range(m, size + 1) if size % k == 0 and size // k <= classes)
+            fits = fitting_per_class(size, classes, least=m)
+            more = f"raise per_class to {fits} (-s training.per_class={fits}), or " if fits else ""
             raise UserError(
                 f"A batch of {size} items with {m} of each class needs {size // m} classes, but there are {classes}: "
-                f"raise per_class to {enough}, or lower batch_size to {classes * m}."
+                f"{more}lower batch_size to {classes * m} (-s training.batch_size={classes * m})."
             )
 
     def _drawable(self) -> np.ndarray:
@@ -109,6 +110,14 @@ class Batches:
         batches = blocks.reshape(rows, columns, m).swapaxes(0, 1).reshape(columns, self.batch_size)
         # Neighbouring columns share classes, and so do neighbours within a batch: ranks would see few classes each.
         return rng.permuted(rng.permutation(batches), axis=1)
+
+
+def fitting_per_class(batch_size: int, classes: int, *, least: int) -> int | None:
+    """The smallest m, `least` or more, for which a batch of m items of each class can be made of so many classes, two
+    classes at least in a batch; None where there is none.
+    """
+    fitting = (m for m in range(least, batch_size // 2 + 1) if batch_size % m == 0 and batch_size // m <= classes)
+    return next(fitting, None)
 
 
 def check_batch_size(size: int, items: int, *, world_size: int, what: str = "items") -> None:

@@ -207,7 +207,8 @@ def _find_image(read: Source) -> str:
         return found[0]
     several = f"columns {', '.join(found)} could all hold images" if found else "no column looks like images"
     raise UserError(
-        f"{read.name}: {several}. Name the one to use with image='…'. Its columns: {', '.join(read.columns)}."
+        f"{read.name}: {several}. Name the one to use: --image NAME, in code image='NAME'. Its columns:"
+        f" {', '.join(read.columns)}."
     )
 
 
@@ -233,7 +234,8 @@ def _check_images(catalog: Catalog) -> None:
         raise UserError(f"{where} is empty in every row: it should hold the images.")
     if not _may_hold_images(values):
         raise UserError(
-            f"{where} holds {values.dtype}, not images: name a column of paths, addresses or bytes with image='…'."
+            f"{where} holds {values.dtype}, not images: name a column of paths, addresses or bytes, --image NAME, in"
+            " code image='NAME'."
         )
     if values.dtype != pl.String:
         return
@@ -246,7 +248,8 @@ def _check_images(catalog: Catalog) -> None:
     if first is not None:
         raise UserError(
             f"{where} holds no images: {first[0]!r} is no file (looked for {first[1]}), nor are the next. "
-            "Is it the right column (image='…'), and do its relative paths start from the table's folder?"
+            "Is it the right column (--image NAME, in code image='NAME'), and do its relative paths start from the"
+            " table's folder?"
         )
 
 

@@ -141,6 +141,24 @@ class LabelColumn:
 _ADAPTER: TypeAdapter[LabelColumn] = TypeAdapter(LabelColumn)
 
 
+def learned_kinds(labels: Mapping[str, LabelColumn]) -> dict[str, Kind]:
+    """Column of a catalog → the kind that a run read it as; a column that it read in two ways is not there."""
+    read: set[tuple[str, Kind]] = set()
+    for name, label in labels.items():
+        read |= {(column, label.kind) for column in label.columns or (name,)}
+    times = Counter(column for column, _ in read)
+    return {column: kind for column, kind in read if times[column] == 1}
+
+
+def as_learned(table: pl.DataFrame, labels: Mapping[str, LabelColumn]) -> pl.DataFrame:
+    """The table, its text that a run read as numbers being numbers, so that they can be compared; null where it is
+    none.
+    """
+    numbers = [name for name, kind in learned_kinds(labels).items() if kind == "continuous" and name in table.columns]
+    texts = [name for name in numbers if table[name].dtype in (pl.String, pl.Categorical, pl.Enum)]
+    return table.with_columns(pl.col(texts).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False))
+
+
 def infer_kind(values: pl.Series) -> str:
     """The kind that a column's type suggests.
 

@@ -152,6 +152,11 @@ def _address(files: Any, path: str) -> str:
 
 def _read_folder(files: Any, path: str, address: str, whole: bool) -> _Read:
     names = {_name(str(item)): str(item) for item in files.ls(path, detail=False)}
+    if {"recipe.toml", "labels.json"} <= names.keys():
+        raise UserError(
+            f"{address} is a run's folder, no catalog. To go on with the run: mscon train {address} --resume. To look"
+            f" at its catalog, or to train anew: mscon inspect, or mscon train, {address.rstrip('/')}/recipe.toml"
+        )
     if "dataset_dict.json" in names or "state.json" in names:
         return _Read(_hugging_face_folder(address))
     if "metadata.csv" in names:

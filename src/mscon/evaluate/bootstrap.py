@@ -1,8 +1,11 @@
-"""Percentile bootstrap intervals of any score, resampling groups of near-duplicates as wholes."""
+"""Percentile bootstrap intervals of any score, resampling groups of near-duplicates as wholes; Wilson's where all items
+of an accuracy are right, or none.
+"""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -10,6 +13,10 @@ from jaxtyping import Bool, Float, Float64, Int
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEW = 30
+"""Test items below which a score says little: it is shown with a warning, and nothing concluded from its interval."""
+
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 # Draws that are held at a time: 32 MiB.
 CHUNK = 2**22
 # Weights that are held at a time, 2 MiB: a score by rank goes over them again and again, so they stay in the cache.
@@ -123,6 +130,21 @@ def interval(samples: Float64[np.ndarray, " b"]) -> Interval:
         return Interval(np.nan, np.nan)
     low, high = np.nanquantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
+
+
+def accuracy_interval(samples: Float64[np.ndarray, " b"], groups: int) -> Interval:
+    """`interval` of an accuracy. Where all of g independent groups of items are right, or none, every resample is the
+    same and tells no spread: there it is Wilson's,
+
+        [g / (g + z²), 1]    and    [0, z² / (g + z²)]        z = 1.96, that of 95%
+
+    Source: Wilson 1927, *Probable inference, the law of succession, and statistical inference*.
+    """
+    ends = interval(samples)
+    if ends.low == ends.high and ends.low in (0.0, 1.0):
+        spread = Z**2 / (groups + Z**2)
+        return Interval(1.0 - spread, 1.0) if ends.low else Interval(0.0, spread)
+    return ends
 
 
 def verdict(low: float | None, high: float | None) -> Verdict:

@@ -65,6 +65,7 @@ def diagnose(run: Run, data: Prepared, embeddings: Float[Tensor, "n d"]) -> Diag
             bound=bound,
             alone=batches[name].lonely,
             sampler=batches[name].sampler,
+            per_class=batches[name].per_class,
             repeats=copies.get(name),
         )
         for (name, z), bound in zip(projections.items(), bounds, strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from mscon.evaluate.bootstrap import verdict
+from mscon.evaluate.bootstrap import FEW, verdict
 from mscon.inspection import ALONE, MUCH, Sampler, counted, larger_batches
 from mscon.words import joined_names, listed, span
 
@@ -84,12 +84,12 @@ class HeadFacts:
     - `weight`: how far training trusted it in the end; None when the run keeps no checkpoint.
     - `bound`: whether that is the `least` or the `most` that the weighting allows, or its learned temperature the
       highest (`hottest`) or the lowest (`coldest`) allowed.
-    - `alone`: share of its labelled items without another that is alike in a training batch; `sampler`: what a sampler
-      would bring together, see `mscon.inspection.BatchFacts`.
+    - `alone`: share of its labelled items without another that is alike in a training batch; `sampler`, `per_class`:
+      what a sampler would bring together, see `mscon.inspection.BatchFacts`.
     - `repeats`: the similarity whose copy it is, and beside which it learns without leading the encoder, see
       `mscon.copies`.
     - `told`: whether a probe or its own head is above chance on test, by the lower end of the interval; False where
-      nobody looked.
+      nobody looked, or there are too few test items to say.
     """
 
     name: str
@@ -100,6 +100,7 @@ class HeadFacts:
     bound: Bound | None
     alone: float
     sampler: Sampler | None = None
+    per_class: int | None = None
     repeats: str | None = None
     told: bool = False
 
@@ -152,7 +153,11 @@ class Diagnostics:
     below: tuple[BelowFacts, ...] = ()
 
     def beside(self, labels: Mapping[str, Any], links: Mapping[str, Any]) -> "Diagnostics":
-        """The same, told what test items say: the entries of evaluation.json under `labels` and `links`."""
+        """The same, told what test items say: the entries of evaluation.json under `labels` and `links`. Those of fewer
+        than `FEW` test items, whose intervals are too narrow, say nothing.
+        """
+        labels = {name: each for name, each in labels.items() if each["n"] >= FEW}
+        links = {name: each for name, each in links.items() if each["asked"] >= FEW}
         trained = [labels[head.name] for head in self.heads if head.name in labels]
         above = any(_low(each["floors"]["untrained"]["difference"]) > 0.0 for each in trained)
         heads = (replace(head, told=_told(labels.get(head.name), links.get(head.name))) for head in self.heads)
@@ -233,7 +238,7 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
     name = head.name
     if head.uniformity is not None and head.uniformity > POINT:
         yield (
-            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:.2f})."
+            f"{name}: its head has collapsed: all held-out items point one way (uniformity {head.uniformity:z.2f})."
             f" Lower its temperature (similarities.{name}.temperature)."
         )
     # What is trusted least is so for being at chance in training: once said is enough.
@@ -268,7 +273,7 @@ def _head_warnings(head: HeadFacts) -> Iterator[str]:
     if head.alone > ALONE:
         yield (
             f"{name}: {head.alone:.0%} of its items find no other that is alike in a batch, and only their own views to"
-            f" be near to. {larger_batches(name, head.sampler)}"
+            f" be near to. {larger_batches(name, head.sampler, head.per_class)}"
         )
 
 

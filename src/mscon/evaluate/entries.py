@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from mscon.evaluate.bootstrap import defined, interval, resampled, resampled_accuracy, resampled_r2
+from mscon.evaluate.bootstrap import (
+    accuracy_interval,
+    defined,
+    interval,
+    resampled,
+    resampled_accuracy,
+    resampled_r2,
+)
 from mscon.evaluate.hierarchy import compare_levels
 from mscon.evaluate.measures import correlation, mean_average_precision, single
 from mscon.evaluate.neighbours import NeighbourResult
@@ -35,22 +42,26 @@ class Resampling:
         groups = None if self.groups is None else self.groups[rows]
         return {"groups": groups, "resamples": self.resamples, "seed": self.seed}
 
+    def count(self, rows: Int64[np.ndarray, " t"]) -> int:
+        """How many groups some of the items are in."""
+        return len(rows) if self.groups is None else len(np.unique(self.groups[rows]))
+
 
 def category_entry(probes: Mapping[str, ProbeResult], draws: Resampling) -> dict[str, Any]:
     """Accuracies of the model, which stands first, and of the floors."""
     model = probes[MODEL]
     correct = np.column_stack([probe.correct for probe in probes.values()])
-    samples = resampled_accuracy(correct, **draws.of(model.rows))
+    samples, groups = resampled_accuracy(correct, **draws.of(model.rows)), draws.count(model.rows)
     return {
         "metric": "accuracy",
-        **estimate(model.accuracy, samples[:, 0]),
+        **estimate(model.accuracy, samples[:, 0], groups=groups),
         "balanced": model.balanced,
         "majority": model.majority,
         "classes": model.classes,
         "unseen": model.unseen,
         "n": len(model.rows),
         "strength": model.strength,
-        "floors": _floors({each: probe.accuracy for each, probe in probes.items()}, samples),
+        "floors": _floors({each: probe.accuracy for each, probe in probes.items()}, samples, groups=groups),
     }
 
 
@@ -119,7 +130,7 @@ def paper_entry(probe: SgdProbe, draws: Resampling, *, lr: float) -> dict[str, A
     samples = resampled_accuracy(probe.correct[:, None], **draws.of(probe.rows))[:, 0]
     return {
         "metric": "accuracy",
-        **estimate(probe.accuracy, samples),
+        **estimate(probe.accuracy, samples, groups=draws.count(probe.rows)),
         "epoch": probe.epoch,
         "validation": [defined(each) for each in probe.validation],
         "epochs": len(probe.validation),
@@ -131,7 +142,7 @@ def neighbour_entry(
     kind: str, found: NeighbourResult, draws: Resampling, *, period: float | None = None
 ) -> dict[str, Any]:
     """What the nearest neighbours say of a label of some kind, in the measure that suits it."""
-    drawn = draws.of(found.rows)
+    drawn, groups = draws.of(found.rows), None
     if kind == "continuous":
         samples, metric = resampled(correlation(period), found.truth, found.predicted, **drawn), _named(period)
     elif kind == "tags":
@@ -139,12 +150,13 @@ def neighbour_entry(
     else:
         correct = (found.truth == found.predicted)[:, None]
         samples, metric = resampled_accuracy(correct, **drawn)[:, 0], "accuracy"
-    return {"metric": metric, **estimate(found.value, samples), "neighbours": found.neighbours}
+        groups = draws.count(found.rows)
+    return {"metric": metric, **estimate(found.value, samples, groups=groups), "neighbours": found.neighbours}
 
 
-def estimate(value: float, samples: Float64[np.ndarray, " b"]) -> Estimate:
-    """A value and the interval of its resampled values."""
-    ends = interval(samples)
+def estimate(value: float, samples: Float64[np.ndarray, " b"], *, groups: int | None = None) -> Estimate:
+    """A value and the interval of its resampled values; of an accuracy, `groups` are those that its items are in."""
+    ends = interval(samples) if groups is None else accuracy_interval(samples, groups)
     return {key: defined(each) for key, each in (("value", value), ("low", ends.low), ("high", ends.high))}
 
 
@@ -155,14 +167,16 @@ def _named(period: float | None) -> str:
 
 def _level(correct: np.ndarray, rows: Int64[np.ndarray, " t"], draws: Resampling) -> dict[str, Any]:
     samples = resampled_accuracy(correct[:, None], **draws.of(rows))[:, 0]
-    return {**estimate(float(correct.mean()), samples), "n": len(rows)}
+    return {**estimate(float(correct.mean()), samples, groups=draws.count(rows)), "n": len(rows)}
 
 
-def _floors(values: Mapping[str, float], samples: Float64[np.ndarray, "b f"]) -> dict[str, dict[str, Any]]:
+def _floors(
+    values: Mapping[str, float], samples: Float64[np.ndarray, "b f"], *, groups: int | None = None
+) -> dict[str, dict[str, Any]]:
     """Every floor's estimate and its paired difference from the model, which stands first in both arguments."""
     floors = {}
     for column, (each, value) in enumerate(values.items()):
         if each != MODEL:
             difference = estimate(values[MODEL] - value, samples[:, 0] - samples[:, column])
-            floors[each] = {**estimate(value, samples[:, column]), "difference": difference}
+            floors[each] = {**estimate(value, samples[:, column], groups=groups), "difference": difference}
     return floors

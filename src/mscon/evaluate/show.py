@@ -7,14 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mscon.evaluate.bootstrap import verdict
+from mscon.evaluate.bootstrap import FEW, verdict
 from mscon.evaluate.notes import print_notes
 from mscon.evaluate.retrieval import MEASURES
 
 FLOORS = ("untrained", "pixels", "classical")
-
-FEW = 30
-"""Test items of a label below which its score is printed with a warning."""
 
 UNITS = {"accuracy": "%", "r2": "R²", "mAP": "mAP"}
 
@@ -61,8 +58,10 @@ def scale_of(metric: str) -> float:
 
 
 def number(value: float | None, scale: float, *, sign: bool = False) -> str:
-    """A score as it is printed: one decimal in percent, else three; a dash for what is not defined."""
-    return "–" if value is None else f"{value * scale:{'+' if sign else ''}.{1 if scale > 1 else 3}f}"
+    """A score as it is printed: one decimal in percent, else three, and no minus on a zero; a dash for what is not
+    defined.
+    """
+    return "–" if value is None else f"{value * scale:{'+' if sign else ''}z.{1 if scale > 1 else 3}f}"
 
 
 def _notes(each: Mapping[str, Any]) -> Iterator[str]:
@@ -83,7 +82,9 @@ def _show_probes(labels: Mapping[str, dict[str, Any]], console: Console) -> None
             table.add_row(Text(f"  {title}", style="dim"), *cells)
     console.print("linear probes, scored on test", style="bold")
     console.print(table)
-    console.print("* never trained on; intervals: 95%; green: above the floor, red: below", style="dim")
+    starred = any(each["role"] == "ood" for each in labels.values())
+    stars = "* never trained on; " * starred
+    console.print(f"{stars}intervals: 95%; green: above the floor, red: below", style="dim")
     console.print("k-NN, own head: by nearest neighbours in the embedding, in its own projections", style="dim")
 
 
@@ -146,7 +147,7 @@ def _show_links(links: dict[str, Any], console: Console) -> None:
         own, shared = each["own_head"]["recall"]["10"], each["embedding"]["recall"]["10"]
         cells = [number(own["value"], 100.0), _interval(own, 100.0), number(shared["value"], 100.0)]
         cells += [number(own["chance"], 100.0), number(each["own_head"]["reciprocal_rank"]["value"], 1.0)]
-        table.add_row(Text(f"{name} ({each['pairs']:,} pairs)"), *cells)
+        table.add_row(Text(f"{name} ({each['pairs']:,} pair{'s' * (each['pairs'] != 1)})"), *cells)
     console.print(table)
 
 

@@ -12,14 +12,21 @@ MOST = 30
 
 MISSING = "(missing)"
 
-Value = str | int | bool
+Value = str | int | float | bool
 
 
-def choices(collection: Collection, columns: Sequence[str]) -> dict[str, list[Value]]:
-    """The values of those of the columns that have few, in order; `MISSING` last where some have none."""
+def choices(
+    collection: Collection, columns: Sequence[str], kinds: Mapping[str, str] | None = None
+) -> dict[str, list[Value]]:
+    """The values of those of the columns that have few, in order; `MISSING` last where some have none.
+
+    **Arguments:** `kinds`: as what a run has learned them, see `mscon.data.labels.learned_kinds`; then classes may be
+    numbers with a fraction, and whole numbers none. Of other columns words, whole numbers, and yes and no can be chosen
+    from.
+    """
     found: dict[str, list[Value]] = {}
     for name in columns:
-        values = _column(collection, name)
+        values = _column(collection, name, (kinds or {}).get(name))
         if values is None or "`" in name:  # which would end a name in SQL
             continue
         few = values.drop_nulls().unique().head(MOST + 1).sort()
@@ -38,8 +45,8 @@ def condition(chosen: Mapping[str, Sequence[Value]], typed: str | None) -> str |
     return " AND ".join(parts) or None
 
 
-def _column(collection: Collection, name: str) -> pl.Series | None:
-    """Of words, whole numbers or yes and no; else nothing."""
+def _column(collection: Collection, name: str, kind: str | None) -> pl.Series | None:
+    """Of what can be chosen from; else nothing."""
     if isinstance(collection, Space):
         table = collection.catalog.table
         values = table[name] if name in table.columns else None
@@ -47,8 +54,11 @@ def _column(collection: Collection, name: str) -> pl.Series | None:
         values = pl.Series(name, collection.table.search().select([name]).to_arrow()[name].to_pylist())
     else:
         values = None
-    if values is None:
+    if values is None or kind == "continuous":
         return None
+    if values.dtype.is_float() and kind == "categorical":
+        values = values.fill_nan(None)
+        return values.cast(pl.Int64) if (values == values.round()).all() else values
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     return values if values.dtype in (pl.String, pl.Boolean) or values.dtype.is_integer() else None

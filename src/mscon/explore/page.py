@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from mscon.data.labels import learned_kinds
 from mscon.errors import UserError
 from mscon.explore.conditions import choices, condition
 from mscon.explore.maps import Maps
@@ -76,7 +77,7 @@ class Explored:
     @cached_property
     def choices(self) -> dict[str, list[Any]]:
         """The labels that can be chosen from, with their values."""
-        found = choices(self.collection, label_columns(self.run))
+        found = choices(self.collection, label_columns(self.run), learned_kinds(self.run.labels))
         return dict(list(found.items())[:FILTERS])
 
 

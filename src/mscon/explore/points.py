@@ -18,10 +18,11 @@ MISSING, OTHERS = -1, -2
 """In place of a class's number."""
 
 
-def points(collection: Collection, drawn: Map, label: str | None) -> dict[str, Any]:
+def points(collection: Collection, drawn: Map, label: str | None, kind: str | None = None) -> dict[str, Any]:
     """As JSON has it: `rows`, `x`, `y`, `ids`, `words` (each item's label, None where missing), and `colours`: of
     classes their `names`, an item's `codes` and how many `others` there are; of numbers their `values` and the ends of
-    the scale, `low` and `high`; None without a label.
+    the scale, `low` and `high`; None without a label. `kind`: as what a run has learned it: many classes that are
+    numbers are classes.
     """
     rows = drawn.rows.tolist()
     found = collection.values_of(rows, [label] if label else [])
@@ -34,13 +35,14 @@ def points(collection: Collection, drawn: Map, label: str | None) -> dict[str, A
         "y": y,
         "ids": [text.brief(each["id"]) for each in found],
         "words": [None if value is None else text.brief(as_words(value)) for value in values],
-        "colours": _colours(values) if label else None,
+        "colours": _colours(values, kind) if label else None,
     }
 
 
-def _colours(values: Sequence[Any]) -> dict[str, Any]:
+def _colours(values: Sequence[Any], kind: str | None) -> dict[str, Any]:
     known = [value for value in values if value is not None]
-    if len(set(map(str, known))) > CLASSES and all(_is_number(value) for value in known):
+    many = len(set(map(str, known))) > CLASSES and kind != "categorical"
+    if many and all(_is_number(value) for value in known):
         numbers = [float(value) if value is not None and np.isfinite(value) else None for value in values]
         finite = [value for value in numbers if value is not None]
         low, high = np.quantile(finite, (0.02, 0.98)).tolist() if finite else (0.0, 1.0)  # a few far off hide no rest

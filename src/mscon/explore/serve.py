@@ -15,6 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mscon.data.labels import learned_kinds
 from mscon.errors import UserError
 from mscon.explore.guard import FRAMED, Guard
 from mscon.explore.maps import Maps, Working
@@ -134,9 +135,9 @@ def make_app(run: Run, collection: Collection, maps: Maps) -> FastAPI:
             return JSONResponse({"error": str(error)}, 500)
         if isinstance(found, Working):
             return JSONResponse({"told": _progress(found)}, 202)
-        return JSONResponse(
-            {"told": _caption(len(found.rows), len(maps.ids)), **points(collection, found, label or None)}
-        )
+        kind = learned_kinds(run.labels).get(label)
+        told = _caption(len(found.rows), len(maps.ids))
+        return JSONResponse({"told": told, **points(collection, found, label or None, kind)})
 
     @app.get("/tabs/audit.html")
     def audit() -> Response:

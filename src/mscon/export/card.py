@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult
 
 from mscon.data.splits import PARTS
-from mscon.evaluate.show import FEW
+from mscon.errors import UserError
+from mscon.evaluate.bootstrap import FEW
 from mscon.hub import CITATION, TASK, escaped, front_matter
 from mscon.model import MSConModel
+from mscon.parsing import parse_json
 from mscon.recipe import Recipe
 from mscon.report.probes import Probe, Score, read_probes
 from mscon.report.text import catalog_name, score
 from mscon.run import Run
-from mscon.schemas import read_evaluation
+from mscon.schemas import check_unread, read_evaluation
 from mscon.templates import templates
 from mscon.words import listed
 
@@ -79,8 +82,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
     """
     recipe, evaluation = run.recipe, read_evaluation(run.folder) or {}
     results, catalog = _results(evaluation), catalog_name(public_source(recipe.catalog.source))
-    items = run.items()
-    counts = {} if items is None else {part: items.table["split"].eq(part).sum() for part in PARTS}
+    counts, unread = _counts(run)
     parts = listed([f"{count:,} {part}" for part, count in counts.items()], "and") if counts else ""
     environment = templates("export", html=False, finalize=_finished)
     environment.filters |= {"plain": Plain, "thousands": "{:,}".format, "score": score}
@@ -95,6 +97,7 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
         catalog=catalog,
         items=sum(counts.values()),
         parts=parts,
+        unread=f"{unread:,} more whose image{'s' * (unread != 1)} could not be read" if unread else "",
         fit="padded with white" if recipe.image.fit == "letterbox" else "cut from their middle",
         similarities=[_taught(run, each) for each in recipe.similarities],
         ood=listed(recipe.catalog.ood, "and") if recipe.catalog.ood else "",
@@ -105,6 +108,21 @@ def model_card(run: Run, model: MSConModel, *, name: str, repo: str | None = Non
         limits=_limits(results, evaluation),
         citation=CITATION,
     )
+
+
+def _counts(run: Run) -> tuple[dict[str, int], int]:
+    """Part → its items, and how many more there were whose images the training could not read."""
+    items, path = run.items(), run.folder / "skipped.json"
+    if items is None:
+        return {}, 0
+    try:
+        unread = check_unread(parse_json(path.read_text(encoding="utf-8"))) if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no list of unreadable images ({error}): mend it, or move it away") from None
+    rows = [each["row"] for each in unread if each["row"] < len(items)]
+    names = items.table["split"].to_numpy()
+    readable = np.delete(names, rows)
+    return {part: int((readable == part).sum()) for part in PARTS}, len(names) - len(readable)
 
 
 def public_source(source: str) -> str:

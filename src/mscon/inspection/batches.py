@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from mscon.build import new_similarity
 from mscon.contrast import AnchorLosses, AnyTargets, KeyTargets, contrastive_loss
+from mscon.data.batches import fitting_per_class
+from mscon.data.information import labelled
 from mscon.data.pairs import training_pairs
 from mscon.prepare import AnyBatches, Prepared, training_batches
 from mscon.recipe import Recipe
@@ -37,6 +40,7 @@ class BatchFacts:
       items that are linked to any.
     - `floor`, `chance`: between these two the loss will move, in nats.
     - `sampler`: what a sampler of its own would bring together, where there is none yet and it would help.
+    - `per_class`: how many items of a class it would have to bring, where those of the recipe do not fit its classes.
     """
 
     name: str
@@ -45,6 +49,7 @@ class BatchFacts:
     floor: float
     chance: float
     sampler: Sampler | None
+    per_class: int | None = None
 
 
 def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
@@ -77,7 +82,7 @@ def batch_facts(recipe: Recipe, data: Prepared) -> Iterator[BatchFacts]:
             lonely=alone / max(1, labelled),
             floor=float(floor.sum() / max(1, len(floor))),
             chance=float(chance.sum() / max(1, len(chance))),
-            sampler=_sampler(recipe, name, data),
+            **_sampler(recipe, name, data),
         )
 
 
@@ -94,15 +99,25 @@ def _endless(batches: AnyBatches) -> Iterator[torch.Tensor]:
         epoch += 1
 
 
-def larger_batches(name: str, sampler: Sampler | None) -> str:
-    """What to do where many items of a similarity are alone in their batches."""
+def larger_batches(name: str, sampler: Sampler | None, per_class: int | None = None) -> str:
+    """What to do where many items of a similarity are alone in their batches; the last two are those of its
+    `BatchFacts`.
+    """
     together = "" if sampler is None else f", or bring {sampler} together: training.sampler = {name!r}"
-    return f"Enlarge training.batch_size{together}."
+    many = "" if per_class is None else f" and training.per_class = {per_class}"
+    return f"Enlarge training.batch_size{together}{many}."
 
 
-def _sampler(recipe: Recipe, name: str, data: Prepared) -> Sampler | None:
+def _sampler(recipe: Recipe, name: str, data: Prepared) -> dict[str, Any]:
+    """The fields `sampler` and `per_class`, such that a training that is told of them begins."""
     if recipe.sampler == name:
-        return None
+        return {"sampler": None}
     if name in data.pairs:
-        return "linked items"
-    return "items of a class" if name in data.labels and data.labels[name].kind == "categorical" else None
+        return {"sampler": "linked items"}
+    size, usual = recipe.training.batch_size, recipe.training.per_class
+    if name not in data.labels or data.labels[name].kind != "categorical":
+        return {"sampler": None}
+    known = data.values[name][data.split.train]
+    known = known[labelled(known)]
+    fits = fitting_per_class(size, len(np.unique(known)), least=usual) if len(known) >= size else None
+    return {"sampler": "items of a class" if fits else None, "per_class": None if fits == usual else fits}

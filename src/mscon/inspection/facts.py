@@ -5,10 +5,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int64
 
 from mscon.data.information import as_codes, labelled, shared_information
-from mscon.data.labels import LabelColumn
+from mscon.data.labels import LabelColumn, infer_kind
 from mscon.data.splits import PARTS
 from mscon.prepare import Prepared
 from mscon.recipe import Recipe
@@ -23,6 +24,8 @@ class ColumnFacts:
     - `classes`: class, tag or node of a path → rows, most frequent first; empty for numbers.
     - `untrained`: the classes, tags or whole paths that other rows have and no training row has, most frequent first.
     - `low`, `high`: least and greatest value of a continuous column; `period`: P, where it lies on a circle.
+    - `perhaps_classes`: whether it was taken for numbers unasked, though they are few whole ones: a table with gaps
+      often has 1.0 for 1.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ColumnFacts:
     low: float | None = None
     high: float | None = None
     period: float | None = None
+    perhaps_classes: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
         numbers = values[known]
         ends = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
         given: dict[str, Any] = {"low": ends[0], "high": ends[1], "period": label.period}
+        if (role == "ood" or recipe.kind(name) is None) and not known.all() and (numbers == numbers.round()).all():
+            given["perhaps_classes"] = infer_kind(pl.Series(numbers).cast(pl.Int64, strict=False)) == "categorical"
         return ColumnFacts(name, role, label.kind, in_parts, int((~known).sum()), {}, **given)
     rows, trained = (_counts(label, each) for each in (values, values[data.split.train]))
     members = _of_members(label, rows)

@@ -8,7 +8,14 @@ from mscon.errors import UserError
 from mscon.inspection.batches import BatchFacts, batch_facts
 from mscon.inspection.facts import ColumnFacts, LinkFacts, Redundancy, column_facts, link_facts, redundancies
 from mscon.inspection.views import harmful_views
-from mscon.inspection.warnings import batch_warnings, label_warnings, link_warnings, part_warnings, redundancy_warnings
+from mscon.inspection.warnings import (
+    batch_warnings,
+    label_warnings,
+    link_warnings,
+    part_warnings,
+    reading_warnings,
+    redundancy_warnings,
+)
 from mscon.prepare import Prepared, largest_batch, training_batches
 from mscon.recipe import Recipe
 
@@ -48,6 +55,7 @@ def inspect(recipe: Recipe, data: Prepared) -> Inspection:
         warnings=[
             *too_large,
             *part_warnings(columns),
+            *reading_warnings(columns),
             *label_warnings(columns),
             *link_warnings(links),
             *batch_warnings(batches, recipe.training.batch_size),

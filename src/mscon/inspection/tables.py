@@ -31,7 +31,7 @@ def show(facts: Inspection, console: Console) -> None:
     batches = _table("in a training batch", "similarity", "positives", "alone", "floor", "chance")
     for each in facts.batches:
         positives = "all" if each.positives is None else f"{each.positives:.1f}"
-        numbers = (positives, f"{each.lonely:.1%}", f"{each.floor:.3f}", f"{each.chance:.3f}")
+        numbers = (positives, f"{each.lonely:.1%}", f"{each.floor:z.3f}", f"{each.chance:z.3f}")
         batches.add_row(Text(each.name), *numbers)
     console.print(batches)
     console.print(Text(OF_BATCHES, style="dim"))
@@ -69,7 +69,8 @@ def _redundancy_table(redundancy: list[Redundancy]) -> Table:
     for pair in sorted(shown, key=lambda pair: -pair.shared):
         table.add_row(Text(f"{pair.first} · {pair.second}"), f"{pair.shared:.0%}")
     if rest := len(redundancy) - len(shown):
-        table.add_row(Text(f"{rest} {'other pairs' if shown else 'pairs'}", style="dim"), f"below {LITTLE:.0%}")
+        what = f"{'other ' * bool(shown)}pair{'s' * (rest != 1)}"
+        table.add_row(Text(f"{rest} {what}", style="dim"), f"below {LITTLE:.0%}")
     return table
 
 

@@ -1,5 +1,6 @@
 """What of an inspection a user should know before training, in plain words."""
 
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from mscon.inspection.batches import ALONE, BatchFacts, larger_batches
@@ -15,6 +16,11 @@ MUCH = 0.5
 ACROSS = 0.1
 """Share of pairs whose items are in different splits, and that nothing counts, before they are told of."""
 
+
+_ABSENT = re.compile(r"(.*/)?\s*(n\\?/?a|nan|none|null)\s*", re.DOTALL | re.IGNORECASE)
+"""A class, or the last node of a path, whose name often stands for a value that is not known."""
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 LACKING = {
     "train": "it can't be learned or probed",
@@ -33,6 +39,30 @@ def part_warnings(columns: Sequence[ColumnFacts]) -> Iterator[str]:
             yield (
                 f"{column.name}: {train}, {val} and {test} items have it, so {follows}. Divide the rows otherwise"
                 " (catalog.split), or label more of them."
+            )
+
+
+def reading_warnings(columns: Sequence[ColumnFacts]) -> Iterator[str]:
+    """Labels perhaps read as what they are not: classes as numbers, and words for nothing or dates as classes."""
+    for column in columns:
+        if column.perhaps_classes:
+            mend = "write them as text" if column.role == "ood" else f"--similarity {column.name}:categorical"
+            yield (
+                f"{column.name}: read as numbers, though they are few and whole, written 1.0 for 1 as in tables with"
+                f" empty cells. If they name classes: {mend}."
+            )
+        if absent := list(filter(_ABSENT.fullmatch, column.classes)):
+            items = sum(column.classes[name] for name in absent)
+            yield (
+                f"{column.name}: {_some(absent)} ({items:,} item{'s' * (items != 1)}) is read as a class like any"
+                " other. If it means that the value is not known, empty these cells."
+            )
+        items = sum(column.classes.values())
+        if len(column.classes) > items / 2 and all(map(_DATE.match, column.classes)):
+            yield (
+                f"{column.name}: dates are read as classes, {len(column.classes):,} of {items:,} items, so that hardly"
+                " two items are alike. Learn from a column with less of them, such as the month or the year, or with"
+                " their days counted, which are numbers."
             )
 
 
@@ -63,7 +93,7 @@ def batch_warnings(batches: Sequence[BatchFacts], size: int) -> Iterator[str]:
     for each in batches:
         if each.lonely > ALONE:
             alone = f"{each.name}: {each.lonely:.0%} of its items find no other that is alike in a batch of {size}."
-            yield f"{alone} {larger_batches(each.name, each.sampler)}"
+            yield f"{alone} {larger_batches(each.name, each.sampler, each.per_class)}"
 
 
 def redundancy_warnings(

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mscon.evaluate.show import FEW
+from mscon.evaluate.bootstrap import FEW
 from mscon.report.classes import class_tables
 from mscon.report.course import Course, read_course
 from mscon.report.curves import read_curves
@@ -23,7 +23,7 @@ TAGS = 48
 def training_content(run: Run) -> dict[str, Any]:
     """Of the section `training`: what metrics.jsonl tells."""
     records, similarities = list(run.metrics()), list(run.recipe.similarities)
-    course = read_course(records, similarities)
+    course = read_course(records, similarities, run.recipe.labelled)
     return {
         "last": records[-1] if records else None,
         "seconds": next((each["seconds"] for each in reversed(records) if "seconds" in each), None),

@@ -60,5 +60,5 @@ def _draw_score(axes: Axes, lane: int, value: float, score: Score, *, mark: str)
 def _spoken(score: Score) -> str:
     if score.value is None:
         return "not defined"
-    interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
-    return f"{score.value:.3f}{interval}"
+    interval = "" if score.low is None or score.high is None else f" ({score.low:z.3f} to {score.high:z.3f})"
+    return f"{score.value:z.3f}{interval}"

@@ -108,7 +108,7 @@ def _panels(
     yield _Panel("excess, nats", *excess, partial(_draw_bounded, *excess, top=most_excess, bounds=(0.0,)))
     yield _Panel("relative excess", *relative, partial(_draw_bounded, *relative, top=most_relative, bounds=(0.0, 1.0)))
     for title, curves in among.items():
-        if curves and (title == "weight" or len(curves[name].known)):  # numbers, say, are never in doubt
+        if name in curves and (title == "weight" or len(curves[name].known)):  # numbers, say, are never in doubt
             yield _among(title, curves[name], list(curves.values()))
 
 

@@ -87,7 +87,8 @@ def no_condition(where: str) -> UserError:
 def not_read(where: str, why: str, columns: Iterable[str]) -> UserError:
     """What to say of a `where` that the table's own reader refuses."""
     return UserError(
-        f"--where {shown(where)}: {why}. Columns: {', '.join(columns)}. Text stands in single quotes: gender = 'Women'"
+        f"--where {shown(where)}: {why.rstrip('.')}. Columns: {', '.join(columns)}. Text stands in single quotes:"
+        " gender = 'Women'; a date, too, behind DATE: day >= DATE '2024-01-31'"
     )
 
 

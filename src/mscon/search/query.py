@@ -12,6 +12,7 @@ from mscon.model import MSConModel
 from mscon.run import Run
 from mscon.search.blocks import blocks_of_images, unit
 from mscon.search.collection import Collection, Query
+from mscon.search.space import Space
 
 
 def query_of(
@@ -23,7 +24,8 @@ def query_of(
 
     **Arguments:** `model`: the run's, where it is loaded already.
 
-    **Raises:** `UserError` for a word that is neither, a file that holds no picture, and no words.
+    **Raises:** `UserError` for a word that is neither, an item whose image could not be read, a file that holds no
+    picture, and no words.
     """
     if not words:
         raise UserError("there is nothing to search for: name an item's id or a picture's file")
@@ -53,6 +55,8 @@ def _read(word: str | Path | bytes, collection: Collection) -> bytes:
     try:
         return Path(word).read_bytes()
     except (OSError, ValueError):  # of a NUL in it
+        if isinstance(collection, Space) and (why := collection.unreadable.get(str(word))):
+            raise UserError(f"{word}: an item of {collection.source} whose image could not be read: {why}") from None
         ids = collection.ids
         hint = nearest(str(word), ids) or (f" An id there is {ids[0]!r}." if ids else "")
         raise UserError(f"{word}: neither an id of {collection.source} nor a file that can be read.{hint}") from None

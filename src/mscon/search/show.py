@@ -1,6 +1,5 @@
 """What a search has found: as a table and as JSON."""
 
-import json
 from typing import Any
 
 from rich.table import Table
@@ -8,6 +7,7 @@ from rich.text import Text
 
 from mscon.run import Run
 from mscon.search.collection import Collection, Hits
+from mscon.words import json_text
 
 WHOLE_ID = 36
 """Characters of an id that stay on one line, however narrow the terminal: a UUID can be copied."""
@@ -37,7 +37,7 @@ def label_columns(run: Run) -> list[str]:
 
 def as_json(found: list[dict[str, Any]], hits: Hits) -> str:
     """The same with the weights, as text; dates and the like as the table prints them."""
-    return json.dumps({"weights": hits.weights, "items": found}, indent=2, ensure_ascii=False, default=str)
+    return json_text({"weights": hits.weights, "items": found})
 
 
 def as_table(found: list[dict[str, Any]], hits: Hits) -> Table:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import polars as pl
 from jaxtyping import Bool, Float32
 
 from mscon.data.catalog import Catalog
+from mscon.data.labels import as_learned
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import first_line
 from mscon.files import cache_folder, digest
@@ -29,13 +30,16 @@ class Space:
 
     A mix of similarities is one inner product: of the items' [z_1 … z_C] with the query's [w_1 q_1 … w_C q_C].
 
-    - `ids`: a name per item; `catalog`: the items' rows, whose images could be read.
+    - `ids`: a name per item; `catalog`: the items' rows, whose images could be read, numbers where the run read text
+      as numbers.
+    - `unreadable`: id → why, of the others.
     - `blocks`: similarity, or `shared`, → vectors.
     """
 
     ids: list[str]
     catalog: Catalog
     blocks: dict[str, Float32[np.ndarray, "n d"]]
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -68,7 +72,9 @@ class Space:
         table = pl.read_parquet(kept, glob=False, hive_partitioning=False)
         names = {SHARED: "embedding"} | {name: f"z_{name}" for name in run.recipe.similarities}
         blocks = {name: unit(table[column].to_numpy()) for name, column in names.items()}
-        return cls(table["id"].to_list(), catalog.take(there), blocks)
+        found, unreadable = catalog.take(there), {each.id: each.reason for each in made.skipped}
+        learned = replace(found, table=as_learned(found.table, run.labels))
+        return cls(table["id"].to_list(), learned, blocks, unreadable)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -173,7 +173,7 @@ def _retrieval_row(label: str, sides: Sequence[Side]) -> RetrievalRow:
 def _end(side: Side, name: str) -> End | None:
     if name not in side.run.recipe.similarities or not side.records:
         return None
-    return read_course(side.records, [name]).ends[0]
+    return read_course(side.records, [name], side.run.recipe.labelled).ends[0]
 
 
 def _overlay(name: str, sides: Sequence[Side]) -> Overlay:

@@ -1,6 +1,5 @@
 """A comparison, printed: a column for each run."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from mscon.report.compare.comparison import Comparison, LabelRow
 from mscon.report.compare.paired import Difference
 from mscon.report.course import End
 from mscon.report.probes import Score
+from mscon.words import json_text
 
 
 def show(found: Comparison, console: Console) -> None:
@@ -34,7 +34,8 @@ def show(found: Comparison, console: Console) -> None:
     if found.labels:
         _print(console, "linear probes, scored on test", names, [(_title(row), _cells(row)) for row in found.labels])
         console.print(Text(f"below a score: it − that of {names[0]} on the same items, [95% interval];", style="dim"))
-        console.print("green: above, red: below. * never trained on by any run", style="dim")
+        starred = any(map(_starred, found.labels))
+        console.print(f"green: above, red: below.{' * never trained on by any run' * starred}", style="dim")
     if found.retrieval:
         spaces = [
             (f"{row.label}{of}", [_mean(score) for score in scores])
@@ -51,7 +52,7 @@ def show(found: Comparison, console: Console) -> None:
 
 def as_json(found: Comparison) -> str:
     """The same for programs, curves left out."""
-    return json.dumps(found.to_json(), indent=2, ensure_ascii=False)
+    return json_text(found.to_json())
 
 
 def _print(console: Console, title: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Text]]]) -> None:
@@ -66,7 +67,12 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Iterable[tu
 
 
 def _title(row: LabelRow) -> str:
-    return row.label + "*" * (True not in row.in_domain)
+    return row.label + "*" * _starred(row)
+
+
+def _starred(row: LabelRow) -> bool:
+    """Whether no run was trained on it."""
+    return True not in row.in_domain
 
 
 def _cells(row: LabelRow) -> list[Text]:

@@ -17,6 +17,7 @@ from PIL import Image
 from mscon.data.cache import Skipped, image_key
 from mscon.data.catalog import Catalog
 from mscon.data.decode import DecodeError, decode
+from mscon.data.labels import as_learned
 from mscon.data.threads import in_threads
 from mscon.errors import UserError, first_line
 from mscon.files import digest
@@ -92,6 +93,7 @@ def index_catalog(
     """
     if len(catalog) == 0:
         raise UserError(f"{catalog.source} has no rows: there is nothing to index")
+    catalog = replaced(catalog, table=as_learned(catalog.table, run.labels))
     with alone(to):
         place, model = Place.find(to, run, replace=replace), run.model()
         if place.there and (half > place.there.about.half or (heads_only and place.there.about.shared)):
