@@ -4,11 +4,13 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from mscon.data import Catalog
@@ -224,6 +226,24 @@ def test_a_shard_in_other_hands_is_waited_for_and_then_not_done_again(tmp_path: 
     with other.closing() as second:
         assert not second
     assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_long_for_a_shard_in_other_hands_tells_of_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mscon.shards.PATIENCE", 0.01)
+    monkeypatch.setattr("mscon.shards.LONG", 0.05)
+    shards, told = Shards(tmp_path / "shards", 2), list[int]()
+    shards.folder.mkdir()
+
+    def waits(count: int) -> None:
+        told.append(count)
+        Timer(0.2, shards.path(1).touch).start()
+
+    with FileLock(shards.path(1, ".lock")):
+        for shard in shards.undone(waits):
+            shards.path(shard).touch()
+    assert told == [1]
 
 
 def test_who_wakes_when_all_is_joined_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Recipes: TOML and back, overrides from the command line, and messages that name the key."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -241,3 +242,23 @@ def test_temperatures_that_cannot_be_learned_are_refused(change: dict, message: 
 def test_a_name_is_proposed_that_is_much_like_the_other_and_none_that_is_half_like_it() -> None:
     assert nearest("Colr", ["wool", "colour"]) == " Did you mean 'colour'?"
     assert nearest("mood", ["wool", "style"]) == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "training.epochs=100000000000000000000",
+        "training.seed=100000000000000000000",
+        "training.steps=100000000000",
+        "training.batch_size=100000000",
+        "model.head_dim=10000000",
+        "objective.temperature=1e300",
+        "objective.temperature=1e-300",
+        "catalog.source=''",
+    ],
+)
+def test_what_no_machine_could_do_is_refused_with_its_key(value: str) -> None:
+    key, _, number = value.partition("=")
+    given = "" if number == "''" else float(number) if "temperature" in key else int(number)
+    with pytest.raises(UserError, match=re.escape(key)):
+        Recipe.of({"catalog": {"source": "glyphs"}, "similarities": {"character": {}}}, {key: given})

@@ -31,7 +31,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {small[match[0]]!r}?" if match else ""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of another library says first, or its kind where it says nothing: some are pages long."""
     told = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return told if len(told) <= TOLD else f"{told[:TOLD]} …"

@@ -279,7 +279,7 @@ class TrainingSettings(Section):
     )
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="adamw, or sgd with momentum 0.9.")
     nesterov: bool = Field(default=True, description="Of sgd: Nesterov's form of momentum.")
-    lr: float = Field(default=2e-3, gt=0, le=1e4, description="Highest learning rate.")
+    lr: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
     weight_decay: float = Field(
         default=0.05, ge=0, description="On weight matrices and filters; never on biases and norms."
     )

@@ -37,9 +37,11 @@ from mscon.processes import any_process, each_process, highest, lost_connection_
 from mscon.recipe import Recipe
 from mscon.run import Run, check_no_run
 from mscon.run_lock import run_lock
+from mscon.step import check_finite, fetched, not_finite, objective_of, seed_of, step_views
 from mscon.terms import MSConOutput
 from mscon.trained_on import check_trained_on, write_trained_on
 from mscon.unreadable import Unreadable
+from mscon.validation import validate
 from mscon.weighting import Aggregated, Excess
 
 CHECKPOINT_SECONDS = 600

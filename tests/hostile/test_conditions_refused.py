@@ -19,6 +19,7 @@ REFUSED = {
     "EXISTS (SELECT 1)": "asks for more",
     "a IN (TABLE items)": "asks for more",
     "a || a = 'x'": "outside of quotes",
+    "least( ) = 1": "'least' is given nothing",
     "(" * 41: "brackets within one another",
     "+".join("a" * 60) + " = 1": "sums",
     " OR ".join(["a = 1"] * MOST_TERMS): "terms are not read",

@@ -1,6 +1,7 @@
 """A catalog in a database: found as in memory, changed by id, killed at any moment."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -387,3 +388,13 @@ def test_about_is_of_this_format(tmp_path: Path) -> None:
         database.create_table(ABOUT, pa.table({"json": [text]}), mode="overwrite")
         with pytest.raises(UserError, match=message):
             Index.open(str(tmp_path / "old.lance"))
+
+
+def test_an_index_whose_files_are_cut_is_told_with_what_to_do(run: Run, table: str, tmp_path: Path) -> None:
+    cut = shutil.copytree(table, tmp_path / "cut.lance")
+    query = query_of(run, Index.open(table, run), ["sku 3"])
+    for file in cut.rglob("*.lance"):
+        if file.is_file() and file.relative_to(cut).parts[0].startswith(ITEMS):
+            os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(UserError, match=r"cut\.lance.* index .*--replace"):
+        Index.open(str(cut), run).search(query)

@@ -109,6 +109,7 @@ def test_a_condition_keeps_what_passes(run: Run, space: Space) -> None:
         ("colour = g", "Text stands in single quotes"),
         ("year + 1", "is no condition; write one such as"),
         ("year >", "--where 'year >': "),
+        ("least() = 1", "'least' is given nothing"),
         ("year = '2004-01-31'", "a date, too, behind DATE: day >= DATE '2024-01-31'"),
     ):
         with pytest.raises(UserError, match=message):

@@ -42,6 +42,7 @@ _PARTS = re.compile(
     r"""|(?P<name>[^\W\d]\w*+)(?P<call>\s*+\()?|(?P<open>[(\[])|(?P<close>[)\]])|(?P<rest>.)""",
     re.DOTALL,
 )
+_NOTHING = re.compile(r"\s*\)")
 
 
 def check_condition(where: str) -> None:
@@ -68,6 +69,8 @@ def check_condition(where: str) -> None:
             raise _refused(where, f"{part['column']} in quotes is a column, no function")
         if name in _FORBIDDEN:
             raise _refused(where, f"{part['name']!r} asks for more; a column of that name stands in double quotes")
+        if called and _NOTHING.match(where, part.end()):
+            raise _refused(where, f"{part['name']!r} is given nothing")
         if called and name not in FUNCTIONS | _WORDS | _TYPES:
             raise _refused(
                 where, f"{part['name']!r} is none of its functions.{nearest(name, FUNCTIONS)} Known: {_known()}"

@@ -190,8 +190,8 @@ def _notes(
     for side in sides:
         if side.evaluation is None:
             trained = "mscon evaluate" if side.run.model_path.exists() else "mscon train --resume"
-            evaluated = (side.run.folder / "evaluation.json").exists()
-            what = "was evaluated with an earlier model" if evaluated else "is not evaluated yet"
+            before = (side.run.folder / "evaluation.json").exists()
+            what = "was evaluated with an earlier model" if before else "is not evaluated yet"
             what = what if side.run.model_path.exists() else "has no model yet"
             yield f"{side.name} {what}: {trained} {side.run.folder}"
         elif side.predictions is None:

@@ -1,7 +1,8 @@
 """The table of an index, opened: its items by id, and search under any mix."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -71,13 +72,15 @@ class Index:
     @property
     def ids(self) -> list[str]:
         """The names of all items."""
-        return self.table.search().select(["id"]).to_arrow()["id"].to_pylist()
+        with self._reading():
+            return self.table.search().select(["id"]).to_arrow()["id"].to_pylist()
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """The rows of the items with these names, of those that there are."""
         if not ids:
             return {}
-        found = self.table.search().where(among(ids)).select(["id"]).with_row_id(True).to_arrow()
+        with self._reading():
+            found = self.table.search().where(among(ids)).select(["id"]).with_row_id(True).to_arrow()
         return dict(zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
 
     def blocks_of(self, rows: Sequence[int]) -> dict[str, Float32[np.ndarray, "n d"]]:
@@ -128,7 +131,8 @@ class Index:
         if len(rows) < wanted:
             heads = self.heads_vector(query, weighed)[None] if set(weighed) - {SHARED} else None
             shared = np.float32(weighed[SHARED]) * query.blocks[SHARED][None] if SHARED in weighed else None
-            rows = scan(self.table, heads, shared, wanted, where)[0][0].tolist()
+            with self._reading():
+                rows = scan(self.table, heads, shared, wanted, where)[0][0].tolist()
         rows = [row for row in rows if row not in query.rows]
         blocks = self.blocks_of(rows)
         cosines = {name: block @ query.blocks[name] for name, block in blocks.items()}
@@ -147,10 +151,12 @@ class Index:
             return self.table.count_rows(whole(where))
         except Exception as error:  # some conditions make LanceDB panic, which it passes on as an error of its own
             told = first_line(error)
+            if where is None:
+                raise self._unreadable(error) from None
             if "boolean" in told:
-                raise no_condition(str(where)) from None
+                raise no_condition(where) from None
             why = told.partition(". Valid fields")[0]
-            raise not_read(str(where), why, ["id", *self.about.labels]) from None
+            raise not_read(where, why, ["id", *self.about.labels]) from None
 
     def near(
         self, query: Query, weighed: dict[str, float], count: int, *, probes: int, where: str | None = None
@@ -165,7 +171,8 @@ class Index:
         asking = asking.refine_factor(REFINED).limit(count).select(["_distance"]).with_row_id(True)
         if where is not None:
             asking = asking.where(whole(where), prefilter=True)
-        return asking.to_arrow()["_rowid"].to_pylist()
+        with self._reading():
+            return asking.to_arrow()["_rowid"].to_pylist()
 
     def heads_vector(self, query: Query, weighed: dict[str, float]) -> Float32[np.ndarray, " z"]:
         """[w_1 q_1 … w_C q_C], with which `z` is multiplied."""
@@ -173,11 +180,26 @@ class Index:
 
     def _take(self, rows: Sequence[int], columns: list[str]) -> Any:
         """Some rows, in the order asked for."""
-        if len(rows) == 0:
-            return self.table.search().select(columns).limit(1).to_arrow().slice(0, 0)
-        found = self.table.take_row_ids(list(rows)).select(columns).with_row_id().to_arrow()
+        with self._reading():
+            if len(rows) == 0:
+                return self.table.search().select(columns).limit(1).to_arrow().slice(0, 0)
+            found = self.table.take_row_ids(list(rows)).select(columns).with_row_id().to_arrow()
         place = {row: number for number, row in enumerate(found["_rowid"].to_pylist())}
         return found.take([place[row] for row in rows])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """**Raises** `UserError` for what LanceDB raises of files that are gone, cut or hurt."""
+        try:
+            yield
+        except (RuntimeError, OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.source}: the index cannot be read ({first_line(error)}). If its files are hurt, make it anew: mscon"
+            " index … --replace"
+        )
 
 
 def connect(source: str) -> Any:
