@@ -81,7 +81,7 @@ def test_unasked_the_kernels_are_left_what_they_take(monkeypatch: pytest.MonkeyP
 def test_a_head_that_the_kernels_do_not_take_costs_the_others_nothing(
     kind: Callable[[], Similarity], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mscon.contrast import triton_push
+    from mscon.contrast.triton_heads import PackedHeads
 
     served: list[int] = []
 
@@ -89,8 +89,8 @@ def test_a_head_that_the_kernels_do_not_take_costs_the_others_nothing(
         served.extend(z.shape[1] for z in heads)
         return of_kernels(heads, *arguments, **settings)
 
-    of_kernels = triton_push.PackedHeads.of
-    monkeypatch.setattr(triton_push.PackedHeads, "of", packed)
+    of_kernels = PackedHeads.of
+    monkeypatch.setattr(PackedHeads, "of", packed)
     monkeypatch.setattr(push, "_may_be_triton", lambda engine, z: engine == "auto")  # pyright: ignore
     widths = {"a": 16, "b": 300, "c": 40}
     (expected, gradients), (ours, our_gradients) = (step(each, widths, 200, kind) for each in ("dense", "auto"))

@@ -205,8 +205,9 @@ def test_a_killed_build_leaves_nothing_that_is_read(tmp_path: Path) -> None:
 
 
 def aged(folder: Path, seconds: float) -> None:
+    then = time.time() - seconds
     for each in (*folder.iterdir(), folder):
-        os.utime(each, (time.time() - seconds,) * 2)
+        os.utime(each, (then, then))
 
 
 def test_a_build_that_is_suspended_keeps_its_draft_and_its_room(
