@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from mscon.run import Run
 
@@ -24,7 +25,8 @@ class Shown:
 def shown(run: Run, *words: str) -> Iterator[Shown]:
     """The page of a run until the end, which Ctrl-C brings about."""
     command = [sys.executable, "-m", "mscon", "explore", str(run.folder), "--port", "0", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "500"}) as process:
+    outputs: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **outputs, env=os.environ | {"COLUMNS": "500"}) as process:
         assert process.stdout is not None
         page = Shown(next(line.split()[-1] for line in iter(process.stdout.readline, "") if "http://" in line))
         try:

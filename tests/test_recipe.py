@@ -251,14 +251,13 @@ def test_a_name_is_proposed_that_is_much_like_the_other_and_none_that_is_half_li
         "training.seed=100000000000000000000",
         "training.steps=100000000000",
         "training.batch_size=100000000",
-        "model.head_dim=10000000",
+        "model.head_dim=10000000000000000",
         "objective.temperature=1e300",
         "objective.temperature=1e-300",
-        "catalog.source=''",
     ],
 )
 def test_what_no_machine_could_do_is_refused_with_its_key(value: str) -> None:
     key, _, number = value.partition("=")
-    given = "" if number == "''" else float(number) if "temperature" in key else int(number)
+    given = float(number) if "temperature" in key else int(number)
     with pytest.raises(UserError, match=re.escape(key)):
         Recipe.of({"catalog": {"source": "glyphs"}, "similarities": {"character": {}}}, {key: given})

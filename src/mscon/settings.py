@@ -10,8 +10,8 @@ from mscon.weighting import Aggregator, WeightingName
 SHARED = "shared"
 """The shared embedding's name among the similarities, which none of them has."""
 
-MOST_WIDE, MOST_OFTEN = 2**16, 10**9
-"""Of a layer, and of epochs and steps: more is a slip of the finger."""
+MOST_WIDE, MOST_OFTEN = 2**48, 10**9
+"""Of a layer, which no memory holds, and of epochs and steps: more is a slip of the finger."""
 
 
 class Section(BaseModel):
@@ -23,9 +23,7 @@ class Section(BaseModel):
 class CatalogSettings(Section):
     """Which table, and which of its columns mean what."""
 
-    source: str = Field(
-        min_length=1, description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'."
-    )
+    source: str = Field(description="CSV, Parquet, folder, glob, saved Hugging Face dataset, or 'glyphs'.")
     image: str | None = Field(
         default=None, description="Image column: paths, URLs or bytes. Found by name when left out."
     )

@@ -11,6 +11,10 @@ import pytest
 from mscon.data.cache import fingerprint, load_pixels
 from mscon.data.catalog import Catalog
 from mscon.data.streamed import StreamedImages
+from mscon.interrupt import InterruptedRun
+from mscon.recipe import Recipe
+from mscon.train import train
+from watching import Watching
 
 moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed")
 pytest.importorskip("s3fs", reason="s3fs is not installed")
@@ -55,3 +59,24 @@ def test_an_object_that_is_written_anew_has_another_fingerprint(store: str, tmp_
     table.reverse().write_parquet(tmp_path / "other.parquet", row_group_size=20)
     files.put(str(tmp_path / "other.parquet"), "shop/letters/2.parquet")
     assert fingerprint(Catalog.read(store), 8, "crop") != first
+
+
+def test_a_training_from_a_store_is_that_from_a_folder_and_is_resumed_in_mid_epoch_to_the_same_bits(
+    store: str, letters: Path, tiny: dict, tmp_path: Path
+) -> None:
+    """Its batches are streamed from the store, row group by row group, without a cache of decoded images."""
+    here = tmp_path / "letters"
+    here.mkdir()
+    table = pl.read_parquet(letters)
+    for part in range(3):
+        table[part * 40 : (part + 1) * 40].write_parquet(here / f"{part}.parquet", row_group_size=20)
+    change = {"image.cache": False, "image.open": 2, "training.epochs": 6, "training.batch_size": 16}
+    recipes = [Recipe.of(tiny, change | {"catalog.source": source}) for source in (store, str(here))]
+    whole = train(recipes[1], tmp_path / "whole")
+    val = [record["step"] for record in whole.metrics() if record["kind"] == "val"]
+    assert 10 not in val
+    assert val[-1] > 10
+    with pytest.raises(InterruptedRun):
+        train(recipes[0], tmp_path / "stopped", display=Watching(10))
+    resumed = train(recipes[0], tmp_path / "stopped", resume=True)
+    assert resumed.model_path.read_bytes() == whole.model_path.read_bytes()

@@ -8,7 +8,16 @@ from doors.catalogs import columns, csv, enter_column, enter_folder, enter_pairs
 from doors.house import Door, House, knock
 from doors.images import enter_image, images
 from doors.recipes import overrides, read_recipe, read_study, recipes, set_value, studies
-from doors.runs import checkpoints, enter_checkpoint, enter_hub, enter_run, hub_configs, run_files
+from doors.runs import (
+    checkpoints,
+    enter_checkpoint,
+    enter_hub,
+    enter_run,
+    enter_used,
+    hub_configs,
+    run_files,
+    used_files,
+)
 from doors.searches import abouts, enter_about, queries, search
 
 __all__ = ["DOORS", "Door", "House", "knock"]
@@ -23,6 +32,7 @@ DOORS = (
     Door("pairs", pairs, enter_pairs),
     Door("image", images, enter_image),
     Door("run folder", run_files, enter_run),
+    Door("run in use", used_files, enter_used),
     Door("checkpoint", checkpoints, enter_checkpoint),
     Door("hub folder", hub_configs, enter_hub),
     Door("search in memory", queries, lambda house, given: search(house.space, given)),

@@ -40,6 +40,13 @@ class House:
             yield folder / "run"
 
     @cached_property
+    def training(self) -> dict[str, Any]:
+        """How long and in what way the first run was trained."""
+        from mscon.run import Run
+
+        return Run.open(self.runs[0]).recipe.training.model_dump(exclude={"seed"})
+
+    @cached_property
     def space(self) -> Any:
         """The second run's catalog in memory."""
         from mscon.run import Run

@@ -31,6 +31,9 @@ def _pictures() -> list[bytes]:
         (colour, "GIF", {"save_all": True, "append_images": [colour.rotate(90), colour.rotate(180)]}),
         (colour, "WEBP", {"save_all": True, "append_images": [colour.rotate(90)], "lossless": True}),
     ]
+    large = colour.resize((1800, 1200))
+    made += [(large, "JPEG", {"progressive": way, "quality": 30}) for way in (False, True)]
+    made += [(large, "WEBP", {"quality": 20}), (large.convert("P"), "PNG", {"optimize": True})]
     exif = Image.Exif()
     exif[0x0112] = 6
     made.append((colour, "JPEG", {"exif": exif}))
@@ -39,7 +42,15 @@ def _pictures() -> list[bytes]:
         file = io.BytesIO()
         image.save(file, kind, **options)
         files.append(file.getvalue())
-    return files
+    return [*files, _many_scans(large)]
+
+
+def _many_scans(image: Image.Image) -> bytes:
+    """A progressive JPEG that says its last scan hundreds of times."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", progressive=True, quality=20)
+    data = file.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 400 + data[-2:]
 
 
 def enter_image(_: House, data: bytes) -> None:

@@ -86,6 +86,51 @@ def enter_run(house: House, given: tuple[str, bytes]) -> None:
         write_comparison(found, folder / "page.html")
 
 
+USES = ("train", "evaluate", "audit", "embed")
+_TRAINED = (
+    *("recipe.toml", "model.safetensors", "split.parquet", "trained_on.parquet"),
+    *("labels.json", "skipped.json", "metrics.jsonl"),
+)
+
+
+def used_files(house: House) -> st.SearchStrategy[tuple[str, str, bytes]]:
+    """What is done with a run, and which of its files holds what."""
+    one = house.runs[0]
+
+    def changed(name: str) -> st.SearchStrategy[tuple[str, bytes]]:
+        data = (one / name).read_bytes()
+        if name.endswith(".json"):
+            return changed_json(json.loads(data)).map(lambda text: (name, text.encode("utf-8", "replace")))
+        return changed_bytes(data).map(lambda data: (name, data))
+
+    files = st.sampled_from(_TRAINED).flatmap(changed) | _weights(one / "model.safetensors")
+    return st.tuples(st.sampled_from(USES), files).map(lambda each: (each[0], *each[1]))
+
+
+def enter_used(house: House, given: tuple[str, str, bytes]) -> None:
+    """What goes on with a run, or works with its model and its items."""
+    from mscon.data import Catalog
+    from mscon.embed_catalog import embed_catalog
+    from mscon.evaluate.audit_run import audit_run
+    from mscon.evaluate.evaluation import evaluate_run
+    from mscon.run import Run
+    from mscon.train import train
+
+    use, name, data = given
+    with house.changed_run({name: data}) as folder:
+        run = Run.open(folder)
+        if run.recipe.training.model_dump(exclude={"seed"}) != house.training:
+            return  # which is a recipe's door, and may ask for a training of days
+        if use == "train":
+            train(run.recipe, folder, resume=True)
+        elif use == "evaluate":
+            evaluate_run(run)
+        elif use == "audit":
+            audit_run(run)
+        else:
+            embed_catalog(run, Catalog.read(run.recipe.catalog.source), folder / "e.parquet")
+
+
 def checkpoints(house: House) -> st.SearchStrategy[bytes]:
     path = max((house.runs[0] / "checkpoints").glob("*.safetensors"))
     return changed_bytes(path.read_bytes())

@@ -80,7 +80,7 @@ def test_a_question_for_nobodys_events_prints_nothing(run: Run, space: Space) ->
     pytest.importorskip("gradio", reason="the extra `explore` is not installed")
     with shown(run) as page, suppress(IncompleteRead):  # the answer breaks off, which is all that they learn
         asked(f"{page.address}gradio_api/queue/data?session_hash=nobody")
-    assert page.last == ["stopped"]
+    assert page.last == ["Ctrl-C ends it", "stopped"]
 
 
 def test_opened_wider_it_asks_for_its_token_and_ctrl_c_ends_it(run: Run, space: Space) -> None:

@@ -85,6 +85,8 @@ def read_source(source: object, *, whole: bool = False) -> Source:
         name = os.fspath(source)
         if not isinstance(name, str):
             raise UserError(f"{name!r} is a path in bytes: give it as text.")
+        if not name.strip():
+            raise UserError(f"No catalog is named: {name!r}. A catalog is {KINDS}.")
         try:
             found, root = _read_address(name, whole)
         except OSError as error:
