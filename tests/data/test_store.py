@@ -70,7 +70,7 @@ def test_a_training_from_a_store_is_that_from_a_folder_and_is_resumed_in_mid_epo
     table = pl.read_parquet(letters)
     for part in range(3):
         table[part * 40 : (part + 1) * 40].write_parquet(here / f"{part}.parquet", row_group_size=20)
-    change = {"image.cache": False, "image.open": 2, "training.epochs": 6, "training.batch_size": 16}
+    change = {"image.cache": False, "image.open": 2, "training.epochs": 6, "training.batch_size": 12}
     recipes = [Recipe.of(tiny, change | {"catalog.source": source}) for source in (store, str(here))]
     whole = train(recipes[1], tmp_path / "whole")
     val = [record["step"] for record in whole.metrics() if record["kind"] == "val"]
