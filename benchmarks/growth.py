@@ -6,6 +6,8 @@ measured in a process of its own, after a small one of its kind, so that memory 
 hidden in what was freed before. Where several processes work, time and memory are those of the one that takes most.
 """
 
+import ctypes
+import gc
 import io
 import os
 import socket
@@ -26,9 +28,10 @@ from large import make
 from measuring import PeakMemory, exponent, in_fresh_process, machine, write_csv
 from PIL import Image
 
-from mscon import Categorical, MSConLoss, build_model
+from mscon import Categorical, MSConLoss
 from mscon.data.decode import decode
 from mscon.data.window_batches import WindowBatches
+from mscon.model import build_model
 from mscon.prepare import prepare
 from mscon.recipe import Recipe
 
@@ -77,6 +80,8 @@ def measured(curve: Curve, value: int) -> dict[str, float]:
 
 
 def _measured(work: Callable[[], object]) -> dict[str, float]:
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the small work has freed would hide as much
     memory = PeakMemory()
     work()
     extra, times = memory.extra_mb(), list[float]()
@@ -118,7 +123,7 @@ def _step(items: int, size: int) -> Callable[[], object]:
     """Of a training, with two similarities: encoder, heads, objective, and back."""
     model = build_model("resnet10t", {"a": 128, "b": 128}, image_size=size)
     loss_fn = MSConLoss({"a": Categorical(), "b": Categorical()}, weighting="equal")
-    images = torch.randint(256, (2 * items, 3, size, size), dtype=torch.uint8)
+    images = torch.randn(2 * items, 3, size, size)
     values = {name: torch.randint(8, (items,)).repeat(2) for name in ("a", "b")}
     return lambda: loss_fn(model(images), values).total.backward()
 
@@ -166,7 +171,7 @@ CURVES = (
     Curve("the loss's step", "batch", 64, (1_024, 2_048, 4_096, 8_192), lambda batch: _loss(batch, 2, 20)),
     Curve("the loss's step", "processes", 1, (1, 2, 4), _shared_loss),
     Curve("a training's step", "batch", 2, (16, 32, 64, 128), lambda items: _step(items, 64)),
-    Curve("a training's step", "image size", 32, (32, 64, 128), lambda size: _step(32, size)),
+    Curve("a training's step", "image size", 16, (32, 64, 128), lambda size: _step(32, size)),
     Curve("decoding", "image size", 32, (64, 128, 256, 512), _decode),
     Curve("an epoch's order", "rows", 1_000, (100_000, 400_000, 1_600_000), lambda rows: _order(rows, 1)),
     Curve("an epoch's order", "processes", 1, (1, 4, 16, 64), lambda processes: _order(400_000, processes)),

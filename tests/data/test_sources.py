@@ -210,7 +210,7 @@ def test_more_rows_than_memory_holds_are_refused_before_they_are_read(
     pl.concat([one] * rows).write_parquet(tmp_path / "t.parquet")
     assert (tmp_path / "t.parquet").stat().st_size < rows / 10
     monkeypatch.setattr("mscon.data.sources._memory", lambda: 5e6)
-    with pytest.raises(UserError, match=r"100,000 rows of 3 columns .* 0 GB in memory"):
+    with pytest.raises(UserError, match=r"100,000 rows of 3 columns.* 0 GB of memory"):
         Catalog.read(tmp_path / "t.parquet")
 
 

@@ -179,12 +179,10 @@ def _read_files(files: Any, paths: Sequence[str], whole: bool) -> _Read:
         parts = list(in_threads(lambda number: _footer(files, paths[number]), len(paths)))
         footers = [each for each in parts if each]
         bytes_in = {field.name for each in footers for field in each.schema if holds_images(field.type)}
-        if footers and not bytes_in:
-            _check_memory(footers, footers[0].schema.names)
+        names = [name for name in footers[0].schema.names if name not in bytes_in] if footers else []
+        _check_memory(footers, names)
         if bytes_in and len(footers) == len(paths):
             _check_alike(footers, bytes_in)
-            names = [name for name in footers[0].schema.names if name not in bytes_in]
-            _check_memory(footers, names)
             tables = in_threads(lambda number: _read_file(files, paths[number], names), len(paths))
             left = {name: Stored.all_rows(files, footers, name) for name in footers[0].schema.names if name in bytes_in}
             return _Read(_stack(list(zip(paths, tables, strict=True))), left)
@@ -224,10 +222,10 @@ def _check_memory(parts: Sequence[ParquetPart], columns: Sequence[str]) -> None:
     rows = sum(part.metadata.num_rows for part in parts)
     needed, there = rows * len(columns) * CELL, _memory()
     if needed > there:
+        beside = "" if len(parts) == 1 else f" and {len(parts) - 1} more files"
         raise UserError(
-            f"The {len(parts)} files beginning with {parts[0].path} have {rows:,} rows of {len(columns)} columns beside"
-            f" their images: some {needed / 1e9:,.0f} GB in memory, of which this machine has {there / 1e9:,.0f}. Take"
-            " columns or rows out"
+            f"{parts[0].path}{beside}: {rows:,} rows of {len(columns)} columns, images left out, take some"
+            f" {needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}. Take columns or rows out"
         )
 
 
