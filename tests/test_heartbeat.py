@@ -4,7 +4,7 @@ import pytest
 import torch.distributed as dist
 
 from mscon.errors import UserError
-from mscon.heartbeat import USUAL, VARIABLE, _Heart, timeout
+from mscon.heartbeat import GETTING_READY, USUAL, VARIABLE, _Heart, timeout
 
 
 @pytest.mark.parametrize("given", ["soon", "0", "-3", "nan", "inf"])
@@ -14,18 +14,26 @@ def test_a_timeout_that_is_no_number_of_seconds_is_refused(given: str, monkeypat
         timeout()
 
 
+def given_up(
+    monkeypatch: pytest.MonkeyPatch, before: str, after: str, step: int = GETTING_READY
+) -> tuple[_Heart, list[str]]:
+    """A first process that gives up while the second's beats go from `before` to `after`, and the causes it told."""
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    causes: list[str] = []
+    heart = _Heart(rank=0, size=2, seconds=0.1, store=store, step=step, begun=0.0)
+    heart._tell()
+    store.set("1", before)
+    monkeypatch.setattr("mscon.heartbeat.sleep", lambda _: store.set("1", after))
+    monkeypatch.setattr(_Heart, "_end", lambda self, cause, speaks: causes.append(cause))
+    heart._give_up()
+    return heart, causes
+
+
 @pytest.mark.parametrize(("step", "told"), [("7 3", []), ("6 3", ["all answer"]), ("5 3", ["process 1 does not come"])])
 def test_a_step_that_ends_while_its_hanging_is_looked_into_is_not_given_up(
     step: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
-    causes: list[str] = []
-    heart = _Heart(rank=0, size=2, seconds=0.1, store=store, step=6)
-    heart._tell()
-    store.set("1", "6 2" if step[0] > "5" else "5 2")
-    monkeypatch.setattr("mscon.heartbeat.sleep", lambda _: store.set("1", step))
-    monkeypatch.setattr(_Heart, "_end", lambda self, cause, speaks: causes.append(cause))
-    heart._give_up()
+    _, causes = given_up(monkeypatch, "6 2" if step[0] > "5" else "5 2", step, step=6)
     assert [cause.startswith(each) for cause, each in zip(causes, told, strict=True)] == [True] * len(told)
 
 
@@ -33,14 +41,7 @@ def test_a_step_that_ends_while_its_hanging_is_looked_into_is_not_given_up(
 def test_before_the_first_step_one_is_given_up_only_if_it_does_not_answer(
     beats: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
-    causes: list[str] = []
-    heart = _Heart(rank=0, size=2, seconds=0.1, store=store, begun=0.0)
-    heart._tell()
-    store.set("1", "-1 2")
-    monkeypatch.setattr("mscon.heartbeat.sleep", lambda _: store.set("1", beats))
-    monkeypatch.setattr(_Heart, "_end", lambda self, cause, speaks: causes.append(cause))
-    heart._give_up()
+    heart, causes = given_up(monkeypatch, "-1 2", beats)
     assert [cause.startswith(each) for cause, each in zip(causes, told, strict=True)] == [True] * len(told)
     assert (heart.begun > 0) == (not told)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import ClassVar
 
 import datasets
@@ -16,7 +17,6 @@ import pytest
 from PIL import Image
 
 from mscon.data import Catalog
-from mscon.data import catalog as catalog_module
 from mscon.data.decode import DecodeError
 from mscon.errors import UserError
 
@@ -103,17 +103,22 @@ def test_addresses_that_carry_out_what_they_read_are_refused(photos: Path, chain
 
 
 class Moody(BaseHTTPRequestHandler):
-    """Serves `PHOTOS[0]` at the second time that it is asked for; /gone never, /slow a byte a second."""
+    """Serves `PHOTOS[0]` at the second time that it is asked for, and breaks off /cut at the first; /gone is never
+    there, /slow sends a byte a second.
+    """
 
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
         again = self.asked.count(self.path) > 1
-        self.send_response({"/gone": 410, "/slow": 200}.get(self.path, 200 if again else 503))
+        self.send_response({"/gone": 410, "/slow": 200, "/cut": 200}.get(self.path, 200 if again else 503))
+        if self.path == "/cut":
+            self.send_header("Content-Length", str(len(PHOTOS[0])))
         self.end_headers()
+        whole = PHOTOS[0] if again or self.path != "/cut" else PHOTOS[0][:20]
         with suppress(OSError):
-            for part in [PHOTOS[0][:1]] * 60 if self.path == "/slow" else [PHOTOS[0]]:
+            for part in [PHOTOS[0][:1]] * 60 if self.path == "/slow" else [whole]:
                 self.wfile.write(part)
                 time.sleep(self.path == "/slow")
 
@@ -133,18 +138,27 @@ def moody() -> Iterator[str]:
 def test_a_server_that_fails_once_is_asked_again_and_a_slow_one_left(
     monkeypatch: pytest.MonkeyPatch, photos: Path, moody: str
 ) -> None:
-    monkeypatch.setattr("mscon.data.catalog.PATIENCE", 3)
-    catalog = catalog_of(photos, url=[f"{moody}/{name}" for name in ("busy", "gone", "slow")])
-    assert catalog.image_bytes(0) == PHOTOS[0]
+    monkeypatch.setattr("mscon.data.fetch.PATIENCE", 3)
+    catalog = catalog_of(photos, url=[f"{moody}/{name}" for name in ("busy", "cut", "gone", "slow")])
+    assert [catalog.image_bytes(row) for row in (0, 1)] == [PHOTOS[0]] * 2
     with pytest.raises(DecodeError, match=r"can't be read: .*410"):
-        catalog.image_bytes(1)
-    with pytest.raises(DecodeError, match=r"can't be read: .*Timeout"):
         catalog.image_bytes(2)
-    assert Moody.asked == ["/busy", "/busy", "/gone", "/slow"]
+    with pytest.raises(DecodeError, match=r"can't be read: .*Timeout"):
+        catalog.image_bytes(3)
+    assert Moody.asked == ["/busy", "/busy", "/cut", "/cut", "/gone", "/slow"]
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.png", "memory://nowhere/a.png"])
+def test_what_cannot_be_reached_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, photos: Path, address: str) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("mscon.data.fetch.time", SimpleNamespace(sleep=naps.append))
+    with pytest.raises(DecodeError, match=r"can't be read: (Client|FileNotFound)"):
+        catalog_of(photos, url=[address]).image_bytes(0)
+    assert not naps
 
 
 def test_a_server_that_sends_without_end_is_left(monkeypatch: pytest.MonkeyPatch, photos: Path, server: str) -> None:
-    monkeypatch.setattr(catalog_module, "MAX_BYTES", 10)
+    monkeypatch.setattr("mscon.data.fetch.MAX_BYTES", 10)
     fsspec.filesystem("memory").pipe_file("/shop/a.png", PHOTOS[0])
     for address in (f"{server}/a/0.png", "memory://shop/a.png", f"file://{photos}/a/1.png"):
         with pytest.raises(DecodeError, match=r"more than 10\b"):

@@ -238,6 +238,26 @@ def test_a_jpeg_of_many_scans_is_refused_before_decoding() -> None:
         decode(many_scans(3000), size=8)
 
 
+@pytest.mark.parametrize("alone", [b"\xff\x01", b"\xff\x01\xff\xff"])
+def test_scans_behind_a_marker_without_a_length_are_counted(alone: bytes) -> None:
+    data = many_scans(3000)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    with pytest.raises(DecodeError, match=r"a JPEG of 3,0\d\d scans"):
+        decode(data[:second] + alone + data[second:], size=8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_without_pixels_is_refused(kind: str) -> None:
+    data = bytearray(file_of(Image.new("RGB", (20, 30)), kind))
+    if kind == "PNG":
+        data = bytearray(png_header(0, 30))
+    else:
+        height = data.index(b"\xff\xc0") + 5
+        data[height : height + 2] = bytes(2)
+    with pytest.raises(DecodeError):
+        decode(bytes(data), size=8)
+
+
 def test_what_looks_like_scans_in_metadata_and_after_the_end_is_none() -> None:
     data = file_of(Image.new("RGB", (1000, 1000), (90, 90, 90)), "JPEG", comment=b"\xff\xda" * 3000)
     assert decode(data + b"\xff\xda" * 3000, size=8).mean() == pytest.approx(90, abs=1)

@@ -1,19 +1,15 @@
 """The user's table: one row an item, one column its image, the others labels, groups, splits or nothing of interest."""
 
-import stat
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import numpy as np
 import polars as pl
-from fsspec.implementations.local import LocalFileSystem
 
 from mscon.data.cells import as_text
 from mscon.data.decode import DecodeError
+from mscon.data.fetch import fetch
 from mscon.data.sources import Source, read_source
 from mscon.data.stored import Stored
 from mscon.errors import UserError, nearest
@@ -27,21 +23,6 @@ IMAGE_FIELDS = {"bytes", "path"}
 IMAGE_SUFFIX = r"(?i)\.(jpe?g|png|webp|gif)(\?.*)?$"
 # So many paths of a text column are looked up to tell a column of images from one of words.
 LOOKED_UP = 100
-# A file larger than this is no photograph: 100 megapixels of 16-bit RGB, uncompressed, are 600 MB.
-MAX_BYTES = 600_000_000
-PATIENCE = 60
-"""Seconds that one image may take to come from a web server."""
-PAUSES = (0.5, 3)
-"""Seconds until an address is tried again, where that may help."""
-TOO_MANY = (408, 425, 429)
-"""What web servers answer somebody who asked at a wrong moment."""
-ADDRESSES = (
-    *("http", "https", "ftp", "sftp", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "hf", "hdfs"),
-    *("file", "memory"),
-)
-"""Kinds of addresses that a cell may hold. A catalog may be a stranger's, and fsspec has kinds that carry out what they
-read, as `reference` does templates.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +163,7 @@ class Catalog:
         source = self.image_source(row)
         if source is None:
             raise DecodeError("the image cell is empty")
-        return source if isinstance(source, bytes) else _fetch(source)
+        return source if isinstance(source, bytes) else fetch(source)
 
 
 def _no_column(name: str, columns: Sequence[str], source: str) -> UserError:
@@ -264,66 +245,3 @@ def _exists(place: str) -> bool:
         return Path(place).is_file()
     except (OSError, ValueError):  # A sentence can be too long for a file name, or hold a NUL.
         return False
-
-
-def _fetch(place: str) -> bytes:
-    if "://" not in place:
-        return _read_file(place)
-    kind = place.partition("://")[0].lower()
-    if kind not in ADDRESSES or "::" in place:
-        raise DecodeError(f"{place} is not fetched: addresses in cells are one of {', '.join(ADDRESSES)}, without ::")
-    for pause in (*PAUSES, None):
-        try:
-            return _fetch_once(place)
-        except DecodeError:
-            raise
-        # Each file system has errors of its own: of the network, of a login, of a package that is missing.
-        except Exception as error:
-            if pause is None or not _may_pass(error):
-                raise DecodeError(f"{place} can't be read: {error!r}") from error
-            time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
-
-
-def _fetch_once(place: str) -> bytes:
-    files, path = fsspec.core.url_to_fs(place)
-    if isinstance(files, LocalFileSystem):
-        return _read_file(path)
-    web = place.lower().startswith("http")
-    some = _streamed(files, path) if web else files.cat_file(path, start=0, end=MAX_BYTES + 1)
-    if len(some) > MAX_BYTES:
-        raise DecodeError(f"{place} has more than {MAX_BYTES} bytes, and more are not read")
-    return some
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether a server may be well again a moment later: a lost connection, or an answer that says so."""
-    if isinstance(error, (FileNotFoundError, PermissionError, TimeoutError, ImportError, ValueError)):
-        return False
-    status = getattr(error, "status", None)
-    return status is None or status >= 500 or status in TOO_MANY
-
-
-def _streamed(files: Any, path: str) -> bytes:
-    """No more than are read, from a server that may send without end. With a size fsspec asks for none beforehand."""
-    from aiohttp import ClientTimeout  # which fsspec needs for these addresses
-
-    found = bytearray()
-    with files.open(path, "rb", block_size=0, size=1, timeout=ClientTimeout(total=PATIENCE)) as file:
-        while len(found) <= MAX_BYTES and (part := file.read(2**20)):
-            found += part
-    return bytes(found)
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        about = Path(path).stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise DecodeError(f"{path} is no file")
-        if about.st_size > MAX_BYTES:
-            raise DecodeError(f"{path} has {about.st_size} bytes: more than {MAX_BYTES} are not read")
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise DecodeError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:  # A NUL in a path is a ValueError.
-        raise DecodeError(f"{path} can't be read: {error}") from error

@@ -36,8 +36,9 @@ READERS = (
 # are ten; with twice as many the largest image takes some seconds.
 MAX_SCANNED = 20 * MAX_PIXELS
 SCAN = b"\xff\xda"
-# In compressed data 0xFF is followed by 0, by a restart's number or by itself, all else begins a segment.
-SEGMENT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# In compressed data 0xFF is followed by 0, by a restart's number or by itself; 0xFF01 stands alone; all else begins a
+# segment that tells its length.
+SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 # Pixels of all images that are decoded at one time, by however many threads. One takes up to 16 bytes.
 MAX_AT_ONCE = 128_000_000
@@ -122,7 +123,7 @@ def _check_cost(image: Image.Image, data: bytes) -> None:
             f"its header says {width} × {height} pixels: more than {MAX_PIXELS // 10**6} megapixels, or {MAX_SIDE} "
             "along a side, are not decoded"
         )
-    most = MAX_SCANNED // (width * height)
+    most = MAX_SCANNED // max(width * height, 1)
     # Counting bytes is quick, but finds some in metadata and in what follows a picture, too.
     if image.format != "JPEG" or data.count(SCAN) <= most:
         return
