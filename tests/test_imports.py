@@ -40,6 +40,12 @@ def test_no_extra_is_loaded_before_it_is_asked_for() -> None:
     assert loaded("\n".join(f"import mscon.{name}" for name in modules), EXTRAS) == set()
 
 
+def test_fabric_is_had_without_what_it_asks_the_version_of() -> None:
+    assert loaded("import mscon.train", ("lightning_fabric", "torchmetrics")) == {"lightning_fabric"}
+    asked = "from lightning_fabric.utilities import imports; assert imports._TORCHMETRICS_GREATER_EQUAL_1_0_0"
+    assert loaded(f"import mscon.train; {asked}", ("torchmetrics",)) == set()
+
+
 def test_help_loads_nothing_heavy() -> None:
     assert loaded("from mscon.cli import main\nmain(['train', '--help'])") == set()
 

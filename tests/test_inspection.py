@@ -151,6 +151,7 @@ def test_a_path_that_training_never_sees_is_told_though_its_nodes_are_known(tiny
         ({}, "items of a class"),
         ({"training.sampler": "character", "training.per_class": 8}, None),
         ({"similarities.character.kind": "tags"}, None),
+        ({"image.cache": False}, None),  # read row group by row group
     ],
 )
 def test_a_sampler_is_proposed_where_it_would_help(tiny: dict, change: dict, sampler: str | None) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mscon import Categorical, MSConLoss, micro_batched
+from mscon.lightning import Fabric
 from mscon.micro_batch import joined, split_rows
 from mscon.terms import MSConOutput
 from mscon.weighting import WeightingChoice

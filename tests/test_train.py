@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -396,9 +397,14 @@ def test_a_model_that_is_gone_is_kept_again_or_told_of(tiny: dict, tmp_path: Pat
     with pytest.raises(InterruptedRun):
         train(recipe, tmp_path / "run", display=Watching(20))
     run = Run.open(tmp_path / "run")
+    shutil.copytree(run.folder, tmp_path / "cut")
     run.model_path.unlink()
     train(recipe, run.folder, resume=True)
     assert run.model()
+    cut = Run.open(tmp_path / "cut")
+    cut.model_path.write_bytes(cut.model_path.read_bytes()[:1000])
+    train(Recipe.of(tiny), cut.folder, resume=True)
+    assert cut.model_path.read_bytes() == run.model_path.read_bytes()
     run.model_path.write_bytes(run.model_path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"not a model that can be read: (?s:.*) start a new run"):
         train(recipe, run.folder, resume=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from lightning_fabric import Fabric
 
 from mscon.data.stored import PieceReader
 from mscon.errors import UserError
@@ -14,6 +13,7 @@ from mscon.evaluate.evaluation import evaluate_run
 from mscon.files import cache_folder
 from mscon.inspection import inspect
 from mscon.interrupt import InterruptedRun
+from mscon.lightning import Fabric
 from mscon.prepare import Prepared, prepare
 from mscon.recipe import Recipe
 from mscon.run import Run

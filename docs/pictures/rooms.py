@@ -31,7 +31,7 @@ FLOORS = (
         "log": (7.2, "log checkpoint trained_on unreadable"),
         "embed": (10.4, "embed embed_catalog shards"),
     },
-    {"build": (5.6, "build copies fabric processes memory connect heartbeat")},
+    {"build": (5.6, "build copies fabric processes memory connect heartbeat lightning")},
     {"run": (7.4, "run prepare schemas")},
     {"recipe": (6.6, "recipe settings"), "model": (9.6, "model architecture encoder hub")},
     {"data": (11.6, "data")},

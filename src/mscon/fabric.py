@@ -4,11 +4,11 @@ import os
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from mscon.connect import connect
 from mscon.errors import UserError
 from mscon.heartbeat import timeout
+from mscon.lightning import Fabric
 from mscon.recipe import Recipe
 
 SMALLEST_BF16 = 32
@@ -21,7 +21,7 @@ def new_fabric(recipe: Recipe) -> Fabric:
     device = accelerator(settings.device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    if processes > 1:  # a process that hangs in a step is named by its heartbeat: this ends what is outside of steps
+    if processes > 1:  # a process that hangs is named by its heartbeat: this ends what is outside of the training
         connect("nccl" if device == "cuda" else "gloo", seconds=2 * timeout())
     fabric = Fabric(
         accelerator=device,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
 from time import monotonic, sleep
+from typing import NamedTuple
 
 import torch.distributed as dist
-from lightning_fabric import Fabric
 
 from mscon.connect import store
 from mscon.errors import UserError
+from mscon.lightning import Fabric
 from mscon.words import listed
 
 VARIABLE = "MSCON_TIMEOUT"
@@ -25,9 +26,6 @@ PULSE = 5.0
 
 REACH = timedelta(seconds=30)
 """Of a store: what does not answer for so long is gone."""
-
-GETTING_READY = -1
-"""In place of a step, before the first."""
 
 STALLED = 1
 """Exit status of processes that have waited in vain."""
@@ -67,13 +65,23 @@ def heartbeats(fabric: Fabric) -> Iterator[Callable[[int], None]]:
         thread.join()
 
 
+class _Sign(NamedTuple):
+    """Of life, from one process: how often something has begun there, its step, and how many signs it has given."""
+
+    turn: int
+    step: int
+    beats: int
+
+
 @dataclass(eq=False)
 class _Heart:
     rank: int
     size: int
     seconds: float
     store: dist.Store  # pyright: ignore[reportPrivateImportUsage]
-    step: int = GETTING_READY
+    step: int = 0
+    turn: int = 0
+    """How often something began, of which a validation has several at one step; 0 while getting ready."""
     begun: float = field(default_factory=monotonic)
     beats: int = 0
     ended: Event = field(default_factory=Event)
@@ -83,7 +91,7 @@ class _Heart:
         return min(PULSE, self.seconds / 4)
 
     def begin(self, step: int) -> None:
-        self.step, self.begun = step, monotonic()
+        self.step, self.turn, self.begun = step, self.turn + 1, monotonic()
 
     def beat(self) -> None:
         while not self.ended.wait(self.pulse):
@@ -97,14 +105,13 @@ class _Heart:
 
     def _tell(self) -> None:
         self.beats += 1
-        self.store.set(str(self.rank), f"{self.step} {self.beats}")
+        self.store.set(str(self.rank), f"{self.turn} {self.step} {self.beats}")
 
-    def _heard(self) -> list[tuple[int, int]]:
-        """Of every process its step and how often it gave a sign of life."""
+    def _heard(self) -> list[_Sign]:
+        """What every process has said last."""
         there = [self.store.check([str(rank)]) for rank in range(self.size)]  # one that never spoke has no entry
-        nothing = f"{GETTING_READY} 0"
-        told = [self.store.get(str(rank)).decode() if there[rank] else nothing for rank in range(self.size)]
-        return [(int(step), int(beats)) for step, beats in map(str.split, told)]
+        told = [self.store.get(str(rank)).decode() if there[rank] else "0 0 0" for rank in range(self.size)]
+        return [_Sign(*map(int, each.split())) for each in told]
 
     def _give_up(self) -> None:
         before = self._heard()
@@ -112,26 +119,27 @@ class _Heart:
             sleep(self.pulse)
             self._tell()
         now = self._heard()
-        if max(now)[0] > max(before)[0]:
-            return  # the step has ended after all
-        silent = [rank for rank in range(self.size) if now[rank][1] == before[rank][1]]
+        if max(each.turn for each in now) > max(each.turn for each in before):
+            return  # what had begun has ended after all
+        silent = [rank for rank in range(self.size) if now[rank].beats == before[rank].beats]
         answering = [rank for rank in range(self.size) if rank not in silent]
-        furthest = max(now[rank][0] for rank in answering)
-        behind = [rank for rank in answering if now[rank][0] < furthest]
+        furthest = max(now[rank].turn for rank in answering)
+        behind = [rank for rank in answering if now[rank].turn < furthest]
         if silent:
             cause = f"{_processes(silent)} not answer: stopped, out of memory, or cut off with the machine or network"
-        elif now[self.rank][0] == GETTING_READY:
+        elif now[self.rank].turn == 0:
             self.begun = monotonic()  # which takes as long as it takes
             return
         elif behind:
-            cause = f"{_processes(behind)} not come along, still at step {min(now[rank][0] for rank in behind):,}"
+            last = min((now[rank] for rank in behind), key=lambda sign: sign.turn)
+            where = f"at step {last.step:,}" if last.turn else "getting ready"
+            cause = f"{_processes(behind)} not come along, still {where}"
         else:
             cause = "all answer, so the step takes longer than that, or what joins them has lost a message"
         self._end(cause, speaks=self.rank == min(set(answering) - set(behind)))
 
     def _end(self, cause: str, *, speaks: bool) -> None:
-        ready = self.step != GETTING_READY
-        waited = f"step {self.step:,} has not ended for" if ready else "the first step has not begun for"
+        waited = f"step {self.step:,} has not ended for" if self.turn else "the first step has not begun for"
         if speaks:
             print(
                 f"error: {waited} {self.seconds:g} seconds: {cause}. Restart all processes"

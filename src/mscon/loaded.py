@@ -65,7 +65,7 @@ class LoadedRun:
 
     @cached_property
     def catalog(self) -> Space:
-        """The run's own catalog, embedded once and kept in its folder."""
+        """The run's own catalog, embedded once; the vectors are kept in its folder."""
         return Space.of(self.run)
 
     def embed(self, images: Any, *, similarity: str | None = None) -> Any:

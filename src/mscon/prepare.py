@@ -145,6 +145,11 @@ def prepare(
     )
 
 
+def by_row_groups(recipe: Recipe, data: Prepared) -> bool:
+    """Whether a training reads images from Parquet files as batches need them, which no sampler can bring together."""
+    return data.catalog.stored is not None and not recipe.image.cache
+
+
 def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_size: int = 1) -> AnyBatches:
     """The training split's batches, or process `rank`'s part of each when there are `world_size` of them.
 
@@ -161,7 +166,7 @@ def training_batches(recipe: Recipe, data: Prepared, *, rank: int = 0, world_siz
     rows = torch.from_numpy(data.split.train)
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
     batches: AnyBatches
-    if isinstance(data.pixels.array, StreamedImages) and data.catalog.stored is not None and not recipe.image.cache:
+    if isinstance(data.pixels.array, StreamedImages) and by_row_groups(recipe, data):
         check_sampler(recipe.sampler, data.catalog.source)
         batches = window_batches(recipe, data, data.split.train, settings.batch_size, seed=settings.seed, **share)
     elif recipe.sampler == "random":

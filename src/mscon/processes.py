@@ -6,10 +6,10 @@ from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from mscon.errors import ToldElsewhere, UserError, first_line
+from mscon.lightning import Fabric
 
 Result = TypeVar("Result")
 

@@ -9,7 +9,7 @@ from typing import Any
 from mscon.data.items import Items
 from mscon.data.labels import LabelColumn
 from mscon.errors import UserError, nearest
-from mscon.files import make_folder, remove_drafts, write_text
+from mscon.files import cache_folder, digest, make_folder, remove_drafts, write_text
 from mscon.hub import CONFIG
 from mscon.model import MSConModel
 from mscon.parsing import parse_json
@@ -99,6 +99,13 @@ class Run:
     def published(self) -> bool:
         """Whether it is a folder to be published (`mscon export --format hub`), into which nothing is written."""
         return (self.folder / CONFIG).exists()
+
+    @property
+    def kept(self) -> Path:
+        """The folder of what is kept to be faster the next time: the run's own, or one in the cache where that is to be
+        published, and all that is in it.
+        """
+        return cache_folder() / "published" / digest(self.model_path)[:16] if self.published else self.folder
 
     def check_whole(self) -> None:
         """**Raises** `UserError` for a published folder, which has no items and must not be told of any."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from mscon.baselines import SummedLosses
@@ -18,6 +17,7 @@ from mscon.data.streamed import Fetched, StreamedImages
 from mscon.data.views import apply_views, draw_views
 from mscon.errors import DivergedError
 from mscon.item_uncertainty import item_weights
+from mscon.lightning import Fabric
 from mscon.model import EMBEDDING, LOG_VARIANCE
 from mscon.objective import MSConLoss
 from mscon.prepare import Prepared

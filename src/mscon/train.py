@@ -16,7 +16,6 @@ from time import monotonic
 from typing import cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -28,6 +27,7 @@ from mscon.errors import DivergedError, UserError
 from mscon.fabric import new_fabric
 from mscon.heartbeat import heartbeats
 from mscon.interrupt import InterruptedRun, stop_signals
+from mscon.lightning import Fabric
 from mscon.log import Display, Log
 from mscon.memory import freed_memory_kept
 from mscon.micro_batch import micro_batched, split_rows
@@ -100,7 +100,7 @@ def _train(
     torch.manual_seed(settings.seed)
     model = each_process(fabric, partial(new_model, recipe, pretrained=recipe.model.pretrained, labels=data.labels))
     model = model.to(memory_format=torch.channels_last)
-    loss_fn = new_objective(recipe, data)
+    loss_fn = each_process(fabric, partial(new_objective, recipe, data))  # the first makes appearance's features
     if isinstance(loss_fn.weighting, Excess):
         model.silent = frozenset(compress(recipe.similarities, ~loss_fn.weighting.speaks))
     if isinstance(loss_fn.weighting, Aggregated):
@@ -239,18 +239,20 @@ def _opened(kept: Run | None, folder: Path, recipe: Recipe, data: Prepared, *, w
 
 
 def _with_model(run: Run, at: Position, *, over: bool) -> Position:
-    """Where the training stands by the model that it has kept: with none, the next validation keeps one again.
+    """Where the training stands by the model that it has kept: with none that can be read, the next validation keeps
+    one again.
 
     **Raises** `UserError` where there is no other validation to come.
     """
-    if over:
-        try:
-            run.model()
-        except UserError as error:
+    try:
+        run.model()
+    except UserError as error:
+        if over:
             raise UserError(
                 f"{error}. The training is over and has nothing left to make it from: start a new run"
             ) from None
-    return at if run.model_path.exists() else replace(at, best=None)
+        return replace(at, best=None)
+    return at
 
 
 def _unusable_notes(found: Resumed) -> Iterator[str]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch.distributed as dist
-from lightning_fabric import Fabric
 
 from mscon.data.cache import Skipped, check_broken
 from mscon.errors import UserError
+from mscon.lightning import Fabric
 from mscon.parsing import parse_json
 from mscon.prepare import Prepared
 from mscon.processes import any_process, each_process

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from mscon.baselines import SummedLosses
 from mscon.checkpoint import Position
 from mscon.data.streamed import StreamedImages
+from mscon.lightning import Fabric
 from mscon.log import Log, TermMeans
 from mscon.micro_batch import joined, split_rows
 from mscon.model import MSConModel

@@ -1,4 +1,5 @@
 import os
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mscon.data.cache import Pixels, load_pixels
 from mscon.data.catalog import Catalog
+from mscon.data.eviction import make_room
 from mscon.errors import UserError
 
 SIDE = 64
@@ -69,6 +71,21 @@ def test_more_than_all_may_take_is_refused_with_what_to_set(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"need 36,864 bytes.*MSCON_CACHE_GB=1, in gigabytes, .*image\.cache = false"):
         cached(tmp_path, 0, rows=3)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_build_counts_as_a_whole_and_the_disk_as_it_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = tmp_path / f".{'0' * 32}"
+    draft.mkdir()
+    with (draft / "pixels.bin").open("wb") as file:
+        file.truncate(3 * 10**9)  # none of it is written yet
+    disk = shutil.disk_usage(tmp_path)
+    for free, limit, told in ((10**12, "1", r"may take 0 together .* MSCON_CACHE_GB=5,"), (4 * 10**9, None, None)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: disk._replace(free=free))
+        monkeypatch.delenv("MSCON_CACHE_GB", raising=False)
+        if limit:
+            monkeypatch.setenv("MSCON_CACHE_GB", limit)
+        with pytest.raises(UserError if told else OSError, match=told):
+            make_room(tmp_path, 2 * 10**9)
 
 
 def test_a_setting_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

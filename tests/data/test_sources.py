@@ -28,9 +28,13 @@ def test_a_tsv_file_with_a_mark_at_its_start_is_read(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_that_begin_with_zero_stay_text_and_others_do_not(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("id,count,size\n007,1,0.5\n12,0,1\n,10,nan\n")
+    (tmp_path / "t.csv").write_text("id,count,size\n007,1,0.5\n12,0,1\n,10,nan\nnan,2,\n")
     table = read_source(tmp_path / "t.csv").table
-    assert table.to_dict(as_series=False) == {"id": ["007", "12", None], "count": [1, 0, 10], "size": [0.5, 1.0, None]}
+    assert table.to_dict(as_series=False) == {
+        "id": ["007", "12", None, None],
+        "count": [1, 0, 10, 2],
+        "size": [0.5, 1.0, None, None],
+    }
 
 
 def test_types_are_guessed_over_all_rows(tmp_path: Path) -> None:
@@ -180,6 +184,7 @@ def test_a_csv_file_of_no_bytes_is_empty(tmp_path: Path) -> None:
         ("image,a\nx.png,1\ny.png,café\n".encode("latin-1"), "line 3, is not UTF-8 .* save it as UTF-8"),
         ("image,a\nx.png,1\n".encode("utf-16"), "in UTF-16: save it as UTF-8"),
         (b"image;a\nx.png;1\n", "parted by ',', and these seem to be by ';'"),
+        (b"image;price\nx.png;1,5\n", "has one column, 'image;price': .* parted by ',', and these seem to be by ';'"),
         (b"image\ta\nx.png\t1\n", r"parted by ',', and these seem to be by '\\t'"),
         (b'image,a\nx.png,1\ny.png,"2\nz.png,3\n', "line 3, .* is a double quote left open"),
     ],

@@ -177,11 +177,13 @@ def test_duplicated_items_leave_the_interval_as_it_is_only_when_they_are_one_gro
 def test_an_accuracy_of_all_or_none_has_an_interval_of_some_width_in_its_unit_of_groups(simulated):
     few = simulated.columns["few"]
     told = torch.nn.functional.one_hot(torch.from_numpy(few.clip(0)), 8).float()
-    groups, features = np.arange(len(few)) // 3, {"model": told, "blind": torch.zeros_like(told)}
-    heads, tested = {"few": told}, simulated.split.test
-    entry = score(features, {"few": Label("in-domain", few)}, simulated.split, heads=heads, groups=groups)["few"]
+    groups, features = np.arange(len(few)) // 3, {"model": told, "floor": told}
+    heads, tested = {"few": told, "paths": told}, simulated.split.test
+    labels = {"few": Label("in-domain", few), "paths": Label("in-domain", few, PATHS)}
+    found = score(features, labels, simulated.split, heads=heads, groups=groups)
+    entry, paths = found["few"], found["paths"]
     count = len(np.unique(groups[tested[few[tested] >= 0]]))
-    for each in (entry, entry["own_head"]):
+    for each in (entry, entry["own_head"], entry["floors"]["floor"], paths, paths["levels"][0]):
         assert (each["value"], each["high"]) == (1.0, 1.0)
         assert each["low"] == pytest.approx(count / (count + 1.959964**2))
 

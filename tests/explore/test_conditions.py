@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from mscon.data import Catalog
+from mscon.data.labels import LabelColumn, as_learned
 from mscon.errors import UserError
 from mscon.explore.conditions import MISSING, MOST, choices, condition
 from mscon.explore.state import ask_item, find
@@ -70,6 +71,17 @@ def test_classes_that_are_numbers_can_be_chosen_from(space: Space) -> None:
     assert found == {"whole": [0, 1, 2, MISSING], "halves": [0.0, 0.5, 1.0]}
     assert items.passing(condition({"whole": [1]}, None)).sum() == whole.count(1.0)
     assert items.passing(condition({"halves": [0.5]}, None)).sum() == halves.count(0.5)
+
+
+def test_what_is_no_number_is_missing_and_infinity_a_class(space: Space) -> None:
+    sizes = pl.Series([(1.0, float("nan"), None, float("inf"))[row % 4] for row in range(len(space))])
+    label = LabelColumn("size", "categorical", ("1.0", "inf"))
+    table = as_learned(space.catalog.table.with_columns(size=sizes), {"size": label})
+    items = Space(space.ids, replace(space.catalog, table=table), space.blocks)
+    found = choices(items, ["size"], {"size": "categorical"})
+    assert found == {"size": [1.0, float("inf"), MISSING]}
+    assert items.passing(condition({"size": [MISSING]}, None)).sum() == len(space) // 4 * 2
+    assert items.passing(condition({"size": [1.0, MISSING]}, None)).sum() == len(space) // 4 * 3
 
 
 def test_columns_of_many_values_are_no_list(space: Space) -> None:

@@ -20,6 +20,8 @@ REFUSED = {
     "a IN (TABLE items)": "asks for more",
     "a || a = 'x'": "outside of quotes",
     "least( ) = 1": "'least' is given nothing",
+    "a > 2001) OR (a < 1990": "a bracket is closed that none opens",
+    "(a > 2001": "a bracket is left open",
     "(" * 41: "brackets within one another",
     "+".join("a" * 60) + " = 1": "sums",
     " OR ".join(["a = 1"] * MOST_TERMS): "terms are not read",

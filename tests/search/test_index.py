@@ -223,7 +223,6 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from mscon.data import Catalog
-from mscon.data.labels import LabelColumn
 from mscon.run import Run
 from mscon.search.index import index_catalog, update
 

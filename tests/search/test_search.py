@@ -110,6 +110,7 @@ def test_a_condition_keeps_what_passes(run: Run, space: Space) -> None:
         ("year + 1", "is no condition; write one such as"),
         ("year >", "--where 'year >': "),
         ("least() = 1", "'least' is given nothing"),
+        ("CAST(year AS DECIMAL(200, 3)) = 1", "Columns: id, image, colour, form, year"),
         ("year = '2004-01-31'", "a date, too, behind DATE: day >= DATE '2024-01-31'"),
     ):
         with pytest.raises(UserError, match=message):

@@ -1,15 +1,14 @@
 """Continuous: ranks, and that nothing but the order of numbers counts."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from longest import Longest
 from mscon.contrast import contrastive_loss
 from mscon.similarity import Continuous
 
@@ -104,20 +103,6 @@ def test_equal_times_of_different_days_have_equal_ranks() -> None:
     days = 24.0 * torch.arange(30, dtype=torch.float64)
     hours = (torch.tensor([8.1, 12.1, 17.1], dtype=torch.float64)[:, None] + days).flatten()
     assert len(Continuous(period=24.0).ranks(hours).unique()) == 3
-
-
-class Longest(TorchDispatchMode):
-    """The length of the longest tensor that an operation returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.length = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for each in out if isinstance(out, tuple | list) else [out]:
-            self.length = max(self.length, each.numel() if isinstance(each, Tensor) else 0)
-        return out
 
 
 @pytest.mark.parametrize("period", [None, 24.0])

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from io import IOBase
 from pathlib import Path
@@ -39,16 +40,17 @@ def make_room(folder: Path, needed: int) -> None:
     **Raises:** `UserError` where that is not to be had, `OSError` where the disk could not hold it either.
     """
     drafts = [each for each in folder.iterdir() if DRAFT.fullmatch(each.name) and not _abandoned(each)]
-    building = sum(_size(each) for each in drafts)
+    building, written = (sum(_size(each, of) for each in drafts) for of in (_whole, _written))
     sizes = {home: _size(home) for home in folder.iterdir() if NAME.fullmatch(home.name)}
-    most = max(0, allowed(folder, sum(sizes.values()) + building) - building)
-    if needed > shutil.disk_usage(folder).free + sum(sizes.values()):
+    most = max(0, allowed(folder, sum(sizes.values()) + written) - building)
+    if needed > shutil.disk_usage(folder).free - (building - written) + sum(sizes.values()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if needed > most:
         beside = f" beside {building:,} that are being built" if building else ""
         raise UserError(
             f"The decoded images need {needed:,} bytes, and all caches in {folder} may take {most:,} together{beside}:"
-            f" raise that by {SIZE}={-(-needed // 10**9)}, in gigabytes, or do without the cache: image.cache = false"
+            f" raise that by {SIZE}={-(-(needed + building) // 10**9)}, in gigabytes, or do without the cache:"
+            " image.cache = false"
         )
     for home in sorted(sizes, key=_last_used):
         if sum(sizes.values()) + needed <= most:
@@ -124,9 +126,18 @@ def _locked(file: IOBase, *, shared: bool) -> bool:
     return True
 
 
-def _size(home: Path) -> int:
+def _whole(about: os.stat_result) -> int:
+    return about.st_size
+
+
+def _written(about: os.stat_result) -> int:
+    """Of a file that has its size from the beginning, what the disk holds by now."""
+    return min(about.st_size, 512 * getattr(about, "st_blocks", about.st_size))
+
+
+def _size(home: Path, of: Callable[[os.stat_result], int] = _whole) -> int:
     with suppress(OSError):
-        return sum(each.stat().st_size for each in home.iterdir())
+        return sum(of(each.stat()) for each in home.iterdir())
     return 0
 
 

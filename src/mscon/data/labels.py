@@ -152,11 +152,13 @@ def learned_kinds(labels: Mapping[str, LabelColumn]) -> dict[str, Kind]:
 
 def as_learned(table: pl.DataFrame, labels: Mapping[str, LabelColumn]) -> pl.DataFrame:
     """The table, its text that a run read as numbers being numbers, so that they can be compared; null where it is
-    none.
+    none, and where a number of any label is NaN.
     """
-    numbers = [name for name, kind in learned_kinds(labels).items() if kind == "continuous" and name in table.columns]
-    texts = [name for name in numbers if table[name].dtype in (pl.String, pl.Categorical, pl.Enum)]
-    return table.with_columns(pl.col(texts).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False))
+    kinds = {name: kind for name, kind in learned_kinds(labels).items() if name in table.columns}
+    texts = (pl.String, pl.Categorical, pl.Enum)
+    read = [name for name, kind in kinds.items() if kind == "continuous" and table[name].dtype in texts]
+    table = table.with_columns(pl.col(read).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False))
+    return table.with_columns(pl.col(name).fill_nan(None) for name in kinds if table[name].dtype.is_float())
 
 
 def infer_kind(values: pl.Series) -> str:

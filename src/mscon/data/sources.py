@@ -290,16 +290,23 @@ def _read_csv(data: bytes, separator: str, path: str) -> pl.DataFrame:
     except pl.exceptions.NoDataError:
         raise
     except pl.exceptions.PolarsError as error:
+        _check_separator(path, data.partition(b"\n")[0].decode(errors="replace").strip("\ufeff\r"), separator)
         fault = _csv_fault(data, separator)
         raise (UserError(f"{path}, {fault}") if fault else error) from error
-    if table.width == 1 and (others := [each for each in ";\t|," if each != separator and each in table.columns[0]]):
-        raise UserError(
-            f"{path} has one column, {table.columns[0]!r}: a {_suffix(path)} file's are parted by {separator!r}, and"
-            f" these seem to be by {others[0]!r}. Save it with that."
-        )
+    if table.width == 1:
+        _check_separator(path, table.columns[0], separator)
     whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
-    text = pl.read_csv(data, separator=separator, infer_schema=False).select(whole)
+    text = pl.read_csv(data, separator=separator, infer_schema=False, null_values=NOT_A_NUMBER).select(whole)
     return table.with_columns(column for column in text if column.str.contains(r"^[+-]?0\d").any())
+
+
+def _check_separator(path: str, header: str, separator: str) -> None:
+    others = [each for each in ";\t|," if each in header]
+    if separator not in header and others:
+        raise UserError(
+            f"{path} has one column, {header!r}: a {_suffix(path)} file's are parted by {separator!r}, and these seem"
+            f" to be by {others[0]!r}. Save it with that."
+        )
 
 
 def _csv_fault(data: bytes, separator: str) -> str | None:

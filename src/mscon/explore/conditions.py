@@ -58,7 +58,7 @@ def _column(collection: Collection, name: str, kind: str | None) -> pl.Series | 
         return None
     if values.dtype.is_float() and kind == "categorical":
         values = values.fill_nan(None)
-        return values.cast(pl.Int64) if (values == values.round()).all() else values
+        return values.cast(pl.Int64) if (values.is_finite() & (values == values.round())).all() else values
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     return values if values.dtype in (pl.String, pl.Boolean) or values.dtype.is_integer() else None

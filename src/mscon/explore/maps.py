@@ -55,7 +55,7 @@ class Working:
 class Maps:
     """The maps of a collection, one per similarity and one of the shared embedding.
 
-    - `folder`: where they are kept, `maps/` in a run's folder.
+    - `folder`: where they are kept, such as `maps/` in a run's folder.
     - `ids`: of all items.
     """
 

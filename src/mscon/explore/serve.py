@@ -74,7 +74,7 @@ def serve(
     listening, local = _listen(host, port), _is_local(host)
     token = None if local else secrets.token_urlsafe(24)
     names = {"127.0.0.1", "localhost", "[::1]", host, f"[{host}]"} if local else None
-    maps = Maps(collection, run.folder / "maps", ids)
+    maps = Maps(collection, run.kept / "maps", ids)
     app = Guard(make_app(run, collection, maps), names, token, MOST_BYTES, TOO_LARGE)
     address = _address(host, listening.getsockname()[1], token)
     if not local:

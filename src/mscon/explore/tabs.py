@@ -116,7 +116,9 @@ def _evaluation(run: Run) -> dict[str, Any] | None:
 
 
 def _not_evaluated(run: Run) -> Absent:
-    return Absent("The run has not been evaluated yet.", _command("evaluate", run))
+    before = (run.folder / "evaluation.json").exists()
+    words = "The run was evaluated with an earlier model." if before else "The run has not been evaluated yet."
+    return Absent(words, _command("evaluate", run))
 
 
 def _command(name: str, run: Run) -> str:

@@ -13,7 +13,7 @@ from mscon.contrast import AnchorLosses, AnyTargets, KeyTargets, contrastive_los
 from mscon.data.batches import fitting_per_class
 from mscon.data.information import labelled
 from mscon.data.pairs import training_pairs
-from mscon.prepare import AnyBatches, Prepared, training_batches
+from mscon.prepare import AnyBatches, Prepared, by_row_groups, training_batches
 from mscon.recipe import Recipe
 from mscon.similarity import RankNContrast
 
@@ -110,7 +110,7 @@ def larger_batches(name: str, sampler: Sampler | None, per_class: int | None = N
 
 def _sampler(recipe: Recipe, name: str, data: Prepared) -> dict[str, Any]:
     """The fields `sampler` and `per_class`, such that a training that is told of them begins."""
-    if recipe.sampler == name:
+    if recipe.sampler == name or by_row_groups(recipe, data):
         return {"sampler": None}
     if name in data.pairs:
         return {"sampler": "linked items"}

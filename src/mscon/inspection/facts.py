@@ -77,7 +77,7 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
         numbers = values[known]
         ends = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
         given: dict[str, Any] = {"low": ends[0], "high": ends[1], "period": label.period}
-        if (role == "ood" or recipe.kind(name) is None) and not known.all() and (numbers == numbers.round()).all():
+        if _guessed(name, recipe) and not known.all() and (numbers == numbers.round()).all():
             given["perhaps_classes"] = infer_kind(pl.Series(numbers).cast(pl.Int64, strict=False)) == "categorical"
         return ColumnFacts(name, role, label.kind, in_parts, int((~known).sum()), {}, **given)
     rows, trained = (_counts(label, each) for each in (values, values[data.split.train]))
@@ -95,6 +95,14 @@ def column_facts(name: str, recipe: Recipe, data: Prepared) -> ColumnFacts:
         classes={label.classes[i]: int(members[i]) for i in _falling(members)},
         untrained=tuple(names[i] for i in _falling(rows) if rows[i] and not trained[i]),
     )
+
+
+def _guessed(name: str, recipe: Recipe) -> bool:
+    """Whether that a label holds numbers was read off its column, and not said."""
+    if name in recipe.catalog.ood:
+        return True
+    similarity = recipe.similarities[name]
+    return recipe.kind(name) is None and similarity.period is None and similarity.bandwidth is None
 
 
 def _counts(label: LabelColumn, values: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " v"]:

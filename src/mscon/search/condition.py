@@ -57,6 +57,8 @@ def check_condition(where: str) -> None:
         sums += part["rest"] == "+"
         terms += name in _CHAINED or (part["rest"] or " ") in "=<>!+-*/%"
         depth += bool(called or part["open"]) - bool(part["close"])
+        if depth < 0:
+            raise _refused(where, "a bracket is closed that none opens")
         if depth > DEEPEST:
             raise UserError(f"--where: more than {DEEPEST} brackets within one another are not read")
         if sums > MOST_SUMS:
@@ -75,6 +77,8 @@ def check_condition(where: str) -> None:
             raise _refused(
                 where, f"{part['name']!r} is none of its functions.{nearest(name, FUNCTIONS)} Known: {_known()}"
             )
+    if depth:
+        raise _refused(where, "a bracket is left open")
 
 
 def whole(where: str | None) -> str | None:

@@ -15,7 +15,6 @@ from mscon.data.catalog import Catalog
 from mscon.data.labels import as_learned
 from mscon.embed_catalog import embed_catalog
 from mscon.errors import first_line
-from mscon.files import cache_folder, digest
 from mscon.run import Run
 from mscon.search.blocks import unit
 from mscon.search.collection import Hits, Query, best, check_count
@@ -51,7 +50,7 @@ class Space:
         id: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "Space":
-        """A catalog embedded by a run's model, once: its vectors are kept in the run's folder.
+        """A catalog embedded by a run's model, once: its vectors are kept, see `Run.kept`.
 
         **Arguments:** `source`, `image`, `id`: the catalog and its columns; the run's own when left out. `progress`: as
         in `embed_catalog`.
@@ -63,10 +62,7 @@ class Space:
             source, image, id = settings.source, image or settings.image, id or settings.id
         catalog = Catalog.read(source, image=image)
         told = hashlib.blake2b(str(source).encode(), digest_size=4).hexdigest()  # catalogs of one name from one another
-        folder = run.folder
-        if run.published:  # whoever publishes it publishes all that is in it
-            folder = cache_folder() / "published" / digest(run.model_path)[:16]
-        kept = folder / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
+        kept = run.kept / "vectors" / f"{Path(catalog.source).stem or 'catalog'}-{told}.parquet"
         made = embed_catalog(run, catalog, kept, id=id, progress=progress)
         there = np.setdiff1d(np.arange(len(catalog)), [each.row for each in made.skipped])
         table = pl.read_parquet(kept, glob=False, hive_partitioning=False)
@@ -157,7 +153,7 @@ class Space:
         table = self.catalog.table
         try:
             found = table.select(pl.sql_expr(where).alias("passing"))["passing"]
-        # `least()` of nothing makes polars panic.
+        # A decimal of 200 digits makes polars panic.
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
             told = first_line(error).partition("; valid columns")[0]
             raise not_read(where, told, table.columns) from None

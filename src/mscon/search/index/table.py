@@ -77,10 +77,11 @@ class Index:
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """The rows of the items with these names, of those that there are."""
-        if not ids:
+        known = [name for name in ids if name.encode(errors="ignore").decode() == name]  # a file's may be no UTF-8
+        if not known:
             return {}
         with self._reading():
-            found = self.table.search().where(among(ids)).select(["id"]).with_row_id(True).to_arrow()
+            found = self.table.search().where(among(known)).select(["id"]).with_row_id(True).to_arrow()
         return dict(zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
 
     def blocks_of(self, rows: Sequence[int]) -> dict[str, Float32[np.ndarray, "n d"]]:
