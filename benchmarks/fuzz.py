@@ -91,7 +91,8 @@ def in_process(case: dict[str, Any], last: Path) -> dict[str, Any]:
         )
         if done.returncode == 0:
             return json.loads(done.stdout.strip().splitlines()[-1])
-        why = f"exit status {done.returncode}\n{done.stderr[-2000:]}"
+        lines = done.stderr.splitlines()[-30:]
+        why = "\n".join([f"exit status {done.returncode}", *(line[:300] for line in lines)])
     except subprocess.TimeoutExpired:
         why = "a hang that no signal ends"
     example = last.read_text(encoding="utf-8", errors="replace")[:1000] if last.exists() else "none"

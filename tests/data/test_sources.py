@@ -37,6 +37,11 @@ def test_whole_numbers_that_begin_with_zero_stay_text_and_others_do_not(tmp_path
     }
 
 
+def test_columns_that_are_called_like_patterns_are_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("*,^.*$\n1,01\n2,02\n")
+    assert read_source(tmp_path / "t.csv").table.to_dict(as_series=False) == {"*": [1, 2], "^.*$": ["01", "02"]}
+
+
 def test_types_are_guessed_over_all_rows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("size\n" + "1\n" * 5000 + "xl\n")
     assert read_source(tmp_path / "t.csv").table["size"][-1] == "xl"

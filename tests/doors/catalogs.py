@@ -139,11 +139,9 @@ def pairs(_: House) -> st.SearchStrategy[pl.DataFrame]:
     names = st.permutations(["first", "second", "strength"]) | st.lists(texts, min_size=3, max_size=3, unique=True)
     schemas = st.tuples(names, st.integers(1, 3))
     return st.tuples(rows, schemas).map(
-        lambda both: (
-            pl.DataFrame(both[0], schema=["a", "b", "c"], orient="row", strict=False)
-            .rename(dict(zip("abc", both[1][0], strict=True)))
-            .select(both[1][0][: both[1][1]])
-        )
+        lambda both: pl.DataFrame(both[0], schema=["a", "b", "c"], orient="row", strict=False).rename(
+            dict(zip("abc", both[1][0], strict=True))
+        )[both[1][0][: both[1][1]]]  # as they are called, where `select` would take a name for a pattern
     )
 
 

@@ -22,12 +22,24 @@ from shown_page import shown
 
 COLUMNS = (
     *("shared", "z_x", "z", "score", "embedding", "stamp", "picture", "_rowid", "_distance", "rowid", "ID", "Id"),
-    *(".", "..", "a.b", "a`b", "a_b", "", "a/b", "x y", '"q"', "ünï", "a\nb", "<b>"),
+    *(".", "..", "a.b", "a`b", "a_b", "", "a/b", "x y", '"q"', "ünï", "a\nb", "<b>", "*", "^.*$"),
 )
 VALUE = "v\u202e\"'\n<b>;--"
 
-NAMES = ("../a.b/`c`", '<script>alert("1")</script>', "it's a=b:c\n[/red]", "x" * 300, "Ab", "aB", "CON", "embedding")
-"""Of similarities: like paths, markup, options, devices and columns of ours; too long, and alike but for capitals."""
+NAMES = (
+    "^.*$",
+    "../a.b/`c`",
+    '<script>alert("1")</script>',
+    "it's a=b:c\n[/red]",
+    "x" * 300,
+    "Ab",
+    "aB",
+    "CON",
+    "embedding",
+)
+"""Of similarities: like patterns, paths, markup, options, devices and columns of ours; too long, and alike but for
+capitals.
+"""
 
 
 def test_odd_names_come_out_right(two_runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -157,8 +157,10 @@ def as_learned(table: pl.DataFrame, labels: Mapping[str, LabelColumn]) -> pl.Dat
     kinds = {name: kind for name, kind in learned_kinds(labels).items() if name in table.columns}
     texts = (pl.String, pl.Categorical, pl.Enum)
     read = [name for name, kind in kinds.items() if kind == "continuous" and table[name].dtype in texts]
-    table = table.with_columns(pl.col(read).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False))
-    return table.with_columns(pl.col(name).fill_nan(None) for name in kinds if table[name].dtype.is_float())
+    table = table.with_columns(
+        table[name].cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False) for name in read
+    )
+    return table.with_columns(table[name].fill_nan(None) for name in kinds if table[name].dtype.is_float())
 
 
 def infer_kind(values: pl.Series) -> str:

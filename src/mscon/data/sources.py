@@ -295,9 +295,9 @@ def _read_csv(data: bytes, separator: str, path: str) -> pl.DataFrame:
         raise (UserError(f"{path}, {fault}") if fault else error) from error
     if table.width == 1:
         _check_separator(path, table.columns[0], separator)
-    whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
-    text = pl.read_csv(data, separator=separator, infer_schema=False, null_values=NOT_A_NUMBER).select(whole)
-    return table.with_columns(column for column in text if column.str.contains(r"^[+-]?0\d").any())
+    text = pl.read_csv(data, separator=separator, infer_schema=False, null_values=NOT_A_NUMBER)
+    whole = (text[name] for name, dtype in table.schema.items() if dtype.is_integer())
+    return table.with_columns(column for column in whole if column.str.contains(r"^[+-]?0\d").any())
 
 
 def _check_separator(path: str, header: str, separator: str) -> None:
@@ -339,7 +339,7 @@ def _stack(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
         if odd := sorted(set(first.columns) ^ set(part.columns)):
             raise _differ(name, first_name, odd)
     try:
-        return pl.concat([part.select(first.columns) for _, part in parts], how="vertical_relaxed")
+        return pl.concat([part[first.columns] for _, part in parts], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise UserError(
             f"The {len(parts)} parts beginning with {first_name} differ in a column's type: {error}"
@@ -377,7 +377,8 @@ def _hugging_face(dataset: Any) -> pl.DataFrame:
         parts = [(name, _hugging_face(part).with_columns(split=pl.lit(name))) for name, part in dataset.items()]
         return _stack(parts) if parts else pl.DataFrame()
     classes = {name: feature.names for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)}
-    return dataset.to_polars().with_columns(
-        pl.col(name).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+    table = dataset.to_polars()
+    return table.with_columns(
+        table[name].replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
         for name, names in classes.items()
     )

@@ -52,7 +52,8 @@ def storable_labels(
     if about is None:
         return table.rename(names), {column: name for column, name in names.items() if name != column}, ()
     left_out = tuple(column for column in plain if about.column(column) != names[column])
-    return table.drop(left_out).rename(names, strict=False), about.named, left_out
+    kept = table[[column for column in plain if column not in left_out]]
+    return kept.rename(names, strict=False), about.named, left_out
 
 
 def check_types(labels: pl.DataFrame, schema: pa.Schema, source: str, to: str) -> None:
