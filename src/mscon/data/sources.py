@@ -270,7 +270,9 @@ def _read_columns(files: Any, path: str, names: list[str]) -> pl.DataFrame:
     if not names:
         return pl.DataFrame()
     if isinstance(files, LocalFileSystem):
-        return pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
+        place = {name: number for number, name in enumerate(pq.read_schema(path).names)}
+        numbers = [place[name] for name in names]  # for a column may be called like a pattern of several
+        return pl.read_parquet(path, columns=numbers, glob=False, hive_partitioning=False)
     with files.open(path, "rb") as file:
         table = pl.from_arrow(pq.ParquetFile(file, pre_buffer=True).read(columns=names))
     assert isinstance(table, pl.DataFrame)

@@ -31,8 +31,8 @@ OWN = ("id", "picture", "stamp", SHARED, HEADS)
 """Columns that an index has for itself; a catalog's column of that name gets an underscore after it."""
 
 
-RESERVED = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "_relevance_score")
-"""Columns that LanceDB has for itself; a catalog's gets an underscore likewise."""
+RESERVED = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "_relevance_score", "*")
+"""What LanceDB has columns of for itself, or takes for all of them; a catalog's gets an underscore likewise."""
 
 
 @dataclass(frozen=True)
