@@ -37,6 +37,8 @@ def test_overrides_change_any_field() -> None:
     [
         ({"training.epoch": 3}, r"recipe: training.epoch: unknown key. Did you mean 'epochs'\?"),
         ({"epochs": 3}, r"recipe: epochs: unknown key. Did you mean 'training.epochs'\?"),
+        ({"list[int]": 3}, r"recipe: list\[int\]: unknown key. Known here: catalog"),
+        ({"similarities.list[int].kin": 3}, r"recipe: similarities.list\[int\].kin: unknown key. Did you mean 'kind'"),
         ({"model.size": 32}, r"recipe: model.size: unknown key. Did you mean 'image.size'\?"),
         ({"trainig.epochs": 3}, r"trainig: unknown key. Did you mean 'training'\?"),
         (

@@ -5,7 +5,7 @@ whole recipe back into its folder.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
@@ -263,7 +263,7 @@ def _parts(key: str, name: str) -> list[str]:
 
 def _explain(error: Any, name: str) -> str:
     """One line a person can act on: the file, the dotted key, what is wrong, and the nearest valid key."""
-    path = [str(part) for part in error["loc"] if not _BRANCH.fullmatch(str(part))]
+    path = list(_keys([str(part) for part in error["loc"]], given=error["type"] == "extra_forbidden"))
     where = f"{name}: {'.'.join(path)}" if path else name
     if error["type"] == "extra_forbidden":
         key = path[-1]
@@ -277,6 +277,14 @@ def _explain(error: Any, name: str) -> str:
     if error["type"] == "tuple_type" and isinstance(error["input"], str):
         return f'{where}: a list is needed, such as ["{error["input"]}"]'
     return f"{where}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if path else "")
+
+
+def _keys(parts: list[str], *, given: bool) -> Iterator[str]:
+    """The parts of an error's place that are keys; the last is one that was `given`, whatever it is called."""
+    for number, part in enumerate(parts):
+        named = parts[:number] == ["similarities"] or (given and number == len(parts) - 1)
+        if named or not _BRANCH.fullmatch(part):
+            yield part
 
 
 _RENAMED = "give the similarity another name, and name its column in similarities.OTHER.column"
