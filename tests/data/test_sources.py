@@ -37,9 +37,18 @@ def test_whole_numbers_that_begin_with_zero_stay_text_and_others_do_not(tmp_path
     }
 
 
-def test_columns_that_are_called_like_patterns_are_columns(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("*,^.*$\n1,01\n2,02\n")
-    assert read_source(tmp_path / "t.csv").table.to_dict(as_series=False) == {"*": [1, 2], "^.*$": ["01", "02"]}
+def test_a_column_called_like_a_pattern_of_all_is_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,*\n1,01\n2,02\n")
+    assert read_source(tmp_path / "t.csv").table.to_dict(as_series=False) == {"a": [1, 2], "*": ["01", "02"]}
+
+
+def test_a_column_that_is_a_whole_pattern_is_refused(tmp_path: Path) -> None:
+    table = pl.DataFrame({"a": [1, 2], "^S$": [3, 4]})
+    table.write_csv(tmp_path / "t.csv")
+    table.write_parquet(tmp_path / "t.parquet")
+    for source in (table, tmp_path / "t.csv", tmp_path / "t.parquet"):
+        with pytest.raises(UserError, match=r"column '\^S\$' is called like a pattern, from \^ to \$: give it another"):
+            read_source(source)
 
 
 def test_types_are_guessed_over_all_rows(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def read_source(source: object, *, whole: bool = False) -> Source:
 
     **Raises:**
 
-    - `UserError`: nothing is there, it cannot be read, its files disagree in their columns, or it has no rows.
+    - `UserError`: nothing is there, it cannot be read, its files disagree in their columns, a column is called like a
+      pattern, `^…$`, or it has no rows.
     """
     if isinstance(source, str) and source == "glyphs":
         from mscon.data.glyphs import glyphs_table
@@ -96,7 +97,15 @@ def read_source(source: object, *, whole: bool = False) -> Source:
         raise UserError(f"An object of type {type(source).__name__} is no catalog: a table is {KINDS}.")
     if len(read) == 0:
         raise UserError(f"{read.name} has no rows.")
+    _check_names(read.columns, read.name)
     return read
+
+
+def _check_names(columns: Sequence[str], source: str) -> None:
+    """Operations of polars on a column called `^x$` look for one called x."""
+    for name in columns:
+        if name.startswith("^") and name.endswith("$"):
+            raise UserError(f"{source}: column {name!r} is called like a pattern, from ^ to $: give it another name.")
 
 
 def as_polars(source: object) -> pl.DataFrame | None:
@@ -297,6 +306,7 @@ def _read_csv(data: bytes, separator: str, path: str) -> pl.DataFrame:
         raise (UserError(f"{path}, {fault}") if fault else error) from error
     if table.width == 1:
         _check_separator(path, table.columns[0], separator)
+    _check_names(table.columns, path)
     text = pl.read_csv(data, separator=separator, infer_schema=False, null_values=NOT_A_NUMBER)
     whole = (text[name] for name, dtype in table.schema.items() if dtype.is_integer())
     return table.with_columns(column for column in whole if column.str.contains(r"^[+-]?0\d").any())
@@ -380,6 +390,7 @@ def _hugging_face(dataset: Any) -> pl.DataFrame:
         return _stack(parts) if parts else pl.DataFrame()
     classes = {name: feature.names for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)}
     table = dataset.to_polars()
+    _check_names(table.columns, "The dataset")
     return table.with_columns(
         table[name].replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
         for name, names in classes.items()
