@@ -351,7 +351,9 @@ def _stack(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
         if odd := sorted(set(first.columns) ^ set(part.columns)):
             raise _differ(name, first_name, odd)
     try:
-        return pl.concat([part[first.columns] for _, part in parts], how="vertical_relaxed")
+        return pl.concat(
+            [part.select(part[name] for name in first.columns) for _, part in parts], how="vertical_relaxed"
+        )
     except pl.exceptions.PolarsError as error:
         raise UserError(
             f"The {len(parts)} parts beginning with {first_name} differ in a column's type: {error}"

@@ -100,7 +100,7 @@ class Space:
     def values_of(self, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Their ids, as `id`, and what they have in those of the columns that there are, as `labels`."""
         whole = self.catalog.table
-        table = whole[[name for name in columns if name in whole.columns]]
+        table = whole.select(whole[name] for name in columns if name in whole.columns)
         return [{"id": self.ids[row], "labels": table.row(row, named=True) if table.width else {}} for row in rows]
 
     def search(self, query: Query, weights: Weights | None = None, *, k: int = 10, where: str | None = None) -> Hits:

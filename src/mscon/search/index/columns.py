@@ -52,7 +52,7 @@ def storable_labels(
     if about is None:
         return table.rename(names), {column: name for column, name in names.items() if name != column}, ()
     left_out = tuple(column for column in plain if about.column(column) != names[column])
-    kept = table[[column for column in plain if column not in left_out]]
+    kept = table.select(table[column] for column in plain if column not in left_out)
     return kept.rename(names, strict=False), about.named, left_out
 
 
